@@ -1,0 +1,1 @@
+"""Scores to intents: the rolling opinion and events. No threads, no clocks."""

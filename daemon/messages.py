@@ -1,0 +1,139 @@
+"""What passes from the worker to the outputs: frozen messages with times in seconds of stream time.
+
+Stream time is counted in source samples divided by the source's rate, gaps included; it never
+comes from a clock.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+Scores = NDArray[np.float32]
+"""Probabilities, shape (labels,), in the order of the model's labels."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamInfo:
+    """One source of sound as the outputs know it."""
+
+    name: str
+    """The path as typed, or the device's name; the `stream` of every JSON line."""
+    rate: int
+    """Samples a second at the source."""
+    channels: int
+    live: bool
+    seconds: float | None = None
+    """Length of a recording, where its header tells."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunInfo:
+    """What stays the same during a run; given to each output when it opens."""
+
+    streams: tuple[StreamInfo, ...]
+    labels: tuple[str, ...]
+    non_intents: frozenset[str]
+    thresholds: tuple[float, ...]
+    """The rolling value at which an event of each label may begin, in the labels' order."""
+    model: str
+    backend: str
+    window: float
+    hop: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """The outcome of one window; every window writes one, in order."""
+
+    stream: str
+    start: float
+    end: float
+    gated: bool
+    scores: Scores | None
+    """The window's own probabilities; None where the gate found no speech."""
+    rolling: Scores
+    """The rolling opinion after this window; it may sum to less than one after silence."""
+    latency_ms: float | None
+    """Arrival of the block that completes the window to publication; None if gated."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """An intent was spoken. Written once, when it fires."""
+
+    stream: str
+    intent: str
+    start: float
+    end: float
+    """start to end: the speech within the windows that support the event, so far."""
+    score: float
+    """The rolling value at the moment of firing."""
+    at_stream: float
+    """Stream time of firing: the end of the window that made it fire."""
+    at: str | None = None
+    """Live only: the same moment in ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Sound that was lost between `start` and `end`. No window spans it."""
+
+    stream: str
+    start: float
+    end: float
+    samples_lost: int
+    reason: str
+    """"overflow", "shed", "paused", "device lost", "hole", …"""
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """Loudness of what was just heard, for meters; several a second, live and at speed 1."""
+
+    stream: str
+    rms_dbfs: float
+    peak_dbfs: float
+    speech: bool
+    at_stream: float
+
+
+@dataclass(frozen=True, slots=True)
+class Status:
+    """Something the user should know about a stream or the program; one sentence."""
+
+    stream: str | None
+    text: str
+    level: str = "info"
+    """"info", "warning" or "error"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    intent: str
+    score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """The last message of a stream."""
+
+    stream: str
+    seconds: float
+    windows: int
+    gated: int
+    events: int
+    top: tuple[Verdict, ...]
+    """The verdict on the whole recording, best first."""
+    samples_captured: int
+    samples_classified: int
+    samples_gated: int
+    samples_lost: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+    extra: dict[str, float] = field(default_factory=dict)
+
+
+Message = Prediction | Event | Gap | Level | Status | Summary

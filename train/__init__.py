@@ -1,0 +1,1 @@
+"""intentd-train: makes the models that intentd runs."""
