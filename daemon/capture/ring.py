@@ -302,6 +302,11 @@ class Ring:
         return self._never_arrived
 
     @property
+    def read_so_far(self) -> int:
+        """Samples that chunks have carried so far: captured = read + shed + unread."""
+        return self._tail - self._shed
+
+    @property
     def unread(self) -> int:
         """Samples that wait to be read."""
         return max(0, self._head - max(self._tail, self._floor, self._skip_to))
