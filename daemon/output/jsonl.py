@@ -1,0 +1,251 @@
+"""JSON lines for other programs: one object a line, written whole, in the published form.
+
+Keys, their order and their meaning are a contract (see README, "JSON lines"). Levels and statuses
+are not part of it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import json
+import math
+import os
+import select
+import stat
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, ClassVar
+
+from daemon.errors import UserError
+from daemon.messages import (
+    Event,
+    Gap,
+    Level,
+    Message,
+    Prediction,
+    RunInfo,
+    Scores,
+    Status,
+    Summary,
+)
+from daemon.output.base import OutputClosed
+from daemon.output.lane import reason
+from daemon.output.sanitize import screen_text, utf8_text
+
+
+class LineFormat:
+    """Messages to lines of JSON (UTF-8, newline at the end) for one set of labels."""
+
+    def __init__(self, labels: tuple[str, ...]) -> None:
+        self._intents = [_quoted(label) for label in labels]
+        keys = [_quoted(label).replace("%", "%%") for label in labels]
+        self._scores = "{" + ",".join(f"{key}:%.6f" for key in keys) + "}"
+        self._any_scores = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
+        self._streams: dict[str, str] = {}
+        self._formats: dict[type, Callable[[Any], str]] = {
+            Prediction: self._prediction,
+            Event: self._event,
+            Gap: self._gap,
+            Summary: self._summary,
+        }
+
+    def line(self, message: Message) -> bytes:
+        """Raises KeyError for a message that is no line (a level or a status)."""
+        return (self._formats[type(message)](message) + "\n").encode("utf-8")
+
+    def _prediction(self, message: Prediction) -> str:
+        if message.gated or message.scores is None:
+            intent = score = scores = latency = "null"
+        else:
+            top = int(message.rolling.argmax())
+            intent, score = self._intents[top], _probability(float(message.rolling[top]))
+            scores = self._labelled(message.scores)
+            latency = _number(message.latency_ms, 2)
+        return (
+            f'{{"type":"prediction","stream":{self._stream(message.stream)},'
+            f'"start":{_number(message.start)},"end":{_number(message.end)},'
+            f'"intent":{intent},"score":{score},"scores":{scores},'
+            f'"rolling":{self._labelled(message.rolling)},'
+            f'"gated":{"true" if message.gated else "false"},"latency_ms":{latency}}}'
+        )
+
+    def _event(self, message: Event) -> str:
+        at = "" if message.at is None else f',"at":{_quoted(message.at)}'
+        return (
+            f'{{"type":"event","stream":{self._stream(message.stream)},'
+            f'"intent":{_quoted(message.intent)},'
+            f'"start":{_number(message.start)},"end":{_number(message.end)},'
+            f'"score":{_probability(message.score)},'
+            f'"at_stream":{_number(message.at_stream)}{at}}}'
+        )
+
+    def _gap(self, message: Gap) -> str:
+        return (
+            f'{{"type":"gap","stream":{self._stream(message.stream)},'
+            f'"start":{_number(message.start)},"end":{_number(message.end)},'
+            f'"samples_lost":{message.samples_lost:d},"reason":{_quoted(message.reason)}}}'
+        )
+
+    def _summary(self, message: Summary) -> str:
+        top = ",".join(
+            f'{{"intent":{_quoted(verdict.intent)},"score":{_probability(verdict.score)}}}'
+            for verdict in message.top
+        )
+        return (
+            f'{{"type":"summary","stream":{self._stream(message.stream)},'
+            f'"seconds":{_number(message.seconds)},"windows":{message.windows:d},'
+            f'"gated":{message.gated:d},"events":{message.events:d},"top":[{top}],'
+            f'"samples_captured":{message.samples_captured:d},'
+            f'"samples_classified":{message.samples_classified:d},'
+            f'"samples_gated":{message.samples_gated:d},'
+            f'"samples_lost":{message.samples_lost:d},'
+            f'"latency_ms":{{"p50":{_number(message.latency_p50_ms, 2)},'
+            f'"p99":{_number(message.latency_p99_ms, 2)}}}}}'
+        )
+
+    def _stream(self, name: str) -> str:
+        quoted = self._streams.get(name)
+        if quoted is None:
+            quoted = self._streams[name] = _quoted(name)
+        return quoted
+
+    def _labelled(self, scores: Scores) -> str:
+        values = scores.tolist()
+        if math.isfinite(sum(values)):
+            return self._scores % tuple(values)
+        return self._any_scores % tuple(_probability(value) for value in values)
+
+
+def _quoted(text: str) -> str:
+    return json.dumps(utf8_text(text), ensure_ascii=False)
+
+
+def _number(value: float | None, decimals: int = 3) -> str:
+    # JSON has no NaN: what is not finite is not known.
+    if value is None or not math.isfinite(value):
+        return "null"
+    return f"{value:.{decimals}f}"
+
+
+def _probability(value: float) -> str:
+    return _number(value, 6)
+
+
+class JsonLines:
+    """Lines to a file, or to standard output if `target` is "-".
+
+    A file is written anew by a replay, which can be repeated, and appended to by a live run, which
+    a service manager may start again. Each line is one write, taken back if only part of it found
+    room, so that a file holds whole lines even after a full disk or SIGKILL.
+    """
+
+    ignores: ClassVar[frozenset[type]] = frozenset({Level, Status})
+
+    def __init__(self, target: str) -> None:
+        self._target = target
+        self._standard = target == "-"
+        self._fd: int | None = None
+        self._format = LineFormat(())
+
+    @property
+    def name(self) -> str:
+        if self._standard:
+            return "JSON lines to standard output"
+        return f"JSON lines to {screen_text(self._target)}"
+
+    def open(self, run: RunInfo) -> None:
+        """Raises UserError if the file cannot be written."""
+        self._format = LineFormat(run.labels)
+        if self._standard:
+            self._fd = sys.stdout.fileno()
+            return
+        live = any(stream.live for stream in run.streams)
+        try:
+            self._fd = _open(Path(self._target), anew=not live)
+        except OSError as error:
+            raise UserError(
+                f"{self.name}: {_open_reason(error)}; name a file that can be written with --jsonl."
+            ) from error
+
+    def publish(self, message: Message) -> None:
+        """Write one line. Raises OSError, nothing being written then; OutputClosed if the reader
+        of standard output went away."""
+        if self._fd is None:
+            raise OSError(errno.EBADF, "the file is not open")
+        line = self._format.line(message)
+        try:
+            _write_whole(self._fd, line)
+        except BrokenPipeError:
+            if not self._standard:
+                raise
+            raise OutputClosed from None
+
+    def reopen(self) -> None:
+        """Open the file again by its name, to append; standard output stays."""
+        if self._standard:
+            return
+        self._release()
+        self._fd = _open(Path(self._target), anew=False)
+
+    def close(self) -> None:
+        if self._standard:
+            self._fd = None
+        else:
+            self._release()
+
+    def _release(self) -> None:
+        fd, self._fd = self._fd, None
+        if fd is not None:
+            os.close(fd)
+
+
+def _open(path: Path, *, anew: bool) -> int:
+    """A descriptor to append to. A pipe without a reader is an error (ENXIO) rather than a wait."""
+    flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
+    flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
+    fd = os.open(path, flags, 0o644)
+    try:
+        if stat.S_ISREG(os.fstat(fd).st_mode):
+            if anew:
+                os.ftruncate(fd, 0)
+            else:
+                _end_torn_line(path, fd)
+    except OSError:
+        os.close(fd)
+        raise
+    return fd
+
+
+def _end_torn_line(path: Path, fd: int) -> None:
+    """Another program's unfinished last line must not swallow our first."""
+    size = os.fstat(fd).st_size
+    if size == 0:
+        return
+    with contextlib.suppress(PermissionError), path.open("rb") as file:
+        file.seek(size - 1)
+        if file.read(1) != b"\n":
+            os.write(fd, b"\n")
+
+
+def _open_reason(error: OSError) -> str:
+    return "nobody reads that pipe" if error.errno == errno.ENXIO else reason(error)
+
+
+def _write_whole(fd: int, data: bytes) -> None:
+    """All of `data` in one write where the system lets us; a regular file is cut back to where it
+    was if only a part found room, and the error raised."""
+    written = 0
+    try:
+        while written < len(data):
+            try:
+                written += os.write(fd, data[written:] if written else data)
+            except BlockingIOError:
+                select.select([], [fd], [])
+    except OSError:
+        if written:
+            status = os.fstat(fd)
+            if stat.S_ISREG(status.st_mode):
+                os.ftruncate(fd, status.st_size - written)
+        raise

@@ -1,0 +1,224 @@
+"""One output's queue and thread: delivers in order, waits out failures, sheds by worth."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+
+from daemon.messages import Event, Gap, Level, Message, Prediction, Status, Summary
+from daemon.output.base import Output, OutputClosed
+
+CAPACITY = 8192
+"""Messages a lane holds: ten seconds of a hundred streams, a few megabytes."""
+FIRST_RETRY = 0.5
+LONGEST_RETRY = 30.0
+"""Seconds between attempts to revive a failing output: doubled from the first to the longest."""
+
+
+class _Reopen:
+    """Stands in the queue where the output is to be reopened."""
+
+
+_WORTH: dict[type, int] = {
+    Level: 0,
+    Prediction: 1,
+    Status: 2,
+    Gap: 3,
+    Event: 4,
+    Summary: 5,
+    _Reopen: 6,
+}
+"""What is shed first when a lane is full: the lowest."""
+
+
+class Lane:
+    """A thread that hands one output its messages.
+
+    `warn(lane, sentence)` is called when the output fails, sheds or is back; `notify()` when it
+    ended for good before its time, `error` or `reader_gone` being set by then. Both are called
+    without a lock held.
+    """
+
+    def __init__(
+        self,
+        output: Output,
+        *,
+        lossless: bool,
+        warn: Callable[[Lane, str], None],
+        notify: Callable[[], None],
+        capacity: int = CAPACITY,
+        first_retry: float = FIRST_RETRY,
+    ) -> None:
+        self.output = output
+        self.lost = 0
+        """Messages that the output did not get, levels aside."""
+        self.error: Exception | None = None
+        self.reader_gone = False
+        self._lossless = lossless
+        self._capacity = capacity
+        self._warn = warn
+        self._notify = notify
+        self._first_retry = first_retry
+        self._queue: deque[Message | _Reopen] = deque()
+        self._changed = threading.Condition()
+        self._in_hand = False
+        self._failing = False
+        self._closing = False
+        self._ended = False
+        self._said_slow = False
+        self._thread = threading.Thread(target=self._run, name=f"output {output.name}", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, message: Message, *, wait: bool = True) -> None:
+        """Queue a message; waits for room only if lossless, allowed to, and the output works."""
+        if type(message) not in self.output.ignores:
+            self._put(message, wait)
+
+    def reopen(self) -> None:
+        """Have the output reopened after what is queued by now."""
+        self._put(_Reopen(), wait=False)
+
+    def hurry(self) -> None:
+        """From now on `put` sheds rather than waits, also for those who wait already."""
+        with self._changed:
+            self._lossless = False
+            self._changed.notify_all()
+
+    def finish(self, deadline: float) -> None:
+        """Have the queue written and the output closed, by `deadline` (of time.monotonic); what is
+        left then counts as lost."""
+        with self._changed:
+            self._closing = True
+            self._changed.notify_all()
+        if self._thread.ident is not None:
+            self._thread.join(max(0.0, deadline - time.monotonic()))
+        with self._changed:
+            self._abandon()
+
+    def _put(self, message: Message | _Reopen, wait: bool) -> None:
+        say_slow = False
+        with self._changed:
+            while wait and self._full() and self._lossless and not self._stalled():
+                self._changed.wait()
+            if self._ended:
+                self.lost += 1
+                return
+            if self._full():
+                before = self.lost
+                self._shed()
+                say_slow = self.lost > before and not (self._failing or self._said_slow)
+                self._said_slow |= say_slow
+            self._queue.append(message)
+            self._changed.notify_all()
+        if say_slow:
+            self._warn(self, f"{self.output.name}: too slow, messages to it are dropped.")
+
+    @property
+    def failing(self) -> bool:
+        """Switched off after a failure, or ended."""
+        return self._failing or self._ended
+
+    def _full(self) -> bool:
+        return len(self._queue) >= self._capacity
+
+    def _stalled(self) -> bool:
+        return self._failing or self._closing or self._ended
+
+    def _shed(self) -> None:
+        # One pass frees many places, so that a stuck output costs the publisher next to nothing.
+        least = min(_WORTH[type(message)] for message in self._queue)
+        limit = max(1, self._capacity // 4)
+        kept: deque[Message | _Reopen] = deque()
+        shed = 0
+        for message in self._queue:
+            if shed < limit and _WORTH[type(message)] == least:
+                shed += 1
+            else:
+                kept.append(message)
+        self._queue = kept
+        if least > _WORTH[Level]:
+            self.lost += shed
+
+    def _abandon(self) -> None:
+        left = [message for message in self._queue if not isinstance(message, Level | _Reopen)]
+        self.lost += len(left) + self._in_hand
+        self._queue.clear()
+        self._in_hand = False
+        self._ended = True
+        self._changed.notify_all()
+
+    def _run(self) -> None:
+        try:
+            while (message := self._take()) is not None:
+                if not self._deliver(message):
+                    break
+            self.output.close()
+        except OutputClosed:
+            self.reader_gone = True
+        except OSError as error:
+            self._warn(self, f"{self.output.name}: closed with a failure: {reason(error)}.")
+        except Exception as error:
+            self.error = error
+        with self._changed:
+            early = not self._closing
+            self._abandon()
+        if self.reader_gone or self.error is not None:
+            with contextlib.suppress(Exception):
+                self.output.close()
+        if early or self.error is not None:
+            self._notify()
+
+    def _take(self) -> Message | _Reopen | None:
+        with self._changed:
+            while not (self._queue or self._closing):
+                self._changed.wait()
+            if not self._queue:
+                return None
+            if self._full():
+                self._changed.notify_all()
+            message = self._queue.popleft()
+            self._in_hand = not isinstance(message, Level | _Reopen)
+            return message
+
+    def _deliver(self, message: Message | _Reopen) -> bool:
+        """Hand over one message, however often it takes; False if that failed until the end."""
+        pause = self._first_retry
+        while True:
+            last_try = self._closing
+            try:
+                if self._failing or isinstance(message, _Reopen):
+                    self.output.reopen()
+                if not isinstance(message, _Reopen):
+                    self.output.publish(message)
+            except OSError as error:
+                if not self._failing:
+                    with self._changed:
+                        self._failing = True
+                        self._changed.notify_all()
+                    self._warn(
+                        self,
+                        f"{self.output.name}: switched off, {reason(error)}; "
+                        f"tried again until that is mended.",
+                    )
+                if last_try:
+                    return False
+                with self._changed:
+                    self._changed.wait_for(lambda: self._closing, pause)
+                pause = min(2 * pause, LONGEST_RETRY)
+                continue
+            with self._changed:
+                self._in_hand = False
+                recovered, self._failing = self._failing, False
+            if recovered:
+                self._warn(self, f"{self.output.name}: works again, {self.lost} messages lost.")
+            return True
+
+
+def reason(error: OSError) -> str:
+    """The system's words for a failure, without number and path."""
+    return (error.strerror or str(error) or type(error).__name__).lower()
