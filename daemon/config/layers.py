@@ -1,0 +1,194 @@
+"""Where settings come from: one `Layer` a source, checked on its own, then laid over the others."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from daemon.config.schema import Settings, allowed, from_model, keys, sections
+from daemon.errors import UserError
+
+Kind = Literal["default", "model", "file", "environment", "command line"]
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """Where the value of a key comes from."""
+
+    kind: Kind
+    where: str = ""
+    """The file's path, the variable's name, the option."""
+
+    def __str__(self) -> str:
+        if self.kind == "default":
+            return "default"
+        if self.kind == "model":
+            return f"the model {self.where}"
+        return self.where
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """What one source says: `values` as in TOML, `{section: {key: value}}`."""
+
+    kind: Kind
+    where: str
+    values: Mapping[str, Any]
+    names: Mapping[str, str] = field(default_factory=dict)
+    """What a dotted key is called at the source, where that differs (variables, options)."""
+
+    def origin(self, key: str) -> Origin:
+        return Origin(self.kind, self.names.get(key, self.where))
+
+    def blame(self, key: str) -> str:
+        """The key as the user wrote it, for the start of a sentence."""
+        if key in self.names:
+            return self.names[key]
+        return f"{Origin(self.kind, self.where)}: {key}"
+
+
+def shown(value: object, limit: int = 80) -> str:
+    """A value or name of foreign origin on one line, without what a terminal would obey."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    text = value if isinstance(value, str) else repr(value)
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    if len(text) > limit:
+        text = text[: limit - 1] + "…"
+    return f'"{text}"' if isinstance(value, str) else text
+
+
+def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
+    """The end of a sentence that offers the nearest known name; empty if none is near."""
+    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def printable(name: str) -> str:
+    """A name of foreign origin (a path, a key, a variable), fit to be printed."""
+    return shown(name, limit=4096)[1:-1]
+
+
+def _unknown(layer: Layer, path: tuple[str, ...]) -> UserError:
+    tables = sections()
+    dotted = ".".join(path)
+    if path[0] not in tables:
+        known = ", ".join(f"[{name}]" for name in tables)
+        elsewhere = [f"{s}.{k}" for s, k, _ in keys() if k == path[0]]
+        hint = f"; did you mean {elsewhere[0]}?" if elsewhere else did_you_mean(path[0], tables)
+        return UserError(
+            f"{printable(layer.blame(dotted))} is no section of intentd's settings{hint} "
+            f"(there are {known})"
+        )
+    names = list(tables[path[0]].model_fields)
+    hint = did_you_mean(path[-1], names)
+    return UserError(
+        f"{printable(layer.blame(dotted))} is no setting{hint} ([{path[0]}] has {', '.join(names)})"
+    )
+
+
+def check_layer(layer: Layer) -> None:
+    """Raise `UserError`, one sentence with source, key and what is allowed, for the first key of
+    the layer that is unknown or has a value it can't have."""
+    try:
+        Settings.model_validate(dict(layer.values))
+    except ValidationError as error:
+        problem = min(error.errors(), key=lambda e: (e["type"] != "extra_forbidden", len(e["loc"])))
+    else:
+        return
+    path = tuple(str(part) for part in problem["loc"])
+    if problem["type"] == "extra_forbidden":
+        raise _unknown(layer, path)
+    if len(path) == 1:
+        raise UserError(
+            f"{printable(layer.blame(path[0]))} is {shown(problem['input'])}; it must be a table, "
+            f"[{path[0]}], with keys of its own"
+        )
+    section, key = path[0], path[1]
+    model_field = sections()[section].model_fields[key]
+    value: Any = layer.values[section][key]
+    dotted = f"{section}.{key}"
+    if isinstance(value, Mapping) and len(path) > 2 and path[2] in value:
+        value, dotted = value[path[2]], f"{dotted}.{path[2]}"
+    raise UserError(
+        f"{printable(layer.blame(dotted))} is {shown(value)}; it must be {allowed(model_field)}"
+    )
+
+
+def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of every leaf; a table of labels has a leaf a label."""
+    for section, table in values.items():
+        for key, value in table.items():
+            if isinstance(value, Mapping):
+                for label, inner in value.items():
+                    yield f"{section}.{key}.{label}", inner
+            else:
+                yield f"{section}.{key}", value
+
+
+@dataclass(frozen=True, slots=True)
+class Merged:
+    settings: Settings
+    origins: Mapping[str, Origin]
+    """Dotted key to origin, for every key of the schema and every label of a table."""
+    overridden: tuple[tuple[str, Any, Any, Origin], ...]
+    """(key, the model's value, the value in force, its origin): the model's word was overruled."""
+
+
+def merge(layers: Iterable[Layer]) -> Merged:
+    """Lay checked layers over each other, the later over the earlier; tables of labels are merged
+    label by label. Raises `UserError` where two keys do not go together."""
+    values: dict[str, dict[str, Any]] = {name: {} for name in sections()}
+    origins = {f"{section}.{key}": Origin("default") for section, key, _ in keys()}
+    blames: dict[str, str] = {}
+    supplied: dict[str, Any] = {}
+    leaves: dict[str, Any] = {}
+    for layer in layers:
+        check_layer(layer)
+        for section, table in layer.values.items():
+            for key, value in table.items():
+                if isinstance(value, Mapping):
+                    values[section].setdefault(key, {}).update(value)
+                    if value:
+                        origins[f"{section}.{key}"] = layer.origin(f"{section}.{key}")
+                else:
+                    values[section][key] = value
+        for dotted, value in flat(layer.values):
+            origins[dotted] = layer.origin(dotted)
+            blames[dotted] = layer.blame(dotted)
+            leaves[dotted] = value
+            if layer.kind == "model":
+                supplied[dotted] = value
+    settings = Settings.model_validate(values)
+    _check_together(settings, blames)
+    overridden = tuple(
+        (dotted, value, leaves[dotted], origins[dotted])
+        for dotted, value in supplied.items()
+        if leaves[dotted] != value
+    )
+    return Merged(settings, origins, overridden)
+
+
+def _check_together(settings: Settings, blames: Mapping[str, str]) -> None:
+    window, gate = settings.window, settings.gate
+    limits = [
+        ("window.hop", window.hop, "window.seconds", window.seconds, "leave sound unheard"),
+        ("gate.off", gate.off, "gate.on", gate.on, "end speech before it begins"),
+    ]
+    for key, value, other, limit, harm in limits:
+        if value > limit:
+            first = printable(blames.get(key, f"{key} (by default)"))
+            second = printable(blames.get(other, f"{other} (by default)"))
+            raise UserError(
+                f"{first} is {value} and {second} is {limit}; "
+                f"{key} above {other} would {harm}, lower it or raise the other"
+            )
+
+
+def model_keys() -> frozenset[str]:
+    """The dotted keys that a model may bring along."""
+    return frozenset(f"{s}.{k}" for s, k, model_field in keys() if from_model(model_field))

@@ -1,0 +1,218 @@
+"""The layers a user writes: config.toml, INTENTD_… variables, command-line options."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from pydantic.fields import FieldInfo
+
+from daemon.config.layers import Layer, did_you_mean, printable, shown
+from daemon.config.schema import allowed, keys, sections
+from daemon.errors import UserError
+
+PREFIX = "INTENTD_"
+MAX_BYTES = 1 << 20
+"""More than any settings need; keeps a wrong path from being read into memory whole."""
+
+
+def user_file() -> Path:
+    """config.toml in the user's config folder (XDG where the system follows it)."""
+    from platformdirs import user_config_path
+
+    return user_config_path("intentd", appauthor=False) / "config.toml"
+
+
+def shipped_text() -> str:
+    """The config.toml that ships: every key with its default."""
+    from importlib.resources import files
+
+    return (files("daemon") / "bundled" / "config.toml").read_text(encoding="utf-8")
+
+
+def read_file(path: Path) -> Layer:
+    """The layer of one file. Raises `UserError` if it can't be read or is no TOML."""
+    name = printable(str(path))
+    if not path.exists():
+        raise UserError(f"there is no settings file {name}; give --config a file that exists")
+    if not path.is_file():
+        raise UserError(f"{name} is not a regular file; give --config a TOML file")
+    try:
+        with path.open("rb") as file:
+            raw = file.read(MAX_BYTES + 1)
+        if len(raw) > MAX_BYTES:
+            raise UserError(f"{name} is larger than 1 MiB, which no settings file of intentd is")
+        values = tomllib.loads(raw.decode("utf-8-sig"))
+    except OSError as error:
+        raise UserError(f"{name} can't be read ({error.strerror}); check its permissions") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{name} is not UTF-8 text; save it as UTF-8") from None
+    except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
+        why = "it is nested too deeply" if isinstance(error, RecursionError) else error
+        raise UserError(f"{name} is not valid TOML: {printable(str(why))}") from None
+    return Layer("file", name, values)
+
+
+def find_file(directory: Path) -> tuple[Layer | None, str | None]:
+    """Search ./config.toml, then the user's. Returns the layer and a remark, either may be None.
+
+    A config.toml in the working directory may belong to another program (Hugo's, Cargo's): it is
+    taken for intentd's if it has one of our sections, or nothing at all, and is passed over with a
+    remark otherwise. One that can't be read is an error: to pass over settings that the user meant
+    would be worse than to stop.
+    """
+    remark = None
+    local = directory / "config.toml"
+    if local.is_file():
+        layer = read_file(local)
+        layer = Layer("file", "./config.toml", layer.values)
+        if _ours(layer.values):
+            return layer, None
+        names = [name for name in layer.values if did_you_mean(name, sections())]
+        hint = did_you_mean(names[0], (f"{s}" for s in sections())) if names else ""
+        remark = (
+            "./config.toml has none of intentd's sections, so it is passed over as another "
+            f"program's{hint} (--config ./config.toml insists on it)"
+        )
+    try:
+        home = user_file()
+        found = home.is_file()
+    except (OSError, RuntimeError):  # no home folder, or one that may not be looked into
+        return None, remark
+    return (read_file(home) if found else None), remark
+
+
+def _ours(values: Mapping[str, Any]) -> bool:
+    return not values or any(
+        isinstance(values.get(name), dict)
+        and (not values[name] or not table.model_fields.keys().isdisjoint(values[name]))
+        for name, table in sections().items()
+    )
+
+
+def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
+    """Variables INTENTD_SECTION__KEY, and INTENTD_EVENTS__THRESHOLDS__LABEL; the value as on a
+    line of config.toml, quotes left out. Returns the layer and warnings about variables that look
+    like a setting and are none."""
+    values: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    warnings: list[str] = []
+    known = {f"{PREFIX}{s}__{k}".upper() for s, k, _ in keys()}
+    for variable in sorted(environ):
+        if not variable.upper().startswith(PREFIX):
+            continue
+        path = variable[len(PREFIX) :].split("__")
+        if len(path) < 2:
+            # Container platforms make variables of their own (INTENTD_SERVICE_HOST), so that
+            # only what is close to a setting deserves a word.
+            hint = did_you_mean(variable, {name.lower() for name in known}, 0.85)
+            if hint:
+                right = hint.removeprefix("; did you mean ").removesuffix("?").upper()
+                warnings.append(f"{printable(variable)} is no setting; did you mean {right}?")
+            continue
+        _put(values, names, path, environ[variable], variable)
+    return Layer("environment", "environment", values, names), warnings
+
+
+def from_options(assignments: Sequence[str], options: Mapping[str, Any]) -> Layer:
+    """The command line: `--set section.key=value` strings, and `options` as dotted keys with the
+    option's name, `{"audio.device": ("--device", "USB")}`; None values are options not given."""
+    values: dict[str, dict[str, Any]] = {}
+    names: dict[str, str] = {}
+    for assignment in assignments:
+        dotted, equals, text = assignment.partition("=")
+        path = dotted.strip().split(".")
+        if not equals or len(path) < 2:
+            raise UserError(
+                f"--set {shown(assignment)} must look like section.key=value, for example "
+                "--set gate.kind=off"
+            )
+        _put(values, names, path, text.strip(), f"--set {dotted.strip()}")
+    for dotted, (option, value) in options.items():
+        if value is None:
+            continue
+        section, key = dotted.split(".", 1)
+        values.setdefault(section, {})[key] = value
+        names[dotted] = option
+    return Layer("command line", "command line", values, names)
+
+
+def _put(
+    values: dict[str, dict[str, Any]],
+    names: dict[str, str],
+    path: Sequence[str],
+    text: str,
+    source: str,
+) -> None:
+    section, key = path[0].lower(), path[1].lower()
+    table = values.setdefault(section, {})
+    names.setdefault(section, source)
+    schema = sections().get(section)
+    model_field = schema.model_fields.get(key) if schema else None
+    if len(path) == 2:
+        table[key] = _parsed(model_field, text, source)
+        names[f"{section}.{key}"] = source
+        if isinstance(table[key], dict):
+            names.update({f"{section}.{key}.{label}": source for label in table[key]})
+        return
+    label = "__".join(path[2:]) if source.startswith(PREFIX) else ".".join(path[2:])
+    label = label.lower() if label.isupper() else label
+    if model_field is not None and not _is_table(model_field):
+        raise UserError(f"{printable(source)} is no setting: {section}.{key} is no table")
+    inner = table.setdefault(key, {})
+    if not isinstance(inner, dict):
+        inner = table[key] = {}
+    inner[label] = _number(text)
+    names.setdefault(f"{section}.{key}", source)
+    names[f"{section}.{key}.{label}"] = source
+
+
+def _is_table(model_field: FieldInfo) -> bool:
+    return isinstance(model_field.get_default(call_default_factory=True), dict)
+
+
+def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
+    """Text from the shell in the type of its key; what doesn't parse stays text, and is refused
+    by the check of the layer in the words of its key."""
+    if model_field is None:
+        return text
+    if _is_table(model_field):
+        try:
+            table = tomllib.loads(f"value = {text}")["value"]
+        except (tomllib.TOMLDecodeError, RecursionError):
+            table = None
+        if not isinstance(table, dict):
+            raise UserError(
+                f"{printable(source)} is {shown(text)}; it must be {allowed(model_field)}, "
+                "written {label = 0.8}"
+            )
+        return table
+    default = model_field.get_default(call_default_factory=True)
+    if isinstance(default, bool):
+        word = text.strip().lower()
+        yes, no = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
+        return True if word in yes else False if word in no else text
+    if isinstance(default, int | float):
+        return _number(text)
+    numeric = "int" in str(model_field.annotation)  # a name or a number: device, channel
+    return int(text) if numeric and text.isascii() and text.isdigit() else text
+
+
+def _number(text: str) -> Any:
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def in_directory() -> Path:
+    """The working directory, "." where it has been deleted under us."""
+    try:
+        return Path(os.getcwd())  # noqa: PTH109
+    except OSError:
+        return Path()
