@@ -85,8 +85,8 @@ class Ring:
 
     With `shed` the writer never waits: it takes all and overwrites the oldest samples, which are
     counted. Without, it takes what fits, and the writer waits with `wait_for_space`.
-    `wake` is set after each block and at the end; `room` after each read (given when one writer
-    thread fills several rings and waits for all of them).
+    `wake` is set after each block and at the end; `room` after each read. Both may be replaced
+    before the first write: one worker reads many rings, and one thread may fill several.
     """
 
     def __init__(
@@ -105,8 +105,8 @@ class Ring:
         self.channels = channels
         self.rate = rate
         self.sheds = shed
-        self._wake = wake
-        self._room = room if room is not None else Wake()
+        self.wake = wake
+        self.room = room if room is not None else Wake()
         self._samples = np.zeros((capacity_frames, channels), dtype=np.float32)
 
         # One record a written block; the ring holds at most this many blocks.
@@ -173,8 +173,8 @@ class Ring:
         self._pending_largest = 0
         self._head = head + n
         self._blocks = k + 1
-        if self._wake is not None:
-            self._wake.set()
+        if self.wake is not None:
+            self.wake.set()
         return n
 
     def lose(self, samples: int, reason: str) -> None:
@@ -198,15 +198,15 @@ class Ring:
             return
         self._error = error
         self._done = True
-        if self._wake is not None:
-            self._wake.set()
+        if self.wake is not None:
+            self.wake.set()
 
     def wait_for_space(self, timeout: float | None = None) -> bool:
         """Wait until the reader has read something; False after `timeout` seconds without.
 
         True does not promise room: write again and look at what it takes.
         """
-        return self._room.wait(timeout)
+        return self.room.wait(timeout)
 
     @property
     def space(self) -> int:
@@ -260,7 +260,7 @@ class Ring:
             chunk = self._account(tail, gap, reason, samples, (ends[k:stop] + gap, times[k:stop]))
             self._next = first + stop - (last < int(ends[stop - 1]))
             self._tail = last
-            self._room.set()
+            self.room.set()
             return chunk
 
     def shed_to(self, keep: int) -> int:

@@ -9,7 +9,7 @@ from daemon.messages import StreamInfo
 
 
 class Source(Protocol):
-    """One stream of sound: a recording or a microphone.
+    """One stream of sound: a `Recording` or a `Microphone`.
 
     Channels are chosen before the ring, and mixed after it where that is left to the reader:
     `Chunk.mono` is right for every source.
@@ -22,18 +22,22 @@ class Source(Protocol):
 
     @property
     def ring(self) -> Ring:
-        """Written by the source's thread, read by the worker."""
+        """Written by the driver's thread, read by the worker."""
         ...
 
     @property
     def error(self) -> str | None:
-        """One sentence once something went wrong; the rest of the stream may still come."""
+        """One sentence once something went wrong; what was heard before counts."""
         ...
 
+
+class Driver(Protocol):
+    """What fills the rings of sources: a `Feeder` for recordings, a `Microphone` for itself."""
+
     def start(self) -> None:
-        """Begin to fill the ring. UserError if nothing can be started."""
+        """Begin to fill. UserError if nothing can be started."""
         ...
 
     def stop(self) -> None:
-        """Stop filling and finish the ring; may be called twice, and from any thread."""
+        """Stop filling and finish the rings; may be called twice, and from any thread."""
         ...

@@ -1,0 +1,45 @@
+"""Which channels of a source are heard."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.errors import UserError
+
+Channel = Literal["mix"] | int
+"""The mean of all channels, or one of them, counted from 1."""
+
+
+def check_channel(channel: Channel, channels: int, name: str) -> None:
+    """UserError if a source of so many channels has not got that one."""
+    if channel != "mix" and not 1 <= channel <= channels:
+        there = "1 channel" if channels == 1 else f"channels 1 to {channels}"
+        raise UserError(
+            f"{name} has {there}, not channel {channel}: set channel to one of them or to mix"
+        )
+
+
+def select(samples: NDArray[np.float32], channel: Channel) -> NDArray[np.float32]:
+    """Samples of shape (n, channels) to the heard ones, shape (n, 1); a view for one channel."""
+    if channel != "mix":
+        return samples[:, channel - 1 : channel]
+    if samples.shape[1] == 1:
+        return samples
+    mixed: NDArray[np.float32] = samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    return mixed
+
+
+def sanitised(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
+    """Samples within [-1, 1], and how many of them were no numbers and became 0.
+
+    Decoders of lossy formats overshoot a little, and float files hold anything. What comes in
+    may be returned as it is.
+    """
+    if not samples.size or np.abs(samples).max() <= 1.0:  # a NaN makes this false
+        return samples, 0
+    broken = ~np.isfinite(samples)
+    clean = np.where(broken, np.float32(0), samples)
+    return np.clip(clean, -1.0, 1.0), int(broken.sum())
