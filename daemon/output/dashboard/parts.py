@@ -1,0 +1,130 @@
+"""The pieces of the picture: bars, meters, lanes of the timeline, rules."""
+
+from __future__ import annotations
+
+import math
+
+from rich.style import Style
+
+from daemon.output.dashboard.canvas import Line, harmless
+from daemon.output.dashboard.state import FLOOR, Mark
+from daemon.output.dashboard.timeline import GAP, INTENT, NOTHING, SPEECH, Columns
+
+CLIP = -1.0
+LOUD = -9.0
+"""dBFS from which a meter warns."""
+
+
+def rule(line: Line, title: str, width: int, note: str = "") -> Line:
+    """A thin line with a title at its left and a note at its right, `width` cells."""
+    theme, glyph = line.theme, line.theme.glyphs.rule
+    end = min(line.width, line.used + width)
+    line.raw(title, theme.title).raw(" ")
+    fill = end - line.used - (len(note) + 1 if note else 0)
+    if fill < 2:
+        note, fill = "", end - line.used
+    line.raw(glyph * fill, theme.faint)
+    if note:
+        line.raw(" ").raw(note, theme.quiet)
+    return line
+
+
+def bar(line: Line, value: float, width: int, style: Style, threshold: float | None = None) -> Line:
+    """A bar for a value from 0 to 1, to half a cell, the threshold marked on it."""
+    theme, glyphs = line.theme, line.theme.glyphs
+    halves = round(min(1.0, max(0.0, value)) * 2 * width) if math.isfinite(value) else 0
+    full, half = divmod(halves, 2)
+    track = glyphs.heavy * full + glyphs.half * half
+    track += glyphs.light * (width - len(track))
+    filled = full + half
+    if threshold is None or not 0.0 <= threshold <= 1.0:
+        return line.raw(track[:filled], style).raw(track[filled:], theme.faint)
+    at = min(width - 1, int(threshold * width))
+    if at < filled:
+        line.raw(track[:at], style).raw(glyphs.mark_on, style)
+        return line.raw(track[at + 1 : filled], style).raw(track[filled:], theme.faint)
+    line.raw(track[:filled], style).raw(track[filled:at], theme.faint)
+    return line.raw(glyphs.mark, theme.threshold).raw(track[at + 1 :], theme.faint)
+
+
+def meter(line: Line, rms: float, hold: float, width: int, style: Style) -> Line:
+    """A level meter from FLOOR to 0 dBFS with the held peak as a mark."""
+    theme, glyphs = line.theme, line.theme.glyphs
+    halves = round(_share(rms) * 2 * width)
+    full, half = divmod(halves, 2)
+    track = glyphs.heavy * full + glyphs.half * half
+    filled = len(track)
+    track += glyphs.light * (width - filled)
+    at = min(width - 1, int(_share(hold) * width))
+    if _share(hold) <= 0.0:
+        return line.raw(track[:filled], style).raw(track[filled:], theme.faint)
+    hot = theme.error if hold >= CLIP else theme.warning if hold >= LOUD else theme.threshold
+    if at < filled:
+        line.raw(track[:at], style).raw(glyphs.peak, hot).raw(track[at + 1 : filled], style)
+        return line.raw(track[filled:], theme.faint)
+    line.raw(track[:filled], style).raw(track[filled:at], theme.faint)
+    return line.raw(glyphs.peak, hot).raw(track[at + 1 :], theme.faint)
+
+
+def lane(line: Line, columns: Columns, row: int = 0, rows: int = 1) -> Line:
+    """Row `row` (0 is the top) of `rows` of a timeline whose height is the loudness and whose
+    colour is what it was."""
+    theme, glyphs = line.theme, line.theme.glyphs
+    base = (rows - 1 - row) * 8
+    lowest = row == rows - 1
+    run, run_style = "", theme.faint
+    for kind, level in zip(columns.kinds.tolist(), columns.levels.tolist(), strict=True):
+        if kind == GAP:
+            glyph, style = glyphs.gap, theme.warning
+        elif kind == NOTHING:
+            glyph, style = " ", theme.faint
+        else:
+            eighths = round(_height(kind, level) * 8 * rows) - base
+            glyph = glyphs.levels[min(8, max(1 if lowest else 0, eighths))]
+            style = theme.faint
+            if kind >= INTENT:
+                style = theme.intent(kind - INTENT)
+            elif kind == SPEECH:
+                style = theme.speech
+        if style is not run_style:
+            line.raw(run, run_style)
+            run, run_style = "", style
+        run += glyph
+    return line.raw(run, run_style)
+
+
+def captions(line: Line, columns: Columns, marks: list[Mark], labels: tuple[str, ...]) -> Line:
+    """The names of a timeline's events, each above its place; one that would run into the next is
+    cut, one with no room at all is left out."""
+    begin = line.used
+    places = [(columns.column(mark.start), mark.label) for mark in marks]
+    places = sorted(place for place in places if 0 <= place[0] < len(columns.kinds))
+    for index, (column, label) in enumerate(places):
+        following = places[index + 1][0] if index + 1 < len(places) else len(columns.kinds)
+        start = max(column, line.used - begin + (line.used > begin))
+        room = following - start - (index + 1 < len(places))
+        text = harmless(line.theme, labels[label])
+        if room >= min(len(text), 2):
+            line.to(begin + start).name(text, min(room, len(text)), line.theme.intent(label))
+    return line
+
+
+def axis(line: Line, columns: Columns) -> Line:
+    """How long ago, under a timeline, at every quarter of it."""
+    begin, width = line.used, len(columns.kinds)
+    for quarter in range(4):
+        text = f"-{60 - 15 * quarter} s"
+        line.to(begin + quarter * width // 4).raw(text, line.theme.faint)
+    return line.to(begin + width - 3).raw("now", line.theme.faint)
+
+
+def _share(dbfs: float) -> float:
+    return min(1.0, max(0.0, 1.0 - dbfs / FLOOR))
+
+
+def _height(kind: int, level: float) -> float:
+    share = _share(level)
+    if kind >= INTENT or kind == SPEECH:
+        # At full speed there are no levels; speech must still be seen.
+        return max(share, 0.5) if level < FLOOR else share
+    return share

@@ -1,0 +1,263 @@
+"""What the dashboard knows: updated by messages, read by the view, bounded in memory.
+
+Pure: no clock and no thread. `now` is handed in, in seconds of any clock that only goes forward.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from daemon.messages import (
+    Event,
+    Gap,
+    Level,
+    Message,
+    Prediction,
+    RunInfo,
+    Scores,
+    Status,
+    StreamInfo,
+    Summary,
+)
+from daemon.output.dashboard.timeline import GAP, INTENT, SILENCE, SPEECH, Timeline
+from daemon.output.words import clock, event_time
+
+FLOOR = -60.0
+"""dBFS at the left end of a meter."""
+HOLD = 1.5
+"""Seconds a meter holds its peak before it falls."""
+FALL = 24.0
+"""dB a second at which a held peak then falls."""
+FLASH = 1.2
+"""Seconds for which a new event stands out."""
+DEAF = 2.0
+"""Seconds without a message from a live stream after which the view says so."""
+NOTICE = 12.0
+"""Seconds for which a piece of information stays; a warning stays until the next word."""
+LATENCIES = 512
+FEED = 200
+MARKS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line among the latest events."""
+
+    time: str
+    stream: str
+    text: str
+    level: str
+    """"event", or the level of a status: "info", "warning" or "error"."""
+    at: float
+    label: int | None = None
+    score: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """An event's place in the timeline, in stream time."""
+
+    start: float
+    end: float
+    label: int
+
+
+@dataclass(slots=True)
+class StreamState:
+    """One stream as it is drawn."""
+
+    info: StreamInfo
+    rolling: Scores
+    recent: Scores
+    """Each label's recent highest rolling value, fading: which labels are worth a row."""
+    timeline: Timeline = field(default_factory=Timeline)
+    marks: deque[Mark] = field(default_factory=lambda: deque(maxlen=MARKS))
+    rms: float = FLOOR
+    peak: float = FLOOR
+    held: float = FLOOR
+    held_at: float = 0.0
+    speech: bool = False
+    at_stream: float = 0.0
+    metered_to: float | None = None
+    """Stream time up to which levels came; None while there are none (a replay at full speed)."""
+    heard_at: float = 0.0
+    windows: int = 0
+    gated: int = 0
+    events: int = 0
+    samples_lost: int = 0
+    last_event: Entry | None = None
+    notice: Status | None = None
+    noticed_at: float = 0.0
+    summary: Summary | None = None
+
+    def peak_hold(self, now: float) -> float:
+        """The held peak in dBFS, falling once it has been held."""
+        return max(self.peak, self.held - FALL * max(0.0, now - self.held_at - HOLD))
+
+
+class DashboardState:
+    """Everything the view draws."""
+
+    def __init__(self, run: RunInfo, now: float) -> None:
+        self.run = run
+        self.started = now
+        self.streams = {info.name: _new_stream(info, run, now) for info in run.streams}
+        self.feed: deque[Entry] = deque(maxlen=FEED)
+        """Newest first."""
+        self.paused = False
+        self.resumed_at = now
+        self.selected = 0
+        self.load: float | None = None
+        """Real-time factor: seconds of work for a second of sound, if the engine tells."""
+        self.ended: float | None = None
+        """When the run was over; from then on uptime stands still."""
+        self.latency: tuple[float, float] | None = None
+        """p50 and p99 in milliseconds over the last windows, kept still for a second."""
+        self._latencies: deque[float] = deque(maxlen=LATENCIES)
+        self._latency_at = -1e9
+        self._labels = {label: i for i, label in enumerate(run.labels)}
+        self._last_status: Status | None = None
+
+    def apply(self, message: Message, now: float) -> None:
+        """Take in one message."""
+        if isinstance(message, Status):
+            self._status(message, now)
+            return
+        stream = self.streams.get(message.stream)
+        if stream is None:
+            return
+        stream.heard_at = now
+        match message:
+            case Level():
+                _level(stream, message, now)
+            case Prediction():
+                self._prediction(stream, message, now)
+            case Event():
+                self._event(stream, message, now)
+            case Gap():
+                self._gap(stream, message, now)
+            case Summary():
+                stream.summary = message
+                stream.samples_lost = message.samples_lost
+                stream.speech = False
+
+    def pause(self, paused: bool, now: float) -> None:
+        self.paused = paused
+        self.resumed_at = now
+        self._enter(Entry(self._uptime(now), "", "paused" if paused else "listening", "info", now))
+
+    def select(self, step: int) -> None:
+        """Move the choice of the stream that is shown in detail; stops at the ends."""
+        self.selected = min(max(0, self.selected + step), max(0, len(self.streams) - 1))
+
+    def tick(self, now: float) -> None:
+        """Once in a while, also when nothing is heard: figures that change with time only."""
+        if now - self._latency_at >= 1.0 and self._latencies:
+            p50, p99 = np.percentile(self._latencies, (50, 99))
+            self.latency = (float(p50), float(p99))
+            self._latency_at = now
+
+    def uptime(self, now: float) -> float:
+        return (now if self.ended is None else self.ended) - self.started
+
+    def deaf_for(self, stream: StreamState, now: float) -> float | None:
+        """Seconds since a live stream was last heard of, if that is too long."""
+        if not stream.info.live or self.paused or stream.summary is not None or self.ended:
+            return None
+        age = now - max(stream.heard_at, self.resumed_at)
+        return age if age >= DEAF else None
+
+    def notice(self, stream: StreamState, now: float) -> Status | None:
+        """The last word about a stream while it still matters."""
+        notice = stream.notice
+        if notice is None or (notice.level == "info" and now - stream.noticed_at > NOTICE):
+            return None
+        return notice
+
+    @property
+    def windows(self) -> int:
+        return sum(stream.windows for stream in self.streams.values())
+
+    @property
+    def gated(self) -> int:
+        return sum(stream.gated for stream in self.streams.values())
+
+    @property
+    def samples_lost(self) -> int:
+        return sum(stream.samples_lost for stream in self.streams.values())
+
+    def _uptime(self, now: float) -> str:
+        return clock(self.uptime(now))
+
+    def _status(self, message: Status, now: float) -> None:
+        stream = self.streams.get(message.stream) if message.stream is not None else None
+        if stream is not None:
+            stream.notice, stream.noticed_at = message, now
+        if message != self._last_status:
+            name = message.stream or ""
+            self._enter(Entry(self._uptime(now), name, message.text, message.level, now))
+        self._last_status = message
+
+    def _prediction(self, stream: StreamState, message: Prediction, now: float) -> None:
+        stream.windows += 1
+        stream.gated += message.gated
+        stream.rolling = message.rolling
+        stream.recent = np.maximum(stream.recent * np.float32(0.98), message.rolling)
+        stream.at_stream = max(stream.at_stream, message.end)
+        if message.latency_ms is not None and np.isfinite(message.latency_ms):
+            self._latencies.append(message.latency_ms)
+        if stream.metered_to is None:
+            # Without levels the windows tell where there was speech; each speaks for its middle.
+            middle, half = (message.start + message.end) / 2, self.run.hop / 2
+            kind = SILENCE if message.gated else SPEECH
+            stream.timeline.mark(middle - half, middle + half, kind)
+            stream.speech = not message.gated
+        self.tick(now)
+
+    def _event(self, stream: StreamState, message: Event, now: float) -> None:
+        stream.events += 1
+        label = self._labels.get(message.intent)
+        entry = Entry(
+            event_time(message), message.stream, message.intent, "event", now, label, message.score
+        )
+        stream.last_event = entry
+        self._enter(entry)
+        if label is not None:
+            stream.timeline.mark(message.start, message.end, INTENT + label)
+            stream.marks.append(Mark(message.start, message.end, label))
+
+    def _gap(self, stream: StreamState, message: Gap, now: float) -> None:
+        stream.samples_lost += message.samples_lost
+        stream.timeline.mark(message.start, message.end, GAP)
+        stream.at_stream = max(stream.at_stream, message.end)
+        if stream.metered_to is not None:
+            stream.metered_to = max(stream.metered_to, message.end)
+        text = f"lost {message.samples_lost / max(1, stream.info.rate):.2f} s: {message.reason}"
+        level = "info" if message.reason == "paused" else "warning"
+        self._enter(Entry(clock(message.start, 2), message.stream, text, level, now))
+
+    def _enter(self, entry: Entry) -> None:
+        self.feed.appendleft(entry)
+
+
+def _new_stream(info: StreamInfo, run: RunInfo, now: float) -> StreamState:
+    nothing = np.zeros(len(run.labels), np.float32)
+    return StreamState(info, nothing, nothing, heard_at=now)
+
+
+def _level(stream: StreamState, message: Level, now: float) -> None:
+    stream.rms = message.rms_dbfs if np.isfinite(message.rms_dbfs) else FLOOR
+    stream.peak = message.peak_dbfs if np.isfinite(message.peak_dbfs) else FLOOR
+    if stream.peak >= stream.peak_hold(now):
+        stream.held, stream.held_at = stream.peak, now
+    stream.speech = message.speech
+    stream.at_stream = max(stream.at_stream, message.at_stream)
+    begin = stream.metered_to
+    if begin is None or not 0 <= message.at_stream - begin <= 2.0:
+        begin = message.at_stream - 0.1
+    kind = SPEECH if message.speech else SILENCE
+    stream.timeline.mark(begin, message.at_stream, kind, stream.rms)
+    stream.metered_to = message.at_stream

@@ -1,0 +1,183 @@
+"""The picture: a pure function from what is known and the size of the screen to a frame.
+
+Wide enough and tall enough, it has five parts under thin titled rules: what is heard, what is
+thought, the last minute, the latest events, health. With several streams, hearing and the last
+minute are a row each, and one of them, chosen with the arrow keys, is shown in detail. On a screen
+that is too small for that, a line a stream and what room there is for events.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import islice
+
+from daemon.output.dashboard.canvas import Frame, Row, name_width
+from daemon.output.dashboard.panels import (
+    Scene,
+    bars,
+    feed,
+    footer,
+    header,
+    health,
+    level_line,
+    source_line,
+    stream_row,
+)
+from daemon.output.dashboard.parts import axis, captions, lane, rule
+from daemon.output.dashboard.state import DashboardState, StreamState
+from daemon.output.dashboard.theme import Theme
+
+SMALLEST = (44, 13)
+"""Columns and rows from which all parts are shown."""
+MARGIN = 1
+
+
+@dataclass(slots=True)
+class _Rows:
+    """How many rows the parts get of what is left beside those that have one each."""
+
+    left: int
+
+    def take(self, wanted: int) -> int:
+        taken = max(0, min(wanted, self.left))
+        self.left -= taken
+        return taken
+
+
+def frame(state: DashboardState, width: int, height: int, now: float, theme: Theme) -> Frame:
+    """The whole screen, `height` rows of `width` cells, whatever they are."""
+    scene = Scene(state, now, theme)
+    if width < SMALLEST[0] or height < SMALLEST[1]:
+        return Frame(_small(scene, width, height), width, height)
+    inner = width - 2 * MARGIN
+    build = _single if len(state.streams) == 1 else _several
+    return Frame([_margin(scene, row, inner) for row in build(scene, inner, height)], width, height)
+
+
+def _single(scene: Scene, width: int, height: int) -> list[Row]:
+    state = scene.state
+    stream = next(iter(state.streams.values()))
+    labels = max(1, len(state.run.labels))
+    rows = _Rows(height - 9)
+    lane_rows = rows.take(1)
+    thought = rows.take(min(labels, 4))
+    caption, scale = rows.take(1), rows.take(1)
+    thought += rows.take(labels - thought)
+    lane_rows += rows.take(1)
+    gaps = rows.take(5)
+    lane_rows += rows.take(min(6, rows.left // 3))
+    thought += rows.left
+
+    columns = stream.timeline.columns(width)
+    blank = [scene.blank(width)]
+    out = [header(scene, width)]
+    out += blank * (gaps >= 1)
+    out.append(rule(scene.line(width), "hears", width).row())
+    out.append(source_line(scene, stream, width))
+    out.append(level_line(scene, stream, width))
+    out += blank * (gaps >= 2)
+    out += _thought_and_events(scene, stream, width, thought)
+    out += blank * (gaps >= 3)
+    out.append(rule(scene.line(width), "last minute", width).row())
+    if caption:
+        names = captions(scene.line(width), columns, list(stream.marks), state.run.labels)
+        out.append(names.row())
+    out += [lane(scene.line(width), columns, i, lane_rows).row() for i in range(lane_rows)]
+    if scale:
+        out.append(axis(scene.line(width), columns).row())
+    out += blank * (gaps >= 4)
+    out.append(rule(scene.line(width), "health", width).row())
+    out.append(health(scene, width))
+    out += blank * (gaps >= 5)
+    out.append(footer(scene, width))
+    return out
+
+
+def _several(scene: Scene, width: int, height: int) -> list[Row]:
+    state = scene.state
+    streams = list(state.streams.values())
+    labels = max(1, len(state.run.labels))
+    rows = _Rows(height - 6)
+    thought = rows.take(max(3, min(labels, rows.left // 3)))
+    listed = rows.take(len(streams))
+    thought += rows.take(labels - thought)
+    gaps = rows.take(4)
+    thought += rows.left
+
+    blank = [scene.blank(width)]
+    out = [header(scene, width)]
+    out += blank * (gaps >= 1)
+    note = f"{len(streams)} streams"
+    if listed < len(streams):
+        first = _first_shown(state, listed)
+        note = f"{first + 1} to {first + listed} of {len(streams)} streams"
+    out.append(rule(scene.line(width), "hears", width, note).row())
+    out += _stream_rows(scene, width, listed, names=max(12, width // 5), intents=width // 8)
+    out += blank * (gaps >= 2)
+    if streams:
+        out += _thought_and_events(scene, streams[state.selected], width, thought)
+    out += blank * (gaps >= 3)
+    out.append(rule(scene.line(width), "health", width).row())
+    out.append(health(scene, width))
+    out += blank * (gaps >= 4)
+    out.append(footer(scene, width))
+    return out
+
+
+def _small(scene: Scene, width: int, height: int) -> list[Row]:
+    state = scene.state
+    streams = list(state.streams.values())
+    out = [header(scene, width)]
+    out += _stream_rows(scene, width, max(1, height - 2), names=width // 3, intents=width // 4)
+    if len(streams) == 1:
+        room = height - len(out) - 1
+        if room > 0:
+            out += bars(scene, streams[0], width, min(room, len(state.run.labels)))
+    return out + feed(scene, width, max(0, height - len(out)), with_stream=False)
+
+
+def _stream_rows(scene: Scene, width: int, rows: int, *, names: int, intents: int) -> list[Row]:
+    """As many streams as there are rows, the chosen one among them; `names` and `intents` bound
+    the widths of those columns."""
+    state = scene.state
+    streams = list(state.streams.values())
+    first = _first_shown(state, rows)
+    names = name_width(scene.theme, (stream.info.name for stream in streams), names)
+    intents = name_width(scene.theme, state.run.labels, max(4, intents))
+    return [
+        stream_row(
+            scene, stream, width, chosen=index == state.selected, names=names, intents=intents
+        )
+        for index, stream in islice(enumerate(streams), first, first + rows)
+    ]
+
+
+def _first_shown(state: DashboardState, rows: int) -> int:
+    return max(0, min(state.selected - rows // 2, len(state.streams) - rows))
+
+
+def _thought_and_events(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
+    """What is thought at the left, the latest events at the right."""
+    theme = scene.theme
+    several = len(scene.state.streams) > 1
+    left = min(width // 2 - 1, 90)
+    right = width - left - 2
+    title = scene.line(width)
+    if several:
+        title.raw("thinks ", theme.title)
+        title.name(stream.info.name, name_width(theme, [stream.info.name], left - 10), theme.quiet)
+        title.raw(" ").raw(theme.glyphs.rule * (left - title.used), theme.faint)
+    else:
+        rule(title, "thinks", left)
+    title.raw("  ")
+    rule(title, "events", right)
+    thoughts = bars(scene, stream, left, rows)
+    events = feed(scene, right, rows, with_stream=several)
+    return [title.row()] + [
+        scene.line(width).join(thought, left).raw("  ").join(event, right).row()
+        for thought, event in zip(thoughts, events, strict=True)
+    ]
+
+
+def _margin(scene: Scene, row: Row, inner: int) -> Row:
+    return scene.line(inner + 2 * MARGIN).raw(" " * MARGIN).join(row, inner).row()
