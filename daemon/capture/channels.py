@@ -28,7 +28,8 @@ def select(samples: NDArray[np.float32], channel: Channel) -> NDArray[np.float32
         return samples[:, channel - 1 : channel]
     if samples.shape[1] == 1:
         return samples
-    mixed: NDArray[np.float32] = samples.mean(axis=1, keepdims=True, dtype=np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):  # what comes out is for `sanitised`
+        mixed: NDArray[np.float32] = samples.mean(axis=1, keepdims=True, dtype=np.float32)
     return mixed
 
 

@@ -4,6 +4,7 @@ pipe."""
 from __future__ import annotations
 
 import os
+import re
 import stat
 import sys
 from collections.abc import Callable
@@ -198,11 +199,14 @@ class Recording:
                     f"{self.name} is not a recording that can be read: {_cause(error)}"
                 ) from error
             if decoder.frames == 0:  # a WAV whose recorder died before it wrote the length?
-                os.lseek(self._fd, 0, os.SEEK_SET)
                 try:
+                    os.lseek(self._fd, 0, os.SEEK_SET)
                     decoder = self._open_stream()
+                    rest = os.fstat(self._fd).st_size - os.lseek(self._fd, 0, os.SEEK_CUR)
                 except UserError:
-                    raise UserError(f"{self.name} holds no sound") from None
+                    rest = 0
+                if decoder.frames == 0 or not rest:
+                    raise UserError(f"{self.name} holds no sound")
         if not MIN_RATE <= decoder.rate <= MAX_RATE:
             raise UserError(
                 f"{self.name} has a rate of {decoder.rate} Hz; "
@@ -222,12 +226,20 @@ class Recording:
             raise UserError(f"{self.name} cannot be read: {_cause(error)}") from error
 
 
+class _Forward(soundfile.SoundFile):  # type: ignore[misc]
+    """soundfile seeks to where it is after each read of a seekable file, and libsndfile's MP3 and
+    Opus decoders start anew there: block by block they gave other samples than the whole."""
+
+    def seekable(self) -> bool:
+        return False
+
+
 class _FileDecoder:
     """A seekable file through libsndfile."""
 
     def __init__(self, fd: int) -> None:
         # Through the descriptor, since a name may be undecodable or suggest another format.
-        self._file = soundfile.SoundFile(fd, closefd=False)
+        self._file = _Forward(fd, closefd=False)
         self.rate: int = self._file.samplerate
         self.channels: int = self._file.channels
         self.frames: int | None = max(0, int(self._file.frames))
@@ -277,15 +289,24 @@ class _StreamDecoder:
         return "holds no sound" if got == 0 else None
 
 
+_SHOULD_BE = re.compile(r"^\s*(\w[\w ]*?)\s*: (\d{1,18}) \(should be (\d{1,18})\)", re.MULTILINE)
+_CHUNKS_OF_SAMPLES = {"data", "SSND", "BODY", "Data Size"}
+_WHOLE_FILES = {"riff", "Riff size"}
+_WHOLE_FILE_SLACK = 1024
+
+
 def _missing_bytes(log: str) -> int:
-    """Bytes that libsndfile missed at a file's end, from its log of the header ("data : 96000
-    (should be 49956)"); it says nothing else of a WAV cut short."""
-    for line in log.splitlines():
-        words = line.replace("(", " ").replace(")", " ").split()
-        if words[:2] == ["data", ":"] and words[3:5] == ["should", "be"] and len(words) >= 6:
-            told, there = int(words[2]), int(words[5])
-            return 0 if unknown_length(told) else max(0, told - there)
-    return 0
+    """Bytes that libsndfile missed at a file's end, by its log of the header, where it writes
+    "data : 96000 (should be 49956)"; it says nothing else of a file cut short. W64 and RF64 are
+    told by the whole file's size, which careless writers get slightly wrong."""
+    missing = 0
+    for name, told, there in _SHOULD_BE.findall(log):
+        short = int(told) - int(there)
+        if (name in _CHUNKS_OF_SAMPLES and not unknown_length(int(told))) or (
+            name in _WHOLE_FILES and short > _WHOLE_FILE_SLACK
+        ):
+            missing = max(missing, short)
+    return missing
 
 
 def _cause(error: Exception) -> str:

@@ -139,6 +139,11 @@ class WavStream:
             raw += more
         return raw
 
+    def _unfinished(self, magic: bytes) -> bool:
+        """No chunk is told of behind a data chunk of size 0: a header never completed."""
+        (whole,) = struct.unpack_from("<I", magic, 4)
+        return unknown_length(whole) or whole + 8 <= self._taken
+
     def _header(self) -> WavFormat:
         magic = self._exactly(12)
         if magic[:4] not in (b"RIFF", b"RF64", b"BW64") or magic[8:] != b"WAVE":
@@ -152,7 +157,8 @@ class WavStream:
                     raise NotWavError("has samples before it says their format")
                 if magic[:4] != b"RIFF" and size == 0xFFFFFFFF and long_size:
                     return WavFormat(*known, data_bytes=long_size)
-                return WavFormat(*known, data_bytes=None if unknown_length(size) else size)
+                unknown = unknown_length(size) and (size > 0 or self._unfinished(magic))
+                return WavFormat(*known, data_bytes=None if unknown else size)
             body = self._exactly(size + (size & 1))
             if kind == b"ds64" and size >= 16:
                 (long_size,) = struct.unpack_from("<Q", body, 8)
