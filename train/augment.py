@@ -1,0 +1,96 @@
+"""Windows as they will be heard: words placed at random, noise, gain, speed. Pure and seeded.
+
+Every function takes the random generator it draws from, so that a run repeats.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import soxr
+from numpy.typing import NDArray
+
+RATE = 16_000
+Audio = NDArray[np.float32]
+
+
+def word_bounds(samples: Audio) -> tuple[int, int]:
+    """First and last sample of the word in a short clip, by energy, with a margin of 50 ms.
+
+    Smoothed power (25 ms) counts as word where it exceeds both 1/300 of its peak and three times
+    the quiet tenth of the clip, but never more than half the peak.
+    """
+    step = 160
+    power = np.convolve(samples.astype(np.float32) ** 2, np.full(400, 1 / 400), "same")[::step]
+    peak = float(power.max(initial=0.0))
+    if peak <= 0:
+        return 0, len(samples)
+    threshold = min(max(peak / 316, 3 * float(np.percentile(power, 10))), peak / 2)
+    loud = np.flatnonzero(power > threshold)
+    return max(0, int(loud[0]) * step - 800), min(len(samples), int(loud[-1]) * step + 1200)
+
+
+def place_word(
+    samples: Audio, bounds: tuple[int, int], length: int, rng: np.random.Generator
+) -> Audio:
+    """A window of `length` samples that holds the whole word somewhere; too long ones centred."""
+    start, end = bounds
+    if end - start < length:
+        offset = int(rng.integers(-start, length - end + 1))
+    else:
+        offset = (length - end - start) // 2
+    return _paste(samples, offset, length)
+
+
+def cut_word(
+    samples: Audio, bounds: tuple[int, int], length: int, rng: np.random.Generator
+) -> Audio:
+    """A window that holds between a fifth and a half of the word, at one of its edges."""
+    start, end = bounds
+    kept = float(rng.uniform(0.2, 0.5)) * (end - start)
+    offset = int(kept - end) if rng.random() < 0.5 else int(length - kept - start)
+    return _paste(samples, offset, length)
+
+
+def crop(samples: Audio, length: int, rng: np.random.Generator) -> Audio:
+    """Any window of a long recording; a short one lies somewhere in the window."""
+    if len(samples) > length:
+        offset = int(rng.integers(len(samples) - length + 1))
+        return samples[offset : offset + length].copy()
+    return _paste(samples, int(rng.integers(length - len(samples) + 1)), length)
+
+
+def change_speed(samples: Audio, factor: float) -> Audio:
+    """Faster (factor > 1) or slower, pitch and all."""
+    return np.asarray(soxr.resample(samples, RATE * factor, RATE, quality="LQ"), np.float32)
+
+
+def mix(window: Audio, noise: Audio, snr_db: float) -> Audio:
+    """`window` plus `noise` at a ratio of RMS over the whole window, in decibels."""
+    return window + noise * np.float32(rms(window) / rms(noise) * 10 ** (-snr_db / 20))
+
+
+def rms(samples: Audio) -> float:
+    return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
+
+
+def draw_noise(noises: list[Audio], length: int, rng: np.random.Generator) -> Audio:
+    noise = noises[int(rng.integers(len(noises)))]
+    if len(noise) <= length:
+        noise = np.tile(noise, length // len(noise) + 2)
+    offset = int(rng.integers(len(noise) - length))
+    return noise[offset : offset + length]
+
+
+def white(level_dbfs: float, length: int, rng: np.random.Generator) -> Audio:
+    return (rng.standard_normal(length, np.float32) * np.float32(10 ** (level_dbfs / 20))).astype(
+        np.float32
+    )
+
+
+def _paste(samples: Audio, offset: int, length: int) -> Audio:
+    """A window of zeros with `samples` laid into it from `offset`, cut at both edges."""
+    window = np.zeros(length, np.float32)
+    start, end = max(0, offset), min(length, offset + len(samples))
+    if end > start:
+        window[start:end] = samples[start - offset : end - offset]
+    return window

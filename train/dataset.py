@@ -1,0 +1,145 @@
+"""Training draws and fixed evaluation windows, as torch data sets."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from train import augment
+from train.augment import Audio
+from train.data import Clip
+from train.recipe import AugmentSection
+
+Example = dict[str, Any]
+
+
+class WordDraws(Dataset[Example]):
+    """Windows drawn at random from clips, one class as often as another.
+
+    Draw i of epoch e depends on (seed, e, i) alone, so a run repeats, and goes on after an
+    interruption as if nothing had happened. A draw is noise alone, a cut word, or a clip: first a
+    label, evenly among intents (non-intents by the weight of their sources), then a clip.
+    """
+
+    def __init__(
+        self,
+        clips: list[Clip],
+        labels: tuple[str, ...],
+        non_intents: tuple[str, ...],
+        weights: tuple[float, ...],
+        settings: AugmentSection,
+        noises: list[Audio],
+        length: int,
+        draws: int,
+        seed: int,
+    ) -> None:
+        self.clips = clips
+        self.bounds = [
+            augment.word_bounds(c.audio) if c.placing == "word" else (0, len(c.samples))
+            for c in clips
+        ]
+        self.labels = labels
+        self.settings = settings
+        self.noises = noises
+        self.length = length
+        self.draws = draws
+        self.seed = seed
+        self.epoch = 0
+        share = np.array([weights[c.source] for c in clips], np.float64)
+        for label in labels:
+            mask = np.array([c.label == label for c in clips])
+            if label not in non_intents and mask.any():
+                share[mask] *= 1 / share[mask].sum()
+        intents = np.array([c.label not in non_intents for c in clips])
+        if intents.any():
+            # weights are relative to the number of clips: intents as a whole keep theirs
+            share[intents] *= sum(weights[c.source] for c in clips if c.label not in non_intents) / (
+                share[intents].sum()
+            )
+        self.cumulative = np.cumsum(share / share.sum())
+        self.words = np.flatnonzero(intents)
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.draws
+
+    def __getitem__(self, index: int) -> Example:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        window, label = self._draw(rng)
+        return {
+            "input_values": torch.from_numpy(window),
+            "labels": self.labels.index(label),
+        }
+
+    def _draw(self, rng: np.random.Generator) -> tuple[Audio, str]:
+        s = self.settings
+        chance = rng.random()
+        if chance < s.background_probability:
+            if rng.random() < 0.15 or not self.noises:
+                window = augment.white(rng.uniform(*s.floor_db), self.length, rng)
+            else:
+                level = np.float32(rng.uniform(0.1, 1.5))
+                window = augment.draw_noise(self.noises, self.length, rng) * level
+            label = s.background_label
+        else:
+            cut = chance < s.background_probability + s.cut_probability
+            number = (
+                int(rng.choice(self.words)) if cut
+                else int(np.searchsorted(self.cumulative, rng.random()))
+            )
+            window = self._window(number, cut, rng)
+            label = s.cut_label if cut else self.clips[number].label
+            window = self._soil(window, rng)
+        window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
+        return np.clip(window, -1, 1).astype(np.float32), label
+
+    def _window(self, number: int, cut: bool, rng: np.random.Generator) -> Audio:
+        clip = self.clips[number]
+        samples, bounds = clip.audio, self.bounds[number]
+        low, high = self.settings.speed
+        if low < high:
+            factor = float(rng.uniform(low, high))
+            samples = augment.change_speed(samples, factor)
+            bounds = (int(bounds[0] / factor), min(len(samples), int(bounds[1] / factor)))
+        if clip.placing == "crop":
+            return augment.crop(samples, self.length, rng)
+        if cut:
+            return augment.cut_word(samples, bounds, self.length, rng)
+        return augment.place_word(samples, bounds, self.length, rng)
+
+    def _soil(self, window: Audio, rng: np.random.Generator) -> Audio:
+        s = self.settings
+        if self.noises and rng.random() < s.noise_probability:
+            noise = augment.draw_noise(self.noises, self.length, rng)
+            return augment.mix(window, noise, float(rng.uniform(*s.snr_db)))
+        return window + augment.white(rng.uniform(*s.floor_db), self.length, rng)
+
+
+class FixedWindows(Dataset[Example]):
+    """One window a clip, without chance: the middle of the recording."""
+
+    def __init__(self, clips: list[Clip], labels: tuple[str, ...], length: int) -> None:
+        self.clips, self.labels, self.length = clips, labels, length
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:
+        clip = self.clips[index]
+        window = np.zeros(self.length, np.float32)
+        samples = clip.audio
+        surplus = len(samples) - self.length
+        if surplus >= 0:
+            window[:] = samples[surplus // 2 : surplus // 2 + self.length]
+        else:
+            start = -surplus // 2
+            window[start : start + len(samples)] = samples
+        return {
+            "input_values": torch.from_numpy(window),
+            "labels": self.labels.index(clip.label),
+        }
