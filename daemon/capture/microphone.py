@@ -1,0 +1,427 @@
+"""A microphone through PortAudio, which is never lost in silence."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.capture.channels import Channel, check_channel
+from daemon.capture.devices import (
+    InputDevice,
+    find_input,
+    hardware_state,
+    heard_through,
+    list_inputs,
+    portaudio,
+    reinitialise,
+)
+from daemon.capture.holes import HoleClock
+from daemon.capture.pulse import MoveWatch
+from daemon.capture.ring import Ring, Settable
+from daemon.capture.supervisor import Action, Observation, State, Supervisor
+from daemon.capture.wake import Wake
+from daemon.errors import UserError
+from daemon.messages import StreamInfo
+
+MODEL_RATE = 16000
+_TICK = 0.1
+_ANSWER = 5.0
+"""Seconds within which a device must have been opened; a frozen sound server never answers."""
+_GOODBYE = 1.0
+_MOST_MIXED = 8
+"""A device with more channels is a sound server's plug, whose surplus channels are silent."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """What happened to a device, for the status line and the log."""
+
+    kind: Literal["lost", "returned"]
+    text: str
+    at: float
+    """Monotonic time."""
+
+
+class Microphone:
+    """One input as a stream: a `Source` that drives itself.
+
+    device: an index, a part of a name, or None for the default (see `find_input`).
+    rate: in Hz; 0 takes 16000 if the device can, else its own.
+    channel: "mix" (mixed when the ring is read: `Chunk.mono`) or a number from 1.
+    block_ms: length of a block, fixed, since PortAudio's own choice may be 4 frames.
+    buffer_seconds: what the ring holds before it sheds the oldest.
+    follow_default: after a loss, take whatever the default is by then, if `device` is None.
+
+    PortAudio's callback copies into the ring and counts; everything slow (opening, closing,
+    looking after the device) happens in a thread of the microphone's own. A device that is lost
+    is opened again by its name, never another one, and what was missed is counted by the clock
+    and told by the ring as a gap. UserError if there is no such input, or it can't do the rate.
+    """
+
+    def __init__(
+        self,
+        device: str | int | None = None,
+        *,
+        rate: int = 0,
+        channel: Channel = "mix",
+        block_ms: float = 40.0,
+        buffer_seconds: float = 10.0,
+        wake: Settable | None = None,
+        follow_default: bool = False,
+    ) -> None:
+        self.device = find_input(device)
+        self._follows = follow_default and device in (None, "", "default")
+        self._rate = _choose_rate(self.device, rate)
+        self._channel = channel
+        check_channel(channel, self.device.channels, f'"{self.device.name}"')
+        width, self._heard = _channels(self.device, channel)
+        self._width = width
+        self._block = max(1, round(block_ms * self._rate / 1000))
+        heard = self._heard.stop - self._heard.start
+        self.info = StreamInfo(self.device.name, self._rate, heard, live=True)
+        self.ring = Ring(
+            max(self._block * 2, round(buffer_seconds * self._rate)),
+            heard,
+            self._rate,
+            shed=True,
+            wake=wake,
+        )
+        self.error: str | None = None
+        self.failure: BaseException | None = None
+        """An error of ours in a thread; the ring is finished then."""
+        self.overflows = 0
+        """Overflow flags from PortAudio."""
+        self._supervisor = Supervisor(patience=max(0.6, 5 * block_ms / 1000))
+        self._clock = HoleClock(self._rate, self._block)
+        self._reports: deque[DeviceReport] = deque(maxlen=1000)
+        self._lost_since: float | None = None
+        self._stream: Any = None
+        self._watch: MoveWatch | None = None
+        self._generation = 0
+        self._finished = False
+        self._resuming = False
+        self._last_block: float | None = None
+        self._paused = False
+        self._stopping = False
+        self._alarm = Wake()
+        self._first = threading.Event()
+        self._refusal: UserError | None = None
+        self._hardware = hardware_state()
+        self._thread = threading.Thread(target=self._keep, name="microphone", daemon=True)
+
+    # ---- for the engine -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the device and listen. UserError if it can't be opened (busy, gone, no answer)."""
+        self._thread.start()
+        if not self._first.wait(_ANSWER):
+            self.stop()
+            raise UserError(f'"{self.device.name}" does not answer: restart the sound server')
+        if self._refusal is not None:
+            self.stop()
+            raise self._refusal
+
+    def stop(self) -> None:
+        """Stop listening and finish the ring. Returns within a second, even if the sound server
+        is frozen; then the thread that waits for it is left behind."""
+        self._stopping = True
+        self._alarm.set()
+        if self._watch is not None:
+            self._watch.stop()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(_GOODBYE)
+        if self._thread.is_alive():
+            self._generation += 1  # a late callback must not write
+            # sounddevice ends PortAudio at exit, which would wait for the server as well.
+            atexit.unregister(portaudio()._exit_handler)
+        self.ring.finish(self.error)
+
+    def pause(self) -> None:
+        """Stay open, and count what comes as lost by "paused"."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Listen again."""
+        self._paused = False
+
+    @property
+    def state(self) -> State:
+        return self._supervisor.state
+
+    @property
+    def alive(self) -> bool:
+        """Blocks are coming."""
+        return self._supervisor.state is State.RUNNING
+
+    def last_callback_age(self) -> float | None:
+        """Seconds since the last block; None before the first."""
+        last = self._last_block
+        return None if last is None else max(0.0, time.monotonic() - last)
+
+    def take_reports(self) -> list[DeviceReport]:
+        """What happened since the last call; `wake` is set when something did."""
+        reports = []
+        while self._reports:
+            reports.append(self._reports.popleft())
+        return reports
+
+    # ---- PortAudio's thread -------------------------------------------------------------------
+
+    def _on_block(
+        self, generation: int, block: NDArray[np.float32], frames: int, when: Any, status: Any
+    ) -> None:
+        if generation != self._generation:
+            return  # of a stream that was given up; what it brings is counted as lost
+        try:
+            now = time.monotonic()
+            overflow = bool(status.input_overflow)
+            if overflow:
+                self.overflows += 1
+            if self._resuming:
+                self._resuming = False
+                missing = self._clock.resumed(now, frames, when.inputBufferAdcTime)
+                self.ring.lose(missing, "device lost")
+            else:
+                missing = self._clock.arrived(now, frames, when.inputBufferAdcTime, overflow)
+                if missing:
+                    self.ring.lose(missing, "overflow" if overflow else "hole")
+            if self._paused:
+                self.ring.lose(frames, "paused")
+            else:
+                self.ring.write(block[:, self._heard], now)
+            self._last_block = now
+        except BaseException as error:
+            self.failure = error
+            self._alarm.set()
+            raise
+
+    def _on_finished(self, generation: int) -> None:
+        if generation == self._generation:
+            self._finished = True
+            self._alarm.set()
+
+    # ---- the microphone's own thread ----------------------------------------------------------
+
+    def _keep(self) -> None:
+        try:
+            while not self._stopping and self.failure is None:
+                self._act(self._supervisor.tick(self._observe()))
+                if self._refusal is not None:
+                    break
+                self._alarm.wait(_TICK if self._supervisor.state is State.RUNNING else 0.025)
+        except BaseException as error:
+            self.failure = error
+        finally:
+            if self.failure is not None:
+                self.error = f'"{self.device.name}": {type(self.failure).__name__}: {self.failure}'
+            self._close()
+            if self._watch is not None:
+                self._watch.stop()
+            self.ring.finish(self.error)
+            self._first.set()
+
+    def _observe(self) -> Observation:
+        stream = self._stream
+        return Observation(
+            now=time.monotonic(),
+            last_block=None if self._resuming or stream is None else self._last_block,
+            active=stream is not None and not self._finished and bool(stream.active),
+            moved_to=None if self._watch is None else self._watch.moved_to,
+        )
+
+    def _act(self, action: Action) -> None:
+        if action is Action.CLOSE:
+            if self._supervisor.lost_at is not None and self._supervisor.state is State.LOST:
+                self._tell_loss()
+            self._close()
+        elif action is Action.OPEN:
+            self._try_to_open()
+        elif action is Action.HEARD and self._lost_since is not None:
+            away = time.monotonic() - self._lost_since
+            self._lost_since = None
+            self._report("returned", f'"{self.device.name}" is back after {away:.1f} s')
+
+    def _tell_loss(self) -> None:
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+            reason = self._supervisor.reason
+            self._report("lost", f'"{self.device.name}" is lost ({reason}): waiting for its return')
+
+    def _report(self, kind: Literal["lost", "returned"], text: str) -> None:
+        self._reports.append(DeviceReport(kind, text, time.monotonic()))
+        if self.ring.wake is not None:
+            self.ring.wake.set()
+
+    def _try_to_open(self) -> None:
+        try:
+            self._open()
+        except UserError as refusal:
+            self._supervisor.failed(time.monotonic())
+            if not self._first.is_set():
+                self._refusal = refusal
+            return
+        self._supervisor.opened(time.monotonic())
+        self._first.set()
+
+    def _open(self) -> None:
+        """UserError if it can't be opened now."""
+        first = not self._first.is_set()
+        device = self.device
+        if not first:
+            self._look_again()
+            device = find_input(None) if self._follows else _same(self.device)
+        self._generation += 1
+        self._finished = False
+        self._resuming = not first
+        if first:
+            self._last_block = None
+        sd = portaudio()
+        with heard_through(device) as index:
+            try:
+                stream = sd.InputStream(
+                    device=index,
+                    samplerate=self._rate,
+                    channels=self._width,
+                    dtype="float32",
+                    blocksize=self._block,
+                    callback=partial(self._on_block, self._generation),
+                    finished_callback=partial(self._on_finished, self._generation),
+                )
+            except (sd.PortAudioError, ValueError) as error:
+                raise UserError(_refused(device, self._rate, error)) from error
+            self._stream = stream
+            try:
+                stream.start()
+            except sd.PortAudioError as error:
+                self._close()
+                raise UserError(_refused(device, self._rate, error)) from error
+        self.device = device
+        self._watch_source()
+
+    def _look_again(self) -> None:
+        """Let PortAudio see what has come since: only if something has, see `reinitialise`."""
+        hardware = hardware_state()
+        if hardware != self._hardware:
+            self._hardware = hardware
+            reinitialise()
+
+    def _watch_source(self) -> None:
+        if self.device.source is None:
+            return
+        if self._watch is None:
+            self._watch = MoveWatch(self.device.source)
+            self._watch.start()
+        self._watch.rearm(self.device.source)
+
+    def _close(self) -> None:
+        self._generation += 1
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close(ignore_errors=True)
+
+
+def probe(build: Callable[[], Microphone]) -> Microphone:
+    """Build a microphone and see whether it can be opened. UserError if not."""
+    microphone = build()
+    sd = portaudio()
+    with heard_through(microphone.device) as index:
+        try:
+            sd.InputStream(
+                device=index,
+                samplerate=microphone.info.rate,
+                channels=microphone._width,
+                dtype="float32",
+                blocksize=microphone._block,
+            ).close()
+        except (sd.PortAudioError, ValueError) as error:
+            raise UserError(_refused(microphone.device, microphone.info.rate, error)) from error
+    return microphone
+
+
+def wait_for_microphone(
+    build: Callable[[], Microphone],
+    cancelled: Callable[[], bool],
+    say: Callable[[str], None],
+) -> Microphone | None:
+    """Try `build` until the microphone it makes can be opened; None once `cancelled` says True.
+
+    `say` is told once what is waited for. Attempts come every half second at most.
+    """
+    hardware = hardware_state()
+    told = False
+    while not cancelled():
+        try:
+            return probe(build)
+        except UserError as refusal:
+            if not told:
+                say(f"{refusal} (waiting for it)")
+                told = True
+        for _ in range(5):
+            if cancelled():
+                return None
+            time.sleep(0.1)
+        now = hardware_state()
+        if now != hardware:
+            hardware = now
+            reinitialise()
+    return None
+
+
+def _same(device: InputDevice) -> InputDevice:
+    """The device of that very name as it is numbered now. UserError if it is not there."""
+    for other in list_inputs(rates=False):
+        if (other.name, other.host_api, other.source) == (
+            device.name,
+            device.host_api,
+            device.source,
+        ):
+            return other
+    raise UserError(f'"{device.name}" is not there')
+
+
+def _choose_rate(device: InputDevice, wanted: int) -> int:
+    sd = portaudio()
+
+    def possible(rate: int) -> bool:
+        with heard_through(device) as index:
+            try:
+                sd.check_input_settings(device=index, channels=1, dtype="float32", samplerate=rate)
+            except (sd.PortAudioError, ValueError):
+                return False
+        return True
+
+    if wanted == 0:
+        return MODEL_RATE if possible(MODEL_RATE) else device.default_rate
+    if not possible(wanted):
+        raise UserError(
+            f'"{device.name}" cannot be opened at {wanted} Hz: set rate to 0, '
+            f"or to {device.default_rate}"
+        )
+    return wanted
+
+
+def _channels(device: InputDevice, channel: Channel) -> tuple[int, slice]:
+    """How many channels to open, and which of them go into the ring."""
+    if channel != "mix":
+        return channel, slice(channel - 1, channel)
+    width = device.channels if device.channels <= _MOST_MIXED else 1
+    return width, slice(0, width)
+
+
+def _refused(device: InputDevice, rate: int, error: Exception) -> str:
+    text = " ".join(str(error).split())
+    lower = text.lower()
+    if "busy" in lower or "unavailable" in lower:
+        return f'"{device.name}" is in use by another program: close that, or choose another input'
+    if "sample rate" in lower:
+        return f'"{device.name}" cannot be opened at {rate} Hz: set rate to 0'
+    return f'"{device.name}" cannot be opened: {text}'

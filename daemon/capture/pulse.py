@@ -1,0 +1,145 @@
+"""Asking the sound server (PulseAudio, or PipeWire in its place) what PortAudio cannot say.
+
+PortAudio sees one device, `pulse` or `default`, whatever microphones there are; and when a
+source goes away the server moves a recording to another one without a word. So sources are
+listed, chosen and watched through the server itself. Needs the package pulsectl; without it, or
+without a server, everything here says None.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+_TIMEOUT = 1.0
+_INTERVAL = 0.4
+
+
+@dataclass(frozen=True, slots=True)
+class PulseSource:
+    """A source as the server knows it."""
+
+    index: int
+    name: str
+    description: str
+    rate: int
+    channels: int
+    is_monitor: bool
+    """It plays back what goes to a loudspeaker."""
+    is_default: bool
+
+
+def list_sources() -> list[PulseSource] | None:
+    """The server's sources; None if it cannot be asked (no pulsectl, no server, no answer)."""
+    with _connected() as server:
+        if server is None:
+            return None
+        default = server.server_info().default_source_name
+        return [
+            PulseSource(
+                index=s.index,
+                name=s.name,
+                description=s.description or s.name,
+                rate=s.sample_spec.rate,
+                channels=s.channel_count,
+                is_monitor=s.monitor_of_sink_name is not None,
+                is_default=s.name == default,
+            )
+            for s in server.source_list()
+        ]
+
+
+def recorded_source() -> str | None:
+    """The name of the source that this process's newest recording hears now."""
+    with _connected() as server:
+        if server is None:
+            return None
+        names = {s.index: s.name for s in server.source_list()}
+        own = str(os.getpid())
+        ours = [
+            o
+            for o in server.source_output_list()
+            if o.proplist.get("application.process.id") == own
+        ]
+        return names.get(max(ours, key=lambda o: o.index).source) if ours else None
+
+
+def socket_state() -> tuple[int, int] | None:
+    """What changes when the server goes or comes: its socket's inode and time; None without."""
+    place = os.environ.get("PULSE_SERVER", "").removeprefix("unix:")
+    if not place.startswith("/"):
+        runtime = os.environ.get("PULSE_RUNTIME_PATH")
+        folder = (
+            Path(runtime) if runtime else Path(os.environ.get("XDG_RUNTIME_DIR", "/")) / "pulse"
+        )
+        place = str(folder / "native")
+    try:
+        status = Path(place).stat()
+    except OSError:
+        return None
+    return status.st_ino, status.st_ctime_ns
+
+
+class MoveWatch:
+    """Notices within half a second that a recording hears another source than it should.
+
+    A thread of its own, since a frozen server lets questions hang for as long as it is frozen.
+    """
+
+    def __init__(self, expected: str) -> None:
+        self._expected = expected
+        self._generation = 0
+        self._moved: tuple[int, str] | None = None
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="move-watch", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Does not wait: the thread may hang with its server."""
+        self._stop.set()
+
+    def rearm(self, expected: str) -> None:
+        """The recording was opened anew on this source; forget what was seen before."""
+        self._expected = expected
+        self._generation += 1
+
+    @property
+    def moved_to(self) -> str | None:
+        """The source that is heard instead; None if all is well, or nobody can tell."""
+        moved = self._moved
+        return moved[1] if moved is not None and moved[0] == self._generation else None
+
+    def _run(self) -> None:
+        while not self._stop.wait(_INTERVAL):
+            generation, expected = self._generation, self._expected
+            heard = recorded_source()
+            if heard is not None and heard != expected:
+                self._moved = (generation, heard)
+
+
+@contextmanager
+def _connected() -> Iterator[Any]:
+    """A connection of a moment, None if there is none to be had; errors on the way end it."""
+    try:
+        import pulsectl
+    except (ImportError, OSError):
+        yield None
+        return
+    server = pulsectl.Pulse("intentd", connect=False)
+    try:
+        server.connect(autospawn=False, timeout=_TIMEOUT)
+    except pulsectl.PulseError:
+        server.close()
+        yield None
+        return
+    try:
+        yield server
+    finally:
+        server.close()
