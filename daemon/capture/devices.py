@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -155,24 +156,47 @@ def heard_through(device: InputDevice) -> Iterator[int]:
 def reinitialise() -> None:
     """Have PortAudio look for devices again; all its streams must be closed.
 
-    Takes some 50 ms and leaks about 12 kB under ALSA, so that it is not for every attempt; see
-    `hardware_state`.
+    Takes some 50 ms and leaks about 12 kB under ALSA, so that it is not for every attempt: see
+    `Rescan`.
     """
     sd = portaudio()
     sd._terminate()
     sd._initialize()
 
 
-def hardware_state() -> object:
+class Rescan:
+    """Decides when PortAudio is to look for devices again, since it cannot do so each time."""
+
+    _EAGER, _SELDOM = 10.0, 600.0
+
+    def __init__(self) -> None:
+        self._state = _hardware_state()
+        self._eager_until = float("-inf")
+        self._last = time.monotonic()
+
+    def look(self) -> bool:
+        """Reinitialise PortAudio if devices or the sound server came or went in the last ten
+        seconds (they need a while to be ready), or once in ten minutes. Whether it was done."""
+        now, state = time.monotonic(), _hardware_state()
+        if state != self._state:
+            self._state = state
+            self._eager_until = now + self._EAGER
+        if now > self._eager_until and now - self._last < self._SELDOM:
+            return False
+        self._last = now
+        reinitialise()
+        return True
+
+
+def _hardware_state() -> object:
     """Something that changes when devices or the sound server may have come or gone.
 
     Where the system cannot be asked (not Linux) it is different each time.
     """
-    cards = Path("/proc/asound/cards")
     if not Path("/proc").is_dir():
         return object()
     try:
-        listed = cards.read_text()
+        listed = Path("/proc/asound/cards").read_text()
     except OSError:
         listed = ""
     return listed, pulse.socket_state()

@@ -17,12 +17,11 @@ from numpy.typing import NDArray
 from daemon.capture.channels import Channel, check_channel
 from daemon.capture.devices import (
     InputDevice,
+    Rescan,
     find_input,
-    hardware_state,
     heard_through,
     list_inputs,
     portaudio,
-    reinitialise,
 )
 from daemon.capture.holes import HoleClock
 from daemon.capture.pulse import MoveWatch
@@ -115,7 +114,7 @@ class Microphone:
         self._alarm = Wake()
         self._first = threading.Event()
         self._refusal: UserError | None = None
-        self._hardware = hardware_state()
+        self._rescan = Rescan()
         self._thread = threading.Thread(target=self._keep, name="microphone", daemon=True)
 
     # ---- for the engine -----------------------------------------------------------------------
@@ -217,6 +216,8 @@ class Microphone:
                 self._act(self._supervisor.tick(self._observe()))
                 if self._refusal is not None:
                     break
+                if self._watch is not None and self._watch.failure is not None:
+                    self.failure = self._watch.failure
                 self._alarm.wait(_TICK if self._supervisor.state is State.RUNNING else 0.025)
         except BaseException as error:
             self.failure = error
@@ -231,17 +232,20 @@ class Microphone:
 
     def _observe(self) -> Observation:
         stream = self._stream
+        try:
+            active = stream is not None and not self._finished and bool(stream.active)
+        except portaudio().PortAudioError:
+            active = False
         return Observation(
             now=time.monotonic(),
             last_block=None if self._resuming or stream is None else self._last_block,
-            active=stream is not None and not self._finished and bool(stream.active),
+            active=active,
             moved_to=None if self._watch is None else self._watch.moved_to,
         )
 
     def _act(self, action: Action) -> None:
         if action is Action.CLOSE:
-            if self._supervisor.lost_at is not None and self._supervisor.state is State.LOST:
-                self._tell_loss()
+            self._tell_loss()
             self._close()
         elif action is Action.OPEN:
             self._try_to_open()
@@ -277,7 +281,7 @@ class Microphone:
         first = not self._first.is_set()
         device = self.device
         if not first:
-            self._look_again()
+            self._rescan.look()
             device = find_input(None) if self._follows else _same(self.device)
         self._generation += 1
         self._finished = False
@@ -306,13 +310,6 @@ class Microphone:
                 raise UserError(_refused(device, self._rate, error)) from error
         self.device = device
         self._watch_source()
-
-    def _look_again(self) -> None:
-        """Let PortAudio see what has come since: only if something has, see `reinitialise`."""
-        hardware = hardware_state()
-        if hardware != self._hardware:
-            self._hardware = hardware
-            reinitialise()
 
     def _watch_source(self) -> None:
         if self.device.source is None:
@@ -356,7 +353,7 @@ def wait_for_microphone(
 
     `say` is told once what is waited for. Attempts come every half second at most.
     """
-    hardware = hardware_state()
+    rescan = Rescan()
     told = False
     while not cancelled():
         try:
@@ -369,10 +366,7 @@ def wait_for_microphone(
             if cancelled():
                 return None
             time.sleep(0.1)
-        now = hardware_state()
-        if now != hardware:
-            hardware = now
-            reinitialise()
+        rescan.look()
     return None
 
 

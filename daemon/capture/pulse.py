@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
+
+_T = TypeVar("_T")
 
 _TIMEOUT = 1.0
 _INTERVAL = 0.4
@@ -34,39 +36,75 @@ class PulseSource:
     is_default: bool
 
 
+_asking = threading.Lock()
+
+
 def list_sources() -> list[PulseSource] | None:
-    """The server's sources; None if it cannot be asked (no pulsectl, no server, no answer)."""
+    """The server's sources; None if it cannot be asked (no pulsectl, no server, no answer
+    within a second)."""
+    # pulsectl's own timeout is no way out: it waits for all of it even when all goes well, and
+    # knows none for questions. While one question hangs in a frozen server, no other is asked.
+    if not _asking.acquire(blocking=False):
+        return None
+    answer: list[list[PulseSource] | None] = []
+
+    def ask() -> None:
+        with _asking_ends():
+            answer.append(_list_sources())
+
+    thread = threading.Thread(target=ask, name="list-sources", daemon=True)
+    thread.start()
+    thread.join(_TIMEOUT)
+    return answer[0] if answer else None
+
+
+@contextmanager
+def _asking_ends() -> Iterator[None]:
+    try:
+        yield
+    finally:
+        _asking.release()
+
+
+def _list_sources() -> list[PulseSource] | None:
     with _connected() as server:
         if server is None:
             return None
-        default = server.server_info().default_source_name
-        return [
-            PulseSource(
-                index=s.index,
-                name=s.name,
-                description=s.description or s.name,
-                rate=s.sample_spec.rate,
-                channels=s.channel_count,
-                is_monitor=s.monitor_of_sink_name is not None,
-                is_default=s.name == default,
-            )
-            for s in server.source_list()
-        ]
+        return _told(lambda: _sources_of(server))
+
+
+def _sources_of(server: Any) -> list[PulseSource]:
+    default = server.server_info().default_source_name
+    return [
+        PulseSource(
+            index=s.index,
+            name=s.name,
+            description=s.description or s.name,
+            rate=s.sample_spec.rate,
+            channels=s.channel_count,
+            is_monitor=s.monitor_of_sink_name is not None,
+            is_default=s.name == default,
+        )
+        for s in server.source_list()
+    ]
 
 
 def recorded_source() -> str | None:
-    """The name of the source that this process's newest recording hears now."""
+    """The name of the source that this process's newest recording hears now; None if nobody can
+    tell. Hangs for as long as the server is frozen."""
     with _connected() as server:
         if server is None:
             return None
-        names = {s.index: s.name for s in server.source_list()}
-        own = str(os.getpid())
-        ours = [
-            o
-            for o in server.source_output_list()
-            if o.proplist.get("application.process.id") == own
-        ]
-        return names.get(max(ours, key=lambda o: o.index).source) if ours else None
+        return _told(lambda: _recorded_source_of(server))
+
+
+def _recorded_source_of(server: Any) -> str | None:
+    names: dict[int, str] = {s.index: s.name for s in server.source_list()}
+    own = str(os.getpid())
+    ours = [
+        o for o in server.source_output_list() if o.proplist.get("application.process.id") == own
+    ]
+    return names.get(max(ours, key=lambda o: o.index).source) if ours else None
 
 
 def socket_state() -> tuple[int, int] | None:
@@ -92,6 +130,8 @@ class MoveWatch:
     """
 
     def __init__(self, expected: str) -> None:
+        self.failure: Exception | None = None
+        """An error of ours in the thread, which has ended then."""
         self._expected = expected
         self._generation = 0
         self._moved: tuple[int, str] | None = None
@@ -119,14 +159,18 @@ class MoveWatch:
     def _run(self) -> None:
         while not self._stop.wait(_INTERVAL):
             generation, expected = self._generation, self._expected
-            heard = recorded_source()
+            try:
+                heard = recorded_source()
+            except Exception as error:
+                self.failure = error
+                return
             if heard is not None and heard != expected:
                 self._moved = (generation, heard)
 
 
 @contextmanager
 def _connected() -> Iterator[Any]:
-    """A connection of a moment, None if there is none to be had; errors on the way end it."""
+    """A connection of a moment; None if there is none to be had."""
     try:
         import pulsectl
     except (ImportError, OSError):
@@ -134,7 +178,7 @@ def _connected() -> Iterator[Any]:
         return
     server = pulsectl.Pulse("intentd", connect=False)
     try:
-        server.connect(autospawn=False, timeout=_TIMEOUT)
+        server.connect(autospawn=False)
     except pulsectl.PulseError:
         server.close()
         yield None
@@ -143,3 +187,13 @@ def _connected() -> Iterator[Any]:
         yield server
     finally:
         server.close()
+
+
+def _told(question: Callable[[], _T]) -> _T | None:
+    """The answer, or None if the server went away while it was asked."""
+    import pulsectl
+
+    try:
+        return question()
+    except pulsectl.PulseError:
+        return None
