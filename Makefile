@@ -1,0 +1,42 @@
+# make demo: see it work. make test: see it tested. Both create what they need.
+
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+RUNTIME_PACKAGES := libportaudio2
+LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
+
+.PHONY: demo test soak lint clean
+
+demo: $(VENV)/.demo
+	@$(BIN)/intentd replay --demo
+
+test: $(VENV)/.test lint
+	$(BIN)/python -m pytest -m "not soak"
+
+soak: $(VENV)/.test
+	$(BIN)/python -m pytest -m soak -p no:cacheprovider --timeout=0
+
+lint: $(VENV)/.test
+	$(BIN)/ruff check daemon train tests
+	$(BIN)/mypy
+
+$(VENV)/bin/python:
+	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON to a Python 3.11 or newer."; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+
+# The stamps are newer than pyproject.toml once everything is installed; a second call does nothing.
+$(VENV)/.demo: pyproject.toml tools/system_packages.sh | $(VENV)/bin/python
+	@sh tools/system_packages.sh $(RUNTIME_PACKAGES)
+	@echo "Installing intentd and what it runs on (some minutes, once)"
+	$(BIN)/pip install --quiet --editable .
+	@touch $@
+
+$(VENV)/.test: pyproject.toml tools/system_packages.sh $(VENV)/.demo
+	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES)
+	@echo "Installing what the tests need"
+	$(BIN)/pip install --quiet --editable '.[train,dev]'
+	@touch $@
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis
