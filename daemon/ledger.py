@@ -45,6 +45,13 @@ class Ledger:
         self.gated += end - self._from
         self._from = end
 
+    def shed_segment(self, end: int) -> int:
+        """The segment was given up: what is not booked up to `end` is shed. Returns where that
+        begins."""
+        start, self._from = self._from, max(self._from, end)
+        self.shed += self._from - start
+        return start
+
     def check(self) -> None:
         """Raises AccountingError unless every captured sample is accounted for."""
         if self.captured != self.classified + self.gated + self.shed:

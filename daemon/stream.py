@@ -184,6 +184,26 @@ class Stream:
         window.segment.scored.append((window.index, scores, 1000 * max(0.0, now - window.arrival)))
         self._advance()
 
+    def abandon(self) -> None:
+        """Give up every window that has no scores yet, since the user can't wait: the samples that
+        no outcome has booked count as shed, and are told of as a gap. Nothing may be fed after it.
+        """
+        self._advance()
+        while self._segments:
+            head = self._segments.popleft()
+            if isinstance(head, Gap):
+                self._ready.append(head)
+                continue
+            if not head.opened:
+                self.ledger.open_segment(head.origin)
+            end = head.origin + head.length
+            start = self.ledger.shed_segment(end)
+            if end > start:
+                rate = self.info.rate
+                self._ready.append(
+                    Gap(self.info.name, start / rate, end / rate, end - start, "stopped")
+                )
+
     # ---- out ----------------------------------------------------------------------------------
 
     def take(self) -> list[Message]:

@@ -61,6 +61,11 @@ class Dispatcher:
         """Messages that outputs did not get, by the output's name; only those above zero."""
         return {lane.output.name: lane.lost for lane in self._lanes if lane.lost}
 
+    @property
+    def pending(self) -> int:
+        """Messages that working outputs have still to take."""
+        return sum(lane.pending for lane in self._lanes)
+
     def open(self, run: RunInfo) -> None:
         """Open the outputs in order and start. Raises UserError (those opened are closed then)."""
         opened: list[Output] = []

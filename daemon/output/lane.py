@@ -123,6 +123,11 @@ class Lane:
         """Switched off after a failure, or ended."""
         return self._failing or self._ended
 
+    @property
+    def pending(self) -> int:
+        """Messages that wait for an output that works."""
+        return 0 if self.failing else len(self._queue) + self._in_hand
+
     def _full(self) -> bool:
         return len(self._queue) >= self._capacity
 
