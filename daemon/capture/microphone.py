@@ -267,7 +267,10 @@ class Microphone:
 
     def _try_to_open(self) -> None:
         try:
-            self._open()
+            if self._first.is_set():
+                self._reopen()
+            else:
+                self._open(self.device)
         except UserError as refusal:
             self._supervisor.failed(time.monotonic())
             if not self._first.is_set():
@@ -276,18 +279,24 @@ class Microphone:
         self._supervisor.opened(time.monotonic())
         self._first.set()
 
-    def _open(self) -> None:
+    def _reopen(self) -> None:
+        """UserError if the device isn't back."""
+        self._resuming = True
+        try:
+            self._open(self._wanted())
+        except UserError:
+            # Devices that came after PortAudio looked are unknown to it.
+            if not self._rescan.look():
+                raise
+            self._open(self._wanted())
+
+    def _wanted(self) -> InputDevice:
+        return find_input(None) if self._follows else _same(self.device)
+
+    def _open(self, device: InputDevice) -> None:
         """UserError if it can't be opened now."""
-        first = not self._first.is_set()
-        device = self.device
-        if not first:
-            self._rescan.look()
-            device = find_input(None) if self._follows else _same(self.device)
         self._generation += 1
         self._finished = False
-        self._resuming = not first
-        if first:
-            self._last_block = None
         sd = portaudio()
         with heard_through(device) as index:
             try:
