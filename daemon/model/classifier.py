@@ -1,0 +1,136 @@
+"""Windows of samples to probabilities of labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.errors import UserError
+from daemon.model.backends import AUTO, Backend, open_backend
+from daemon.model.cores import default_threads
+from daemon.model.errors import ModelError
+from daemon.model.features import Features, Samples, open_features
+from daemon.model.info import ModelInfo, read_model_info
+from daemon.model.loading import resolve_model
+from daemon.model.weights import find_weights
+
+__all__ = ["Classifier", "load_classifier"]
+
+BATCH_BYTES = 1 << 30
+"""Working memory that a batch may take, by estimate; larger windows go in smaller batches."""
+WARM_UP = 2
+
+
+class Classifier:
+    """A loaded model. Not for several threads at once."""
+
+    def __init__(
+        self, info: ModelInfo, backend: Backend, features: Features, window: int, max_batch: int
+    ) -> None:
+        self.info = info
+        self.labels = info.labels
+        self.window = window
+        """Samples of a window at 16 kHz."""
+        self.max_batch = max_batch
+        """Windows that go through the network at once."""
+        self._backend = backend
+        self._features = features
+
+    @property
+    def backend(self) -> str:
+        """What runs the network, as people read it."""
+        return self._backend.name
+
+    def logits(self, windows: Sequence[Samples] | Samples) -> NDArray[np.float32]:
+        """The network's scores, shape (n, labels), for n windows of `window` samples each, mono
+        float32 at 16 kHz: a sequence of arrays, views welcome, or one array (n, samples). More
+        than `max_batch` go in several batches, which changes results by rounding only.
+
+        Raises:
+            ValueError: a window has another length.
+            ModelError: scores are not finite.
+        """
+        count = len(windows)
+        if any(np.shape(window) != (self.window,) for window in windows):
+            raise ValueError(f"windows must have {self.window} samples")
+        scores = np.empty((count, len(self.labels)), np.float32)
+        for first in range(0, count, self.max_batch):
+            part = slice(first, min(first + self.max_batch, count))
+            scores[part] = self._backend.run(self._features.prepare(windows[part]))
+        if not np.isfinite(scores).all():
+            raise ModelError(
+                f"the model {self.info.directory} gives scores that are not finite numbers "
+                f"({self.backend}); its weights are damaged, or the sound holds such samples"
+            )
+        return scores
+
+    def classify(self, windows: Sequence[Samples] | Samples) -> NDArray[np.float32]:
+        """Probabilities at the model's temperature, shape (n, labels), in the order of `labels`;
+        each row adds up to 1, except for a multi-label model. For the rest see `logits`."""
+        return self.probabilities(self.logits(windows))
+
+    def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Logits, shape (n, labels), to probabilities at the model's temperature."""
+        scaled = logits.astype(np.float64) / self.info.temperature
+        if self.info.activation == "sigmoid":
+            return (0.5 * (1.0 + np.tanh(0.5 * scaled))).astype(np.float32)
+        scaled -= scaled.max(axis=1, keepdims=True)
+        odds = np.exp(scaled)
+        shares: NDArray[np.float32] = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
+        return shares
+
+    def warm_up(self) -> None:
+        """Run the network a few times, so that the first window takes no longer than others.
+
+        Raises `ModelError` if it does not run, or gives scores that are not finite.
+        """
+        noise = np.random.default_rng(0).standard_normal((1, self.window)).astype(np.float32)
+        try:
+            for _ in range(WARM_UP):
+                self.logits(0.01 * noise)
+        except ModelError:
+            raise
+        except Exception as error:
+            first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+            raise UserError(
+                f"the model {self.info.directory} does not run on a window of "
+                f"{self.window / self.info.rate:g} s with {self.backend} ({first}); "
+                "check window.seconds, or use another model"
+            ) from None
+
+
+def load_classifier(
+    path: str | Path,
+    *,
+    backend: str = AUTO,
+    threads: int = 0,
+    window_seconds: float | None = None,
+    max_batch: int = 16,
+    offline: bool = False,
+) -> Classifier:
+    """Load a model and run it once.
+
+    Args:
+        path: a directory, a hub id, or "" or "bundled" for the model that comes with intentd.
+        backend: a name of `backend_names()`.
+        threads: of the processor; 0: one a core, at most 4.
+        window_seconds: length of the windows; None: as the model says, else 1 s.
+        max_batch: windows that go through the network at once, at most. Less where they would
+            take more than 1 GB.
+        offline: ask no hub, see `resolve_model`.
+
+    Raises:
+        UserError: one sentence on whatever is wrong with the model, its files or the backend.
+    """
+    info = read_model_info(resolve_model(str(path), offline=offline))
+    window = info.window_samples(window_seconds)
+    weights = find_weights(info)
+    batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(window)))
+    features = open_features(info, window, batch)
+    runtime = open_backend(backend, info, weights, threads or default_threads())
+    classifier = Classifier(info, runtime, features, window, batch)
+    classifier.warm_up()
+    return classifier

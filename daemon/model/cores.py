@@ -1,0 +1,65 @@
+"""How many threads a network is given, and what the processor is good at."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+
+MOST_THREADS = 4
+"""By default. A window is small: more threads wait for each other more than they help."""
+
+_CPUINFO = Path("/proc/cpuinfo")
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+
+
+def default_threads() -> int:
+    """The physical cores that this process may use, at most `MOST_THREADS`."""
+    return max(1, min(usable_cores(), MOST_THREADS))
+
+
+def usable_cores() -> int:
+    """Physical cores within the process's affinity and its container's quota, at least 1."""
+    if hasattr(os, "sched_getaffinity"):
+        allowed = os.sched_getaffinity(0)
+    else:
+        allowed = set(range(os.cpu_count() or 1))
+    return max(1, min(_physical(allowed, _read(_CPUINFO)), _quota(_read(_QUOTA))))
+
+
+def has_fast_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 matrices in hardware (x86: AMX or AVX-512 BF16;
+    Arm: BF16). Without that bf16 is emulated and slower than float32."""
+    if not sys.platform.startswith("linux"):
+        return False
+    flags = set(_read(_CPUINFO).split())
+    return bool(flags & {"amx_bf16", "avx512_bf16", "bf16"})
+
+
+def _physical(allowed: set[int], cpuinfo: str) -> int:
+    """Cores, not hyper-threads: processors that share package and core id count once."""
+    cores = set()
+    for block in cpuinfo.split("\n\n"):
+        keys: dict[str, str] = {}
+        for line in block.splitlines():
+            key, _, value = line.partition(":")
+            keys[key.strip()] = value.strip()
+        number = keys.get("processor", "")
+        if number.isdigit() and int(number) in allowed and "core id" in keys:
+            cores.add((keys.get("physical id"), keys["core id"]))
+    return len(cores) or len(allowed)
+
+
+def _quota(text: str) -> int:
+    """Whole processors of a cgroup's "quota period" line, in microseconds."""
+    parts = text.split()
+    if len(parts) == 2 and parts[0].isdigit() and parts[1].isdigit() and int(parts[1]):
+        return max(1, int(parts[0]) // int(parts[1]))
+    return 1 << 16
+
+
+def _read(path: Path) -> str:
+    try:
+        return path.read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return ""

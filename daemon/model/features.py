@@ -1,0 +1,99 @@
+"""Samples to what a network takes in, as the model's own feature extractor prepares it.
+
+Wav2Vec2's extractor does no more than normalise, which numpy does on the whole batch at once. The
+others' spectrograms are left to transformers' own classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.errors import UserError
+from daemon.model.extractor import RATE
+from daemon.model.info import ModelInfo
+
+Samples = NDArray[np.float32]
+
+_TINY = 1e-7
+"""Added to the variance, as Wav2Vec2FeatureExtractor.zero_mean_unit_var_norm does."""
+
+
+class Features(Protocol):
+    """Prepares batches of windows."""
+
+    input_name: str
+    """What the network's forward calls its input."""
+
+    def prepare(self, windows: Sequence[Samples] | Samples) -> Samples:
+        """Windows, n of (samples,) or one array (n, samples), to the network's input (n, …),
+        float32. The result is valid until the next call."""
+
+
+class Waveform:
+    """For networks that take samples: Wav2Vec2 and all its kin."""
+
+    input_name = "input_values"
+
+    def __init__(self, samples: int, max_batch: int, normalize: bool) -> None:
+        self._batch = np.zeros((max_batch, samples), np.float32)
+        self._normalize = normalize
+
+    def prepare(self, windows: Sequence[Samples] | Samples) -> Samples:
+        if self._untouched(windows):
+            return windows  # type: ignore[return-value]
+        batch = self._batch[: len(windows)]
+        for row, window in zip(batch, windows, strict=True):
+            row[:] = window
+        if self._normalize:
+            batch -= batch.mean(axis=1, keepdims=True)
+            batch /= np.sqrt(np.square(batch).mean(axis=1, keepdims=True) + _TINY)
+        return batch
+
+    def _untouched(self, windows: Sequence[Samples] | Samples) -> bool:
+        """Whether the caller's array can go to the network as it is."""
+        return (
+            not self._normalize
+            and isinstance(windows, np.ndarray)
+            and windows.dtype == np.float32
+            and windows.flags.c_contiguous
+            and windows.flags.writeable  # torch warns of arrays that it could write to but must not
+        )
+
+
+class Spectrogram:
+    """For AST and Whisper: transformers' feature extractor, window by window as it asks."""
+
+    def __init__(self, extractor: Any) -> None:
+        self._extractor = extractor
+        self.input_name = str(extractor.model_input_names[0])
+
+    def prepare(self, windows: Sequence[Samples] | Samples) -> Samples:
+        made = self._extractor(list(windows), sampling_rate=RATE, return_tensors="np")
+        return np.ascontiguousarray(made[self.input_name], dtype=np.float32)
+
+
+def open_features(info: ModelInfo, samples: int, max_batch: int) -> Features:
+    """The preparation that the model in `info` wants for windows of `samples`.
+
+    Raises `UserError` if its feature extractor can't be made.
+    """
+    if info.extractor.kind == "waveform":
+        return Waveform(samples, max_batch, info.extractor.normalize)
+    from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
+
+    kind = ASTFeatureExtractor if info.extractor.kind == "ast" else WhisperFeatureExtractor
+    try:
+        return Spectrogram(kind.from_pretrained(str(info.directory), local_files_only=True))
+    except Exception as error:  # its own checks raise what they like
+        raise UserError(
+            f"the feature extractor of {info.directory} can't be made ({_first_line(error)}); "
+            "save it again"
+        ) from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0][:200]

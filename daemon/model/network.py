@@ -1,0 +1,118 @@
+"""A transformers model built from checked files: no code, no network, no silent initialisation."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+import transformers
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch.nn.utils import parametrize
+from transformers.utils import logging
+
+from daemon.errors import UserError
+from daemon.model.fields import read_json
+from daemon.model.files import CONFIG, MAX_CONFIG_BYTES
+from daemon.model.info import ModelInfo
+from daemon.model.weights import damaged
+
+_SPARED = ("masked_spec_embed",)
+"""Parameters that only training uses; a checkpoint may lack them."""
+
+
+def build_network(info: ModelInfo, weights: Path) -> torch.nn.Module:
+    """The network with its weights in float32, in evaluation mode, weight norm folded.
+
+    Raises `UserError` where config and weights do not make a whole audio classifier, or weights
+    are not finite.
+    """
+    head = getattr(transformers, info.architecture.head)
+    try:
+        state = load_file(weights)
+    except (SafetensorError, OSError, ValueError) as error:
+        raise damaged(weights, _first_line(error)) from None
+    for name, tensor in state.items():
+        if tensor.is_floating_point() and not torch.isfinite(tensor).all():
+            raise UserError(
+                f"{weights} holds weights that are not finite numbers ({name:.80}); "
+                "its training failed, use another checkpoint"
+            )
+    with _quiet():
+        try:
+            config = _config(info, head.config_class)
+            # Without a path transformers reads no file: what else lies in the directory (adapters,
+            # code, other weights) has no say.
+            network, report = head.from_pretrained(
+                None,
+                config=config,
+                state_dict=state,
+                dtype=torch.float32,
+                output_loading_info=True,
+                attn_implementation="sdpa" if head._supports_sdpa else "eager",
+            )
+        except Exception as error:  # a config can be wrong in as many ways as there are
+            raise UserError(
+                f"{info.directory} can't be made into a {info.architecture.head} "
+                f"({_first_line(error)}); fetch or save the model again"
+            ) from None
+    missing = sorted(k for k in report["missing_keys"] if not k.endswith(_SPARED))
+    if missing:
+        what = "no trained head" if all(_of_head(key) for key in missing) else "not all weights"
+        raise UserError(
+            f"{weights} has {what} ({missing[0]:.80} is missing); finetune the model with "
+            "intentd-train, or use a checkpoint for audio classification"
+        )
+    network.eval().requires_grad_(False)
+    fold_weight_norm(network)
+    return network  # type: ignore[no-any-return]
+
+
+def fold_weight_norm(network: torch.nn.Module) -> None:
+    """Make plain weights of parametrised ones (the positional convolution's weight norm), which
+    would otherwise be computed anew for each window."""
+    for module in network.modules():
+        if parametrize.is_parametrized(module):
+            for name in list(module.parametrizations):  # type: ignore[arg-type]
+                parametrize.remove_parametrizations(module, name)
+
+
+def _config(info: ModelInfo, kind: Any) -> Any:
+    """The config, of the architecture's own keys only: transformers' general ones can ask for
+    kernels and patches to be fetched and run."""
+    table = read_json(info.directory / CONFIG, MAX_CONFIG_BYTES)
+    general = {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)}
+    known = {field.name for field in dataclasses.fields(kind)} - general
+    known |= set(kind.attribute_map)
+    config = kind(**{key: value for key, value in table.items() if key in known})
+    config.id2label = dict(enumerate(info.labels))
+    config.label2id = {label: n for n, label in enumerate(info.labels)}
+    return config
+
+
+def _of_head(key: str) -> bool:
+    return key.split(".", maxsplit=1)[0] in ("classifier", "projector", "layer_weights")
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """transformers reports loading in tables and bars; the one sentence we raise says it all."""
+    before = logging.get_verbosity()
+    bars = logging.is_progress_bar_enabled()
+    logging.set_verbosity(logging.CRITICAL)
+    logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+        if bars:
+            logging.enable_progress_bar()
+
+
+def _first_line(error: Exception) -> str:
+    text = (str(error).splitlines() or [""])[0][:200]
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
