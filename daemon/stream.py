@@ -1,487 +1,257 @@
-"""One stream's way from captured chunks to messages: pure, without threads, clocks or devices.
+"""One stream's pure path from chunks of sound to messages, and its ledger of samples.
 
-    feed(chunk) -> GateBank.run(gates()) -> due() -> resolve(window, scores, now) -> take()
+No threads, clocks or devices: the worker feeds chunks, lets all streams' gates hear together,
+classifies all streams' due windows together, and publishes what `take` gives. In each turn:
 
-The same object runs live, in replay, in evaluation and in tests. The owner batches the gates and
-the due windows of many streams. After a gap everything starts anew in a new segment; the old one
-is drained first, so messages keep their order.
+    stream.feed(chunk)                          # or stream.finish(), once there is no more
+    bank.run(stream.gates())
+    for window in stream.due():                 # any number of streams' in one batch
+        stream.resolve(window, classify(window.samples), now)
+    for message in stream.take(): ...
+    if stream.drained: publish(stream.summary())
+
+What is said, latency apart, depends neither on the sizes of the chunks nor on which windows share
+a batch. Memory does not grow with the stream's length.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from collections.abc import Collection, Sequence
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.decide.events import EventDetector, EventSettings
-from daemon.decide.rolling import Rolling, RollingSettings, UtteranceRolling, WordRolling
-from daemon.decide.verdict import UtteranceVerdict, WordVerdict
-from daemon.ledger import Ledger
-from daemon.messages import (
-    Event,
-    Gap,
-    Level,
-    Message,
-    Prediction,
-    Scores,
-    StreamInfo,
-    Summary,
-    Verdict,
-)
-from daemon.quantiles import Latencies
-from daemon.windowing.gate import RATE, Gate, GateSettings, SpeechModel
-from daemon.windowing.gate import Verdict as GateVerdict
-from daemon.windowing.resample import Resampler
-from daemon.windowing.windows import Windower
+from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
+from daemon.latency import LatencyHistogram
+from daemon.ledger import Counts, Ledger, SegmentCount
+from daemon.levels import LevelMeter
+from daemon.messages import Event, Gap, Level, Message, Prediction, Scores, StreamInfo, Summary
+from daemon.segment import DueWindow, Plan, Segment
+from daemon.windowing import RATE, Gate, GateBank
 
-Mono = NDArray[np.float32]
-Unit = Literal["word", "utterance"]
+LEVEL_SECONDS: Final = 0.05
+"""How often a `Level` is told."""
+STOPPED: Final = "stopped"
+"""The reason of the gap that an abandoned stream ends with."""
 
-LEVEL_SECONDS = 0.05
+__all__ = ["DueWindow", "Stream"]
 
 
-class Sound(Protocol):
-    """Captured samples without a gap inside (see `daemon.capture.ring.Chunk`)."""
+class SoundChunk(Protocol):
+    """What a `Stream` asks of the ring's `Chunk`; see there."""
 
     @property
-    def samples(self) -> NDArray[np.float32]: ...
+    def mono(self) -> NDArray[np.float32]: ...
     @property
     def start(self) -> int: ...
-    @property
-    def block_ends(self) -> NDArray[np.int64]: ...
-    @property
-    def block_arrivals(self) -> NDArray[np.float64]: ...
     @property
     def lost(self) -> int: ...
     @property
     def reason(self) -> str: ...
     @property
+    def captured(self) -> int: ...
+    @property
     def shed(self) -> int: ...
     @property
     def never_arrived(self) -> int: ...
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """What a stream needs to know of model and configuration."""
-
-    labels: tuple[str, ...]
-    non_intents: frozenset[str]
-    unit: Unit = "word"
-    window: float = 1.0
-    """Seconds."""
-    hop: float = 0.24
-    """Seconds."""
-    channel: Literal["mix"] | int = "mix"
-    """The mean of the channels, or the number of one, counted from 1."""
-    gate: GateSettings = field(default_factory=GateSettings)
-    rolling: RollingSettings = field(default_factory=RollingSettings)
-    events: EventSettings = field(default_factory=EventSettings)
-
-    @property
-    def window_samples(self) -> int:
-        return round(self.window * RATE)
-
-    @property
-    def hop_samples(self) -> int:
-        return round(self.hop * RATE)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class DueWindow:
-    """A window with speech in it that waits for its scores."""
-
-    samples: Mono
-    """Shape (window,), a view: valid until the stream is fed again."""
-    segment: _Segment
-    index: int
-    arrival: float
-    """When the block that completes it arrived, monotonic seconds."""
+    def arrival(self, position: int, /) -> float: ...
 
 
 class Stream:
-    """The pure path of one stream. `model` is the speech model of its gate, None for no gate.
-
-    `levels` asks for `Level` messages, one every 50 ms of audio.
-    """
+    """The path of one stream."""
 
     def __init__(
         self,
         info: StreamInfo,
-        settings: StreamSettings,
-        model: SpeechModel | None,
+        labels: Sequence[str],
+        non_intents: Collection[str],
+        gates: GateBank,
         *,
+        unit: Unit = "word",
+        window: float = 1.0,
+        hop: float = 0.24,
+        rolling: RollingSettings | None = None,
+        events: EventSettings | None = None,
         levels: bool = False,
     ) -> None:
+        """`window` and `hop` in seconds; `gates` makes the stream's gates; with `levels`, `Level`
+        messages come every 50 ms of sound.
+
+        ValueError unless 0 < hop <= window.
+        """
         self.info = info
-        self.settings = settings
-        self.ledger = Ledger()
-        self._model = model
-        self._levels = levels
-        self._segments: deque[_Segment | Gap] = deque()
-        self._ready: deque[Message] = deque()
-        self._position = 0
-        self._latencies = Latencies()
-        self._meter = _Meter(round(LEVEL_SECONDS * info.rate))
-        self._windows = self._gated = self._events = 0
-        self._verdict: WordVerdict | UtteranceVerdict = (
-            WordVerdict(settings.labels, settings.non_intents)
-            if settings.unit == "word"
-            else UtteranceVerdict(len(settings.labels), settings.hop / settings.window)
+        self._gates = gates
+        self._plan = Plan(
+            stream=info.name,
+            rate=info.rate,
+            labels=tuple(labels),
+            non_intents=frozenset(non_intents),
+            unit=unit,
+            window=window,
+            hop=hop,
+            rolling=rolling or RollingSettings(),
+            events=events or EventSettings(),
         )
+        self._verdict = VerdictKeeper(labels, self._plan.non_intents, unit, hop / window)
+        self._ledger = Ledger()
+        self._queue: deque[Segment | Gap] = deque()
+        self._open: Segment | None = None
+        self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
+        self._levels: list[Level] = []
+        self._said: list[Message] = []  # by `abandon`, for `take` to give
+        self._latency = LatencyHistogram()
+        self._windows = 0
+        self._gated = 0
+        self._events = 0
+        self._finished = False
 
-    # ---- in -----------------------------------------------------------------------------------
+    # ---- sound in -------------------------------------------------------------------------------
 
-    def feed(self, chunk: Sound) -> None:
-        """Take the next chunk; a loss before it ends the segment."""
+    def feed(self, chunk: SoundChunk) -> None:
+        """The next chunk. What was lost before it ends the segment.
+
+        AccountingError if it does not join on to the one before; RuntimeError after `finish`.
+        """
+        if self._finished:
+            raise RuntimeError("the stream was finished")
+        mono = chunk.mono
+        self._ledger.receive(
+            chunk.start,
+            len(mono),
+            chunk.lost,
+            chunk.captured,
+            chunk.shed,
+            chunk.never_arrived,
+        )
         if chunk.lost:
-            arrival = float(chunk.block_arrivals[0]) if len(chunk.block_arrivals) else None
-            self._break(chunk.start - chunk.lost, chunk.start, chunk.reason, arrival)
-        self.ledger.captured += len(chunk.samples) + chunk.shed - self.ledger.shed
-        self.ledger.shed = chunk.shed
-        self.ledger.never_arrived = chunk.never_arrived
-        self._position = chunk.start + len(chunk.samples)
-        if not len(chunk.samples):
+            self._end_segment()
+            self._queue.append(self._gap(chunk.start, chunk.lost, chunk.reason))
+        if not len(mono):
             return
-        mono = _mono(chunk.samples, self.settings.channel)
-        self._segment(chunk.start).feed(mono, chunk.block_ends, chunk.block_arrivals)
-        if self._levels:
-            self._meter.feed(mono, self._position / self.info.rate)
-            speech = self._segment(chunk.start).gate.speaking
-            self._ready.extend(self._meter.take(self.info.name, speech))
+        if self._open is None:
+            self._open = self._begin_segment(chunk.start)
+        self._open.feed(mono, chunk.arrival)
+        if self._meter is not None:
+            for offset, rms, peak in self._meter.feed(mono):
+                at = (chunk.start + offset) / self.info.rate
+                speech = self._open.gate.speaking
+                self._levels.append(Level(self.info.name, rms, peak, speech, at))
 
     def finish(self) -> None:
-        """Nothing more will come: the tail is padded and becomes due."""
-        last = self._segments[-1] if self._segments else None
-        if isinstance(last, _Segment):
-            last.end(None)
-
-    # ---- the gate -----------------------------------------------------------------------------
-
-    def gates(self) -> list[Gate]:
-        """Gates with chunks to be heard, for `GateBank.run`."""
-        return [s.gate for s in self._segments if isinstance(s, _Segment) and s.gate.pending]
-
-    # ---- windows ------------------------------------------------------------------------------
-
-    def due(self) -> list[DueWindow]:
-        """Windows with speech that are complete and were not handed out before, in order."""
-        found: list[DueWindow] = []
-        for segment in self._segments:
-            if isinstance(segment, _Segment):
-                found.extend(segment.due())
-        self._advance()
-        return found
-
-    def resolve(self, window: DueWindow, scores: Scores, now: float) -> None:
-        """The scores of a due window, shape (labels,); in the order in which they were handed out.
-
-        `now`, monotonic seconds, is the moment of publication.
-        """
-        window.segment.scored.append((window.index, scores, 1000 * max(0.0, now - window.arrival)))
-        self._advance()
+        """No more chunks will come: the tail is padded. May be called twice."""
+        self._finished = True
+        self._end_segment()
 
     def abandon(self) -> None:
-        """Give up every window that has no scores yet, since the user can't wait: the samples that
-        no outcome has booked count as shed, and are told of as a gap. Nothing may be fed after it.
-        """
-        self._advance()
-        while self._segments:
-            head = self._segments.popleft()
-            if isinstance(head, Gap):
-                self._ready.append(head)
+        """Give up what is not told yet. Its samples count as shed, and a gap tells of them."""
+        self.finish()
+        self._said += self.take()
+        kept: deque[Segment | Gap] = deque()
+        for item in self._queue:
+            if isinstance(item, Gap):
+                kept.append(item)
                 continue
-            if not head.opened:
-                self.ledger.open_segment(head.origin)
-            end = head.origin + head.length
-            start = self.ledger.shed_segment(end)
-            if end > start:
-                rate = self.info.rate
-                self._ready.append(
-                    Gap(self.info.name, start / rate, end / rate, end - start, "stopped")
-                )
+            undone = item.abandon()
+            if undone:
+                kept.append(self._gap(item.end, undone, STOPPED))
+        self._queue = kept
 
-    # ---- out ----------------------------------------------------------------------------------
+    # ---- gates and windows ----------------------------------------------------------------------
+
+    def gates(self) -> list[Gate]:
+        """The gates that may have something to hear, for `GateBank.run`."""
+        return [item.gate for item in self._queue if isinstance(item, Segment)]
+
+    def due(self) -> list[DueWindow]:
+        """Windows with speech that want scores, in order, each once; all complete."""
+        return [
+            window for item in self._queue if isinstance(item, Segment) for window in item.due()
+        ]
+
+    def resolve(self, window: DueWindow, scores: Scores, now: float) -> None:
+        """The scores of a window of this stream, shape (labels,), at `now` in the chunks' clock.
+
+        ValueError if it was resolved before, or there is not one score a label.
+        """
+        self._latency.add(window.resolve(scores, now))
+
+    # ---- messages out ---------------------------------------------------------------------------
 
     def take(self) -> list[Message]:
-        """The messages that are ready, in order."""
-        messages = list(self._ready)
-        self._ready.clear()
+        """All that can be said by now and was not said before, in the stream's order."""
+        messages, self._said = [*self._said, *self._levels], []
+        self._levels.clear()
+        while self._queue:
+            item = self._queue[0]
+            if isinstance(item, Gap):
+                messages.append(item)
+            else:
+                messages += self._counted(item.take())
+                if not item.drained:
+                    break
+                item.finish()
+            self._queue.popleft()
         return messages
 
     @property
     def drained(self) -> bool:
-        """Whether every window of every ended segment has been told of."""
-        return not self._segments
+        """`finish` was called, and `take` has given all there was: time for the summary."""
+        return self._finished and not (self._queue or self._levels or self._said)
 
-    def summary(self) -> Summary:
-        """The last message. Raises AccountingError if samples are unaccounted for."""
-        self.ledger.check()
-        scores = self._verdict.scores()
-        order = np.argsort(-scores, kind="stable")
+    def summary(self, counts: Counts | None = None) -> Summary:
+        """The stream's last message. `counts`: the ring's, to check the stream's own against.
+
+        AccountingError if a sample is unaccounted for; RuntimeError before `drained`.
+        """
+        if not self.drained:
+            raise RuntimeError("the stream has not come to its end")
+        ledger = self._ledger
+        ledger.close(counts)
         return Summary(
             stream=self.info.name,
-            seconds=self._position / self.info.rate,
+            seconds=ledger.position / self.info.rate,
             windows=self._windows,
             gated=self._gated,
             events=self._events,
-            top=tuple(Verdict(self.settings.labels[i], float(scores[i])) for i in order),
-            samples_captured=self.ledger.captured,
-            samples_classified=self.ledger.classified,
-            samples_gated=self.ledger.gated,
-            samples_lost=self.ledger.lost,
-            latency_p50_ms=self._latencies.percentile(50),
-            latency_p99_ms=self._latencies.percentile(99),
+            top=self._verdict.top(),
+            samples_captured=ledger.captured,
+            samples_classified=ledger.classified,
+            samples_gated=ledger.gated,
+            samples_lost=ledger.lost,
+            latency_p50_ms=self._latency.percentile(0.5),
+            latency_p99_ms=self._latency.percentile(0.99),
+            extra={
+                "samples_shed": ledger.shed + ledger.undone,
+                "samples_never_arrived": ledger.never_arrived,
+            },
         )
 
-    # ---- inner --------------------------------------------------------------------------------
+    # ---- inner ----------------------------------------------------------------------------------
 
-    def _segment(self, position: int) -> _Segment:
-        last = self._segments[-1] if self._segments else None
-        if isinstance(last, _Segment) and not last.ended:
-            return last
-        segment = _Segment(position, self.info.rate, self.settings, self._model)
-        self._segments.append(segment)
+    def _begin_segment(self, origin: int) -> Segment:
+        count = SegmentCount(self._ledger, self.info.rate, RATE)
+        segment = Segment(self._plan, origin, self._gates.new_gate(), count, self._verdict)
+        self._queue.append(segment)
         return segment
 
-    def _break(self, start: int, end: int, reason: str, arrival: float | None) -> None:
-        last = self._segments[-1] if self._segments else None
-        if isinstance(last, _Segment):
-            last.end(arrival)
+    def _end_segment(self) -> None:
+        if self._open is not None:
+            self._open.close()
+            self._open = None
+        if self._meter is not None:
+            self._meter.reset()
+
+    def _gap(self, end: int, samples: int, reason: str) -> Gap:
         rate = self.info.rate
-        self._segments.append(Gap(self.info.name, start / rate, end / rate, end - start, reason))
-        self._advance()
+        return Gap(self.info.name, (end - samples) / rate, end / rate, samples, reason)
 
-    def _advance(self) -> None:
-        """Tell of everything that can be told, in order."""
-        while self._segments:
-            head = self._segments[0]
-            if isinstance(head, Gap):
-                self._ready.append(head)
-                self._segments.popleft()
-                continue
-            if not head.opened:
-                head.opened = True
-                self.ledger.open_segment(head.origin)
-            for outcome in head.outcomes():
-                self._tell(head, outcome)
-            if not head.drained:
-                return
-            self.ledger.close_segment(head.origin + head.length)
-            self._segments.popleft()
-
-    def _tell(self, segment: _Segment, outcome: _Outcome) -> None:
-        first, last = segment.source_span(outcome.index)
-        start = segment.seconds(outcome.index * self.settings.hop_samples)
-        end = start + self.settings.window_samples / RATE
-        speech = segment.speech(outcome.index)
-        rolling = segment.rolling.update(outcome.scores, segment.utterance(outcome.index))
-        self._verdict.update(outcome.scores, rolling)
-        self._windows += 1
-        if outcome.scores is None:
-            self._gated += 1
-        else:
-            self.ledger.classify(first, last)
-            self._latencies.add(outcome.latency_ms or 0.0)
-        self._ready.append(
-            Prediction(
-                self.info.name,
-                start,
-                end,
-                outcome.scores is None,
-                outcome.scores,
-                rolling,
-                outcome.latency_ms,
-            )
-        )
-        for firing in segment.events.update((start, end), outcome.scores, rolling, speech):
-            self._events += 1
-            self._ready.append(
-                Event(
-                    self.info.name,
-                    self.settings.labels[firing.label],
-                    firing.start,
-                    firing.end,
-                    firing.score,
-                    firing.at,
-                )
-            )
-        segment.release(outcome.index + 1)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class _Outcome:
-    index: int
-    scores: Scores | None
-    latency_ms: float | None
-
-
-class _Segment:
-    """A stretch of sound without a gap, from absolute source sample `origin`."""
-
-    def __init__(
-        self, origin: int, rate: int, settings: StreamSettings, model: SpeechModel | None
-    ) -> None:
-        self.origin = origin
-        self.length = 0
-        self.ended = False
-        self.opened = False  # the ledger's business
-        self.rate = rate
-        self.resampler = Resampler(rate, RATE)
-        self.windows = Windower(settings.window_samples, settings.hop_samples)
-        self.gate = Gate(settings.gate, model)
-        labels = len(settings.labels)
-        self.rolling: Rolling = (
-            WordRolling(labels, settings.rolling)
-            if settings.unit == "word"
-            else UtteranceRolling(labels, settings.rolling, settings.window, settings.hop)
-        )
-        self.events = EventDetector(settings.labels, settings.non_intents, settings.events)
-        self.scored: deque[tuple[int, Scores, float]] = deque()
-        self._judged: deque[bool] = deque()  # of windows from _told on: has speech
-        self._told = 0
-        self._blocks: deque[tuple[int, float]] = deque()  # end position, arrival
-        self._end_arrival: float | None = None
-
-    def feed(self, mono: Mono, ends: NDArray[np.int64], arrivals: NDArray[np.float64]) -> None:
-        self.length += len(mono)
-        self._push(self.resampler.feed(mono))
-        for end, arrival in zip(ends.tolist(), arrivals.tolist(), strict=True):
-            if not self._blocks or end > self._blocks[-1][0]:
-                self._blocks.append((end, arrival))
-
-    def end(self, arrival: float | None) -> None:
-        if self.ended:
-            return
-        self.ended = True
-        self._end_arrival = arrival
-        self._push(self.resampler.flush())
-        self.gate.end()
-        self.windows.pad()
-
-    def _push(self, samples: Mono) -> None:
-        if len(samples):
-            self.windows.push(samples)
-            self.gate.feed(samples)
-
-    def due(self) -> list[DueWindow]:
-        found = []
-        while (index := self._told + len(self._judged)) < self.windows.ready:
-            verdict = self.gate.judge(*self._span(index))
-            if verdict is GateVerdict.UNDECIDED:
-                break
-            speech = verdict is GateVerdict.SPEECH
-            self._judged.append(speech)
-            if speech:
-                view = self.windows.view(index)
-                found.append(DueWindow(view, self, index, self._arrival(index)))
-        return found
-
-    def outcomes(self) -> list[_Outcome]:
-        """Outcomes that are next in order: gated windows, and those whose scores have come."""
-        found = []
-        while self._judged:
-            if not self._judged[0]:
-                found.append(_Outcome(self._told, None, None))
-            elif self.scored and self.scored[0][0] == self._told:
-                index, scores, latency = self.scored.popleft()
-                found.append(_Outcome(index, scores, latency))
-            else:
-                break
-            self._judged.popleft()
-            self._told += 1
-        return found
-
-    @property
-    def drained(self) -> bool:
-        return self.ended and self._told >= self.windows.ready
-
-    def release(self, index: int) -> None:
-        """Windows below `index` have been told of."""
-        self.windows.release(index)
-        self.gate.forget(index * self.windows.hop)
-
-    def seconds(self, sample: int) -> float:
-        """Stream time of a 16 kHz sample of this segment."""
-        return self.origin / self.rate + sample / RATE
-
-    def source_span(self, index: int) -> tuple[int, int]:
-        """Absolute source samples that window `index` covers, padding left out."""
-        first, last = index * self.windows.hop, index * self.windows.hop + self.windows.window
-        start = min(self.length, round(first * self.rate / RATE))
-        end = (
-            self.length
-            if last >= self.windows.samples and self.ended
-            else min(self.length, round(last * self.rate / RATE))
-        )
-        return self.origin + start, self.origin + end
-
-    def speech(self, index: int) -> tuple[float, float] | None:
-        found = self.gate.speech(*self._span(index))
-        return None if found is None else (self.seconds(found[0]), self.seconds(found[1]))
-
-    def utterance(self, index: int) -> int:
-        return self.gate.utterance(*self._span(index))
-
-    def _span(self, index: int) -> tuple[int, int]:
-        first = index * self.windows.hop
-        return first, first + self.windows.window
-
-    def _arrival(self, index: int) -> float:
-        """When the block arrived that holds the window's last sample."""
-        last = self.source_span(index)[1] - 1
-        if (
-            self.ended
-            and self._end_arrival is not None
-            and ((index * self.windows.hop + self.windows.window) > self.windows.samples)
-        ):
-            return self._end_arrival
-        while len(self._blocks) > 1 and self._blocks[0][0] <= last:
-            self._blocks.popleft()
-        return self._blocks[0][1]
-
-
-class _Meter:
-    """Loudness of every 50 ms."""
-
-    def __init__(self, step: int) -> None:
-        self._step = max(1, step)
-        self._count = 0
-        self._power = 0.0
-        self._peak = 0.0
-        self._at = 0.0
-        self._due = False
-
-    def feed(self, mono: Mono, at: float) -> None:
-        if len(mono) == 0:
-            return
-        self._power += float(np.dot(mono, mono))
-        self._peak = max(self._peak, float(np.abs(mono).max()))
-        self._count += len(mono)
-        self._at = at
-        self._due = self._count >= self._step
-
-    def take(self, stream: str, speech: bool) -> list[Message]:
-        if not self._due:
-            return []
-        level = Level(
-            stream,
-            10 * float(np.log10(self._power / self._count + 1e-12)),
-            20 * float(np.log10(self._peak + 1e-6)),
-            speech,
-            self._at,
-        )
-        self._count, self._power, self._peak, self._due = 0, 0.0, 0.0, False
-        return [level]
-
-
-def _mono(samples: NDArray[np.float32], channel: Literal["mix"] | int) -> Mono:
-    if samples.shape[1] == 1:
-        return samples[:, 0]
-    if channel == "mix":
-        mixed: Mono = samples.mean(axis=1, dtype=np.float32)
-        return mixed
-    return np.ascontiguousarray(samples[:, channel - 1])
+    def _counted(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            if isinstance(message, Prediction):
+                self._windows += 1
+                self._gated += message.gated
+            elif isinstance(message, Event):
+                self._events += 1
+        return messages

@@ -1,105 +1,176 @@
-"""From a rolling opinion to "this intent was spoken", once.
-
-A label's event begins when its rolling value reaches its threshold while it is the top label, and
-fires when it has held on for `min_duration`. It holds on as long as the value stays at or above
-the release value (hysteresis). The same label cannot fire again within `refractory` seconds of
-audio; what begins in that time is taken for the same word.
-"""
+"""Opinions to "this intent was spoken", once."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from numpy.typing import NDArray
 
-Scores = NDArray[np.float32]
-Span = tuple[float, float]
+from daemon.decide.rolling import Unit
+from daemon.messages import Scores
 
 
 @dataclass(frozen=True, slots=True)
 class EventSettings:
-    threshold: float = 0.7
-    """Rolling value at which an event begins, for labels without one of their own."""
-    release: float = 0.6
-    """Fraction of the threshold below which it is over."""
-    min_duration: float = 0.0
-    """Seconds that the opinion must hold before the event fires."""
-    refractory: float = 1.0
-    """Seconds after an event in which its label fires no other."""
-    thresholds: dict[str, float] = field(default_factory=dict)
-    """Thresholds of single labels."""
+    """The `[events]` table."""
 
-    def of(self, label: str) -> float:
-        return self.thresholds.get(label, self.threshold)
+    threshold: float = 0.7
+    """Rolling value at which an event may begin, 0 to 1."""
+    release: float = 0.6
+    """Fraction of the threshold below which it is over, 0 to 1."""
+    min_duration: float = 0.0
+    """Seconds of audio for which the rolling value must not fall below the release value before
+    the event fires; 0 fires at once."""
+    refractory: float = 1.0
+    """Seconds of audio after firing in which the same label does not begin again."""
+    thresholds: Mapping[str, float] = field(default_factory=dict)
+    """Thresholds of single labels, in place of `threshold`."""
 
 
 @dataclass(frozen=True, slots=True)
-class Firing:
-    """An event as the detector sees it; times in seconds of its segment."""
+class Fired:
+    """An event, in samples at 16 kHz from the segment's start."""
 
     label: int
-    start: float
-    end: float
     score: float
-    at: float
+    """The rolling value."""
+    at: int
+    """End of the window that made it fire."""
+    start: int
+    """Start of the first window that supports it."""
+    end: int
+    """End of the last one so far."""
+    core: tuple[int, int] | None
+    """What all windows that support it have in common; None if nothing."""
 
 
 @dataclass(slots=True)
-class _Label:
-    threshold: float
-    release: float
-    begun: float | None = None
-    """End of the window with which the opinion reached the threshold."""
-    done: bool = False
-    """This run has fired, or belongs to an event that has."""
-    support: Span | None = None
-    last_fired: float = -np.inf
+class _Support:
+    """Consecutive windows whose own score speaks for a label."""
+
+    start: int
+    first_end: int
+    last_start: int
+    end: int
+    open: bool = True
+
+    @property
+    def core(self) -> tuple[int, int] | None:
+        return (self.last_start, self.first_end) if self.last_start < self.first_end else None
 
 
 class EventDetector:
-    """Hysteresis, minimum duration and refractory time for each label of one segment."""
+    """Turns the rolling opinion on one segment into events.
+
+    A label begins when its rolling value reaches its threshold and is the top of all labels. It
+    fires once it has stayed at or above the release value for `min_duration`, and is over when it
+    falls below. Within `refractory` after firing it does not begin again; what rises in that time
+    and stays is the echo of the same word, and has to be over before the label can begin anew.
+    Unit utterance: an utterance fires at most one event.
+    """
 
     def __init__(
-        self, labels: tuple[str, ...], non_intents: frozenset[str], settings: EventSettings
+        self,
+        labels: Sequence[str],
+        non_intents: Collection[str],
+        unit: Unit,
+        settings: EventSettings,
+        rate: int = 16000,
     ) -> None:
-        self._settings = settings
-        self._labels = {
-            number: _Label(settings.of(label), settings.of(label) * settings.release)
-            for number, label in enumerate(labels)
-            if label not in non_intents
-        }
+        """Labels in `thresholds` that are none of `labels` are passed over."""
+        self.thresholds = thresholds_of(labels, settings)
+        self._release = self.thresholds * np.float32(settings.release)
+        self._intents = [i for i, label in enumerate(labels) if label not in non_intents]
+        self._unit = unit
+        self._min_duration = round(settings.min_duration * rate)
+        self._refractory = round(settings.refractory * rate)
+        self.reset()
+
+    def reset(self) -> None:
+        """As if nothing had been heard."""
+        self._began: dict[int, int] = {}  # label to the end of the window with which it began
+        self._spent: set[int] = set()  # begun, and fired or suppressed
+        self._fired_at: dict[int, int] = {}
+        self._support: dict[int, _Support] = {}
+        self._utterance = -1
+        self._utterance_start = 0
+        self._utterance_fired = False
 
     def update(
-        self, span: Span, scores: Scores | None, rolling: Scores, speech: Span | None
-    ) -> list[Firing]:
-        """The events that the next window makes fire.
+        self, start: int, end: int, scores: Scores | None, rolling: Scores, utterance: int = 0
+    ) -> list[Fired]:
+        """The next window, [start, end) in samples, and the opinion after it; what fires.
 
-        `span` is the window's start and end, `speech` the speech within it, `scores` its own
-        posteriors (None if gated), `rolling` the opinion after it.
+        `scores`: the window's own, shape (labels,), None if gated. `utterance`: as `Rolling` says.
         """
-        fired = []
+        if self._unit == "utterance" and (scores is None or utterance != self._utterance):
+            self._utterance, self._utterance_start = utterance, start
+            self._utterance_fired = False
+            self._began.clear()
+            self._spent.clear()
+            self._support.clear()
         top = int(rolling.argmax())
-        for number, label in self._labels.items():
-            value = float(rolling[number])
-            if label.begun is not None and value < label.release:
-                label.begun, label.done = None, False
-            supports = scores is not None and float(scores[number]) >= label.release
-            if supports:
-                first, last = speech or span
-                label.support = (min(label.support[0], first) if label.support else first, last)
-            elif label.begun is None:
-                label.support = None
-            if label.begun is None and number == top and value >= label.threshold:
-                label.begun = span[1]
-                label.done = span[1] < label.last_fired + self._settings.refractory
-            if (
-                label.begun is not None
-                and not label.done
-                and span[1] - label.begun >= self._settings.min_duration - 1e-9
-            ):
-                label.done = True
-                label.last_fired = span[1]
-                start, end = label.support or speech or span
-                fired.append(Firing(number, start, end, value, span[1]))
+        fired = []
+        for label in self._intents:
+            value = rolling[label]
+            if label in self._began and (value < self._release[label] or value <= 0):
+                self._end(label)
+            self._note_support(label, start, end, scores)
+            if label == top and value > 0 and value >= self.thresholds[label]:
+                self._begin(label, end)
+            if self._may_fire(label, end):
+                self._spent.add(label)
+                self._fired_at[label] = end
+                self._utterance_fired = True
+                fired.append(self._make(label, float(value), start, end))
         return fired
+
+    def _begin(self, label: int, end: int) -> None:
+        if label in self._began:
+            return
+        self._began[label] = end
+        if label in self._fired_at and end - self._fired_at[label] < self._refractory:
+            self._spent.add(label)
+
+    def _end(self, label: int) -> None:
+        del self._began[label]
+        self._spent.discard(label)
+        if self._unit == "word":
+            self._support.pop(label, None)
+
+    def _may_fire(self, label: int, end: int) -> bool:
+        return (
+            label in self._began
+            and label not in self._spent
+            and end - self._began[label] >= self._min_duration
+            and not (self._unit == "utterance" and self._utterance_fired)
+        )
+
+    def _note_support(self, label: int, start: int, end: int, scores: Scores | None) -> None:
+        known = self._support.get(label)
+        if scores is None or scores[label] < self._release[label]:
+            if known is not None:
+                known.open = False
+            return
+        goes_on = label in self._began or self._unit == "utterance"
+        if known is not None and (known.open or goes_on):
+            known.last_start, known.end, known.open = start, end, True
+        else:
+            self._support[label] = _Support(start, end, start, end)
+
+    def _make(self, label: int, score: float, start: int, end: int) -> Fired:
+        support = self._support.get(label)
+        if support is None:  # evidence in small pieces: no window alone speaks for it
+            if self._unit == "utterance":
+                start = self._utterance_start
+            return Fired(label, score, end, start, end, None)
+        return Fired(label, score, end, support.start, support.end, support.core)
+
+
+def thresholds_of(labels: Sequence[str], settings: EventSettings) -> Scores:
+    """The threshold of each label, shape (labels,)."""
+    return np.array(
+        [settings.thresholds.get(label, settings.threshold) for label in labels],
+        dtype=np.float32,
+    )

@@ -1,106 +1,211 @@
-"""One opinion a stream, from the scores of single windows.
+"""Scores of single windows to one opinion a stream.
 
-Both kinds are updated with each window in order: its posteriors, or None where the gate found no
-speech. Neither knows of time but through the windows' number.
+Both kinds take the windows of one segment in order, gated ones as None. Training pools with
+`evidence_weights`, so that it optimises what runs.
 """
 
 from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-Scores = NDArray[np.float32]
+from daemon.messages import Scores
 
-TINY = 1e-7
-"""Posteriors are floored here before their logarithm is taken."""
+Unit = Literal["word", "utterance"]
+"""What carries an intent: a word that fits in a window, or all windows of an utterance."""
+
+PROBABILITY_FLOOR: Final = 1e-4
+"""Probabilities count as at least this much in log space: no single window rules a label out."""
 
 
 @dataclass(frozen=True, slots=True)
 class RollingSettings:
+    """The `[rolling]` table."""
+
     windows: int = 3
-    """Words: windows whose mean is the opinion."""
+    """Unit word: how many windows' posteriors are averaged."""
     forgetting: float = 1.0
-    """Utterances: what older evidence keeps with each hop, above 0 to 1."""
+    """Unit utterance: factor on older evidence a window, above 0 to 1; 1 forgets nothing."""
     max_seconds: float = 15.0
-    """Utterances: the longest, in seconds; what follows is another one."""
+    """Unit utterance: an utterance that lasts longer is ended, and the next one begins."""
 
 
 class Rolling(Protocol):
-    """The opinion after each window, shape (labels,); it may sum to less than 1 after silence."""
+    """The opinion on one segment."""
 
-    def update(self, scores: Scores | None, utterance: int) -> Scores:
-        """Take the next window's posteriors, shape (labels,), or None for a gated one.
+    @property
+    def utterance(self) -> int:
+        """Number of the present or latest utterance, from 0; it stays 0 for words."""
+        ...
 
-        `utterance` is the gate's number of the utterance it belongs to, 0 for none.
-        """
+    def update(self, scores: Scores | None) -> Scores:
+        """The opinion after the next window, shape (labels,); `scores`: its probabilities, shape
+        (labels,), or None if it was gated."""
+        ...
+
+    def reset(self) -> None:
+        """As if nothing had been heard."""
         ...
 
 
 class WordRolling:
-    """The mean of the last windows' posteriors.
+    """Mean of the posteriors of the last `windows` windows, or of as many as there have been.
 
-    A gated window counts as all zeros, evidence for nothing, so that opinion fades in silence. At
-    the beginning of a segment the mean is that of the windows so far.
+    A gated window counts as zeros, so the opinion fades in silence and may sum to less than 1.
     """
 
-    def __init__(self, labels: int, settings: RollingSettings) -> None:
-        self._nothing = np.zeros(labels, np.float32)
-        self._last: deque[Scores] = deque(maxlen=settings.windows)
+    def __init__(self, labels: int, windows: int) -> None:
+        """ValueError unless both are at least 1."""
+        if labels < 1 or windows < 1:
+            raise ValueError("labels and windows must be at least 1")
+        self._zeros = np.zeros(labels, dtype=np.float32)
+        self._last: deque[Scores] = deque(maxlen=windows)
 
-    def update(self, scores: Scores | None, utterance: int) -> Scores:
-        self._last.append(self._nothing if scores is None else scores)
-        mean: Scores = np.mean(self._last, axis=0, dtype=np.float32)
-        return mean
+    @property
+    def utterance(self) -> int:
+        return 0
+
+    def update(self, scores: Scores | None) -> Scores:
+        self._last.append(self._zeros if scores is None else scores)
+        total: NDArray[np.float64] = np.sum(np.stack(self._last), axis=0, dtype=np.float64)
+        return (total / len(self._last)).astype(np.float32)
+
+    def reset(self) -> None:
+        self._last.clear()
+
+
+def evidence_weights(
+    windows: int, forgetting: float = 1.0, overlap: float = 1.0
+) -> NDArray[np.float64]:
+    """The weight of each window's log posteriors, shape (windows,), the newest last.
+
+    With a_i = forgetting^(n - i) and A = Σ a_i, weight i is a_i / A · (1 + (A - 1) · overlap): the
+    mean, times how many windows' worth of sound it stands for. `overlap` is hop / window: of each
+    window after the first, only so much is new, and what has been heard twice is not evidence
+    twice. One window alone has weight 1.
+
+    The opinion is softmax(Σ weight_i · log p_i), as in a product of experts with a uniform prior.
+    In torch: `log_softmax(torch.as_tensor(evidence_weights(n, f, o)) @ log_p, -1)` with
+    `log_p = log_softmax(logits, -1).clamp(min=log(PROBABILITY_FLOOR))`, shape (n, labels).
+    """
+    kept = forgetting ** np.arange(windows - 1, -1, -1, dtype=np.float64)
+    total = kept.sum()
+    return kept * _scale(float(total), overlap)
+
+
+def _scale(total: float, overlap: float) -> float:
+    return (1.0 + (total - 1.0) * overlap) / total
+
+
+def log_floored(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Natural logarithm of probabilities, each at least `PROBABILITY_FLOOR`; same shape."""
+    floored: NDArray[np.float64] = np.log(
+        np.maximum(probabilities.astype(np.float64), PROBABILITY_FLOOR)
+    )
+    return floored
+
+
+def softmax(logits: NDArray[np.float64]) -> Scores:
+    """Shape (labels,) to probabilities of the same shape."""
+    powers = np.exp(logits - logits.max())
+    shares: Scores = (powers / powers.sum()).astype(np.float32)
+    return shares
+
+
+def pool(log_probs: NDArray[np.floating], forgetting: float = 1.0, overlap: float = 1.0) -> Scores:
+    """The opinion on an utterance from all its windows at once, shape (labels,).
+
+    `log_probs`: shape (n, labels), n at least 1, floored as by `log_floored`. See
+    `evidence_weights`; `UtteranceRolling` says the same window by window.
+    """
+    weights = evidence_weights(len(log_probs), forgetting, overlap)
+    return softmax(weights @ log_probs.astype(np.float64))
+
+
+class Evidence:
+    """What `pool` gives, kept up window by window in constant memory."""
+
+    def __init__(self, labels: int, forgetting: float = 1.0, overlap: float = 1.0) -> None:
+        self._forgetting = forgetting
+        self._overlap = overlap
+        self._sum = np.zeros(labels, dtype=np.float64)
+        self._total = 0.0
+        self.windows = 0
+
+    def add(self, scores: Scores) -> None:
+        """One more window's probabilities, shape (labels,)."""
+        self._sum = self._forgetting * self._sum + log_floored(scores)
+        self._total = self._forgetting * self._total + 1.0
+        self.windows += 1
+
+    def posterior(self) -> Scores:
+        """Shape (labels,). ValueError before the first window."""
+        if not self.windows:
+            raise ValueError("no window has been added")
+        return softmax(self._sum * _scale(self._total, self._overlap))
+
+    def clear(self) -> None:
+        self._sum[:] = 0.0
+        self._total = 0.0
+        self.windows = 0
 
 
 class UtteranceRolling:
-    """The pooled evidence of an utterance's windows so far (see `pool`).
+    """The pooled evidence of an utterance's windows so far.
 
-    An utterance is what the gate calls one, or what has lasted `max_seconds`; without a gate only
-    the latter. Between utterances the opinion is all zeros.
+    An utterance is a run of windows with speech: the gate begins and ends it, and a gated window
+    has no opinion (zeros). It also ends when it would last longer than `max_seconds`, which is
+    what ends it when the gate is off.
     """
 
-    def __init__(self, labels: int, settings: RollingSettings, window: float, hop: float) -> None:
-        self._nothing = np.zeros(labels, np.float32)
-        self._weight = hop / window
-        self._keep = settings.forgetting
-        self._longest = max(1, round(settings.max_seconds / hop))
-        self._evidence = np.zeros(labels, np.float64)
+    def __init__(
+        self,
+        labels: int,
+        forgetting: float = 1.0,
+        window: float = 1.0,
+        hop: float = 0.24,
+        max_seconds: float = 15.0,
+    ) -> None:
+        """`window`, `hop`, `max_seconds` in seconds. ValueError unless 0 < forgetting <= 1 and
+        0 < hop <= window."""
+        if not 0.0 < forgetting <= 1.0:
+            raise ValueError("forgetting must lie above 0 and not above 1")
+        if not 0.0 < hop <= window:
+            raise ValueError("the hop must lie above 0 and not above the window")
+        self._evidence = Evidence(labels, forgetting, hop / window)
+        self._zeros = np.zeros(labels, dtype=np.float32)
+        self._longest = max(1, int((max_seconds - window) / hop + 1e-9) + 1)
         self._utterance = 0
-        self._count = 0
 
-    def update(self, scores: Scores | None, utterance: int) -> Scores:
+    @property
+    def utterance(self) -> int:
+        return self._utterance
+
+    def update(self, scores: Scores | None) -> Scores:
+        if scores is None or self._evidence.windows >= self._longest:
+            self._end()
         if scores is None:
-            self._utterance = 0
-            return self._nothing
-        if utterance != self._utterance or self._count >= self._longest:
-            self._evidence[:] = 0.0
-            self._utterance = utterance
-            self._count = 0
-        self._count += 1
-        self._evidence *= self._keep
-        self._evidence += self._weight * np.log(np.maximum(scores, TINY, dtype=np.float64))
-        return softmax(self._evidence)
+            return self._zeros.copy()
+        self._evidence.add(scores)
+        return self._evidence.posterior()
+
+    def reset(self) -> None:
+        self._end()
+
+    def _end(self) -> None:
+        if self._evidence.windows:
+            self._evidence.clear()
+            self._utterance += 1
 
 
-def pool(scores: Scores, weight: float, forgetting: float = 1.0) -> Scores:
-    """Posterior of an utterance from its windows' posteriors, shape (n, labels) to (labels,).
-
-    softmax_c( sum_i weight * forgetting^(n-1-i) * log p_i(c) ): windows as independent witnesses
-    under a flat prior (a product of experts), each counted `weight` = hop / window times, because
-    overlapping windows hear the same sound. Dividing the windows' logits by a temperature divides
-    this sum by it: the windows' normalisers are the same for every label.
-    """
-    keep = forgetting ** np.arange(len(scores) - 1, -1, -1, dtype=np.float64)
-    logs = np.log(np.maximum(scores, TINY, dtype=np.float64))
-    return softmax((weight * keep) @ logs)
-
-
-def softmax(evidence: NDArray[np.float64]) -> Scores:
-    shifted = np.exp(evidence - evidence.max())
-    result: Scores = (shifted / shifted.sum()).astype(np.float32)
-    return result
+def make_rolling(
+    unit: Unit, labels: int, window: float, hop: float, settings: RollingSettings
+) -> Rolling:
+    """The rolling opinion that fits the model's unit; `window` and `hop` in seconds."""
+    if unit == "word":
+        return WordRolling(labels, settings.windows)
+    return UtteranceRolling(labels, settings.forgetting, window, hop, settings.max_seconds)

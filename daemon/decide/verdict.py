@@ -1,62 +1,60 @@
-"""The verdict on a whole recording, kept up to date window by window in constant memory."""
+"""The verdict on a whole recording: what the summary's `top` says."""
 
 from __future__ import annotations
 
+from collections.abc import Collection, Sequence
+
 import numpy as np
-from numpy.typing import NDArray
 
-from daemon.decide.rolling import TINY, softmax
-
-Scores = NDArray[np.float32]
+from daemon.decide.rolling import Evidence, Unit
+from daemon.messages import Scores, Verdict
 
 
-class WordVerdict:
-    """Which word was spoken in a recording: the highest opinion that each intent reached.
+class VerdictKeeper:
+    """Keeps in constant memory what the verdict on a stream takes; gaps do not reset it.
 
-    The non-intent with the highest mean gets what the best intent leaves (1 - best), so that a
-    recording without a command is called that; the other non-intents follow by their mean, which
-    never exceeds it.
+    Unit word: an intent counts as much as the highest rolling value it reached; the non-intent
+    with the highest mean posterior takes what the best intent leaves, and other non-intents
+    follow by their mean, capped by that. Unit utterance: the pooled evidence of all windows.
+    Nothing is said of a stream in which no window was classified.
     """
 
-    def __init__(self, labels: tuple[str, ...], non_intents: frozenset[str]) -> None:
-        self._intents = np.array([label not in non_intents for label in labels])
-        self._highest = np.zeros(len(labels), np.float64)
-        self._sum = np.zeros(len(labels), np.float64)
-        self._count = 0
+    def __init__(
+        self, labels: Sequence[str], non_intents: Collection[str], unit: Unit, overlap: float
+    ) -> None:
+        """`overlap`: hop / window, as in `evidence_weights`."""
+        self._labels = tuple(labels)
+        self._others = [i for i, label in enumerate(labels) if label in non_intents]
+        self._intents = [i for i, label in enumerate(labels) if label not in non_intents]
+        self._unit = unit
+        self._highest = np.zeros(len(labels), dtype=np.float32)
+        self._sum = np.zeros(len(labels), dtype=np.float64)
+        self._windows = 0
+        self._evidence = Evidence(len(labels), 1.0, overlap)
 
     def update(self, scores: Scores | None, rolling: Scores) -> None:
+        """The next window's own scores (None if gated) and the opinion after it, (labels,) each."""
         np.maximum(self._highest, rolling, out=self._highest)
-        if scores is not None:
-            self._sum += scores
-            self._count += 1
+        if scores is None:
+            return
+        self._windows += 1
+        self._sum += scores
+        self._evidence.add(scores)
 
-    def scores(self) -> NDArray[np.float64]:
-        """One value a label, 0 to 1; they need not sum to 1."""
-        result = np.where(self._intents, self._highest, 0.0)
-        others = np.flatnonzero(~self._intents)
-        if len(others):
-            mean = self._sum / max(1, self._count)
-            left = 1.0 - (result.max() if self._intents.any() else 0.0)
-            result[others] = np.minimum(mean[others], left)
-            result[others[mean[others].argmax()]] = left
-        return result
+    def top(self) -> tuple[Verdict, ...]:
+        """Every label with its score, 0 to 1, best first; equal ones in the labels' order."""
+        if not self._windows:
+            return ()
+        shares = self._evidence.posterior() if self._unit == "utterance" else self._of_words()
+        order = np.argsort(-shares, kind="stable")
+        return tuple(Verdict(self._labels[i], float(shares[i])) for i in order)
 
-
-class UtteranceVerdict:
-    """The posterior of the pooled evidence of all windows of a recording (see `rolling.pool`)."""
-
-    def __init__(self, labels: int, weight: float) -> None:
-        self._evidence = np.zeros(labels, np.float64)
-        self._weight = weight
-        self._count = 0
-
-    def update(self, scores: Scores | None, rolling: Scores) -> None:
-        if scores is not None:
-            self._evidence += self._weight * np.log(np.maximum(scores, TINY, dtype=np.float64))
-            self._count += 1
-
-    def scores(self) -> NDArray[np.float64]:
-        """Probabilities, one a label; zeros if no window held speech."""
-        if not self._count:
-            return np.zeros_like(self._evidence)
-        return softmax(self._evidence).astype(np.float64)
+    def _of_words(self) -> Scores:
+        shares = self._highest.copy()
+        best = max((float(shares[i]) for i in self._intents), default=0.0)
+        left = max(0.0, 1.0 - best)
+        mean = self._sum / self._windows
+        ranked = sorted(self._others, key=lambda i: -mean[i])
+        for place, i in enumerate(ranked):
+            shares[i] = left if place == 0 else min(left, float(mean[i]))
+        return shares

@@ -1,7 +1,26 @@
 """Samples to windows: resampling, windows, and the speech gate. No threads, no clocks."""
 
-from daemon.windowing.gate import Gate, GateBank, GateSettings, speech_model
-from daemon.windowing.resample import Resampler
-from daemon.windowing.windows import Windower
+from daemon.windowing.gate import CHUNK, Coverage, Gate, GateBank, GateSettings
+from daemon.windowing.resample import RATE, Resampler
+from daemon.windowing.windows import (
+    WindowBuffer,
+    Windower,
+    all_windows,
+    samples_of,
+    window_count,
+)
 
-__all__ = ["Gate", "GateBank", "GateSettings", "Resampler", "Windower", "speech_model"]
+__all__ = [
+    "CHUNK",
+    "RATE",
+    "Coverage",
+    "Gate",
+    "GateBank",
+    "GateSettings",
+    "Resampler",
+    "WindowBuffer",
+    "Windower",
+    "all_windows",
+    "samples_of",
+    "window_count",
+]

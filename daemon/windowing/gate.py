@@ -1,10 +1,4 @@
-"""Which windows hold speech: intervals from the speech probabilities of small chunks.
-
-A chunk is 512 samples at 16 kHz (32 ms), on a grid that begins with the segment. Speech begins
-when a chunk reaches `on` and ends once chunks have stayed below `off` for `min_silence` seconds;
-the interval runs from the first chunk less the pre-roll to the end of the last chunk at or above
-`off`. This is the hysteresis that Silero's own `VADIterator` uses.
-"""
+"""Where there is speech: probabilities of short chunks to intervals, one gate a segment."""
 
 from __future__ import annotations
 
@@ -12,233 +6,266 @@ import enum
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-RATE = 16_000
-CHUNK = 512
+from daemon.windowing.resample import RATE
 
-Kind = Literal["silero", "energy", "off"]
-Mono = NDArray[np.float32]
+CHUNK: Final = 512
+"""Samples at 16 kHz that get one probability of speech."""
+_LARGEST_BATCH: Final = 128
 
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
-    kind: Kind = "silero"
-    """Who tells speech from silence."""
+    """The `[gate]` table."""
+
+    kind: Literal["silero", "energy", "off"] = "silero"
+    """What finds speech; "off" lets everything pass."""
     on: float = 0.5
-    """Probability at which speech begins."""
+    """Probability at which speech begins, 0 to 1."""
     off: float = 0.35
-    """Probability below which it may end."""
+    """Probability below which a chunk counts towards its end, 0 to `on`."""
     min_silence: float = 0.3
-    """Seconds below `off` that end it."""
+    """Seconds below `off` after which speech is over."""
     pre_roll: float = 0.3
-    """Seconds before the beginning that still count as speech."""
+    """Seconds before the first chunk of speech that belong to it."""
 
 
-class Verdict(enum.Enum):
+class Coverage(enum.Enum):
+    """What the gate says of a span of samples."""
+
     SPEECH = "speech"
-    SILENCE = "silence"
+    GATED = "gated"
     UNDECIDED = "undecided"
 
 
-class SpeechModel(Protocol):
-    """Gives each chunk a probability of speech; keeps a state for each stream."""
+class Detector(Protocol):
+    """Tells speech from its absence, chunk by chunk, for many streams at once."""
 
-    def new_state(self) -> object: ...
+    def new_state(self) -> object:
+        """What a stream's chunks so far have left behind: nothing yet."""
+        ...
 
-    def run(self, states: Sequence[object], chunks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, shape (n,), of one chunk each of n streams, shape (n, 512); updates the
-        states in place. A stream's result does not depend on the others."""
+    def probabilities(
+        self, chunks: NDArray[np.float32], states: Sequence[object]
+    ) -> NDArray[np.float32]:
+        """Probability of speech, shape (n,), of chunks (n, 512), each the next one of the stream
+        whose state stands at the same place; the states are changed."""
         ...
 
 
 @dataclass(slots=True)
-class _Interval:
+class _Run:
+    """Voiced chunks without one below `off` between them."""
+
+    interval: int
     start: int
-    """With the pre-roll."""
-    onset: int
-    """Without it."""
     end: int
-    utterance: int
 
 
 class Gate:
-    """The speech intervals of one segment, in 16 kHz samples from its beginning.
+    """The gate of one segment: hears samples, keeps the intervals of speech.
 
-    Fed with samples; whoever owns the model takes chunks with `pending`/`take` and gives back
-    probabilities with `hear` (see `GateBank`). `model` None means that everything is speech.
+    All positions are samples at 16 kHz from the segment's start. Speech begins with a chunk at or
+    above `on` and lasts until chunks have stayed below `off` for `min_silence`; its interval
+    reaches from `pre_roll` before the first chunk to the end of the last chunk at or above `off`.
+    What is said of a span does not depend on how the samples came in.
     """
 
-    def __init__(self, settings: GateSettings, model: SpeechModel | None) -> None:
-        self.settings = settings
-        self.model = model
-        self.state = model.new_state() if model is not None else None
+    def __init__(self, settings: GateSettings, state: object = None) -> None:
+        self._settings = settings
         self._pre_roll = round(settings.pre_roll * RATE)
-        self._min_silence = round(settings.min_silence * RATE)
-        self._waiting: deque[Mono] = deque()
-        self._offset = 0  # samples of the first waiting array already taken
-        self._samples = 0
-        self._heard = 0  # samples that have a probability
-        self._ended = False
-        self._intervals: deque[_Interval] = deque()
-        self._open = False
-        self._count = 0  # utterances so far
-        self._latest: deque[int] = deque()  # for each chunk heard: where speech had last ended
-        self._forgotten = 0  # chunks dropped from the front of it
+        self._min_silence = settings.min_silence * RATE
+        self._queue = np.zeros(0, dtype=np.float32)
+        self._taken = 0  # samples of _queue that were handed out
+        self._intervals: deque[list[int]] = deque()  # [start with pre-roll, end]
+        self._runs: deque[_Run] = deque()
+        self._oldest = 0  # speech before is forgotten
+        self._count = 0
+        self._speaking = False
+        self._silence = 0
+        self._finished = False
+        self.state = state
+        """What the detector keeps of this stream."""
+        self.heard = 0
+        """Samples whose probabilities are known."""
 
-    def feed(self, samples: Mono) -> None:
-        """Add mono samples at 16 kHz. They are kept, not copied."""
-        self._samples += len(samples)
-        if self.model is not None and len(samples):
-            self._waiting.append(samples)
+    # ---- samples in, probabilities in ----------------------------------------------------------
 
-    def end(self) -> None:
-        """The segment has ended: the last, incomplete chunk is padded with zeros."""
-        self._ended = True
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Queue samples, shape (n,)."""
+        rest = self._queue[self._taken :]
+        self._queue = np.concatenate((rest, samples)) if len(rest) else np.array(samples)
+        self._taken = 0
+
+    def finish(self) -> None:
+        """No more samples will come: the last chunk is filled with zeros."""
+        rest = (len(self._queue) - self._taken) % CHUNK
+        if rest:
+            self.feed(np.zeros(CHUNK - rest, dtype=np.float32))
+        self._finished = True
 
     @property
     def pending(self) -> int:
-        """Chunks that wait for a probability."""
-        if self.model is None:
-            return 0
-        left = self._samples - self._heard
-        if left <= 0:
-            return 0
-        return -(-left // CHUNK) if self._ended else left // CHUNK
+        """How many chunks wait for their probability."""
+        return (len(self._queue) - self._taken) // CHUNK
 
-    def take(self, out: NDArray[np.float32]) -> None:
-        """Copy the next chunk into `out`, shape (512,)."""
-        filled = 0
-        while filled < CHUNK and self._waiting:
-            head = self._waiting[0]
-            n = min(CHUNK - filled, len(head) - self._offset)
-            out[filled : filled + n] = head[self._offset : self._offset + n]
-            filled += n
-            self._offset += n
-            if self._offset == len(head):
-                self._waiting.popleft()
-                self._offset = 0
-        out[filled:] = 0.0
+    def next_chunk(self) -> NDArray[np.float32]:
+        """The oldest chunk that waits, shape (512,); its probability must be given to `hear`."""
+        chunk = self._queue[self._taken : self._taken + CHUNK]
+        self._taken += CHUNK
+        return chunk
 
     def hear(self, probability: float) -> None:
-        """The probability of speech, 0 to 1, of the next chunk."""
-        start = self._heard
-        end = min(start + CHUNK, self._samples)
-        self._heard = start + CHUNK if not self._ended else end
-        if self._open:
-            interval = self._intervals[-1]
-            if probability >= self.settings.off:
-                interval.end = end
-            elif end - interval.end >= self._min_silence:
-                self._open = False
-        elif probability >= self.settings.on:
-            self._open = True
-            first = max(0, start - self._pre_roll)
-            previous = self._intervals[-1].end if self._intervals else 0
+        """The probability of the next chunk, in order."""
+        start, end = self.heard, self.heard + CHUNK
+        self.heard = end
+        if not self._speaking:
+            if probability < self._settings.on:
+                return
+            self._speaking = True
             self._count += 1
-            self._intervals.append(_Interval(max(first, previous), start, end, self._count))
-        self._latest.append(self._intervals[-1].end if self._intervals else 0)
+            self._intervals.append([max(0, start - self._pre_roll), end])
+        elif probability < self._settings.off:
+            self._silence += CHUNK
+            self._speaking = self._silence < self._min_silence
+            return
+        self._silence = 0
+        self._intervals[-1][1] = end
+        last = self._runs[-1] if self._runs else None
+        if last is not None and last.interval == self._count and last.end == start:
+            last.end = end
+        else:
+            self._runs.append(_Run(self._count, start, end))
 
-    def judge(self, start: int, end: int) -> Verdict:
-        """Whether samples [start, end) overlap speech; UNDECIDED until enough was heard."""
-        if self.model is None:
-            return Verdict.SPEECH
-        if any(i.start < end and i.end > start for i in self._intervals):
-            return Verdict.SPEECH
-        reach = end + self._pre_roll
-        if self._ended:
-            reach = min(reach, self._samples)
-        # A pause in speech that has not ended yet may still turn out to belong to it.
-        paused = self._open and self._intervals[-1].end <= start and self._heard < self._samples
-        return Verdict.SILENCE if self._heard >= reach and not paused else Verdict.UNDECIDED
-
-    def speech(self, start: int, end: int) -> tuple[int, int] | None:
-        """First and last sample of the speech within [start, end), pre-roll left out; None if there
-        is none.
-
-        What was heard after `end` does not change the answer, so it does not depend on when it is
-        asked for.
-        """
-        if self.model is None:
-            stop = min(end, self._samples)
-            return (start, stop) if stop > start else None
-        heard, latest = self._as_of(end)
-        first = last = None
-        for interval in self._intervals:
-            stop = min(interval.end, latest)
-            if interval.onset < heard and stop > start:
-                first = max(start, interval.onset) if first is None else first
-                last = min(end, stop)
-        return None if first is None or last is None else (first, last)
-
-    def utterance(self, start: int, end: int) -> int:
-        """Number of the last utterance heard within [start, end), counted from 1; where only a
-        pre-roll reaches into it, of the first that does; 0 for none. As timeless as `speech`."""
-        if self.model is None:
-            return 1
-        heard, latest = self._as_of(end)
-        number = 0
-        for interval in self._intervals:
-            if interval.onset < heard and min(interval.end, latest) > start:
-                number = interval.utterance
-            elif not number and interval.start < end and interval.end > start:
-                return interval.utterance
-        return number
-
-    def _as_of(self, end: int) -> tuple[int, int]:
-        """Samples heard by the time of sample `end`, and where speech had last ended by then."""
-        chunks = end // CHUNK if end <= self._samples else -(-self._samples // CHUNK)
-        if chunks == 0:
-            return 0, 0
-        return chunks * CHUNK, self._latest[chunks - 1 - self._forgotten]
+    # ---- questions -----------------------------------------------------------------------------
 
     @property
     def speaking(self) -> bool:
-        """Whether the last chunk heard belongs to speech."""
-        return self.model is None or self._open
+        """Whether speech was going on at the last chunk heard."""
+        return self._speaking
 
-    def forget(self, before: int) -> None:
-        """Nothing before sample `before` is asked for any more."""
-        while len(self._latest) > 1 and (self._forgotten + 1) * CHUNK < before:
-            self._latest.popleft()
-            self._forgotten += 1
-        while len(self._intervals) > 1 and self._intervals[0].end <= before:
+    def covers(self, start: int, end: int) -> Coverage:
+        """Whether there is speech in [start, end).
+
+        Undecided until the gate has heard up to `end` plus the pre-roll, and while a pause may
+        yet turn out to be part of the speech around it.
+        """
+        if any(a < end and b > start for a, b in self._intervals):
+            return Coverage.SPEECH
+        if self._finished and not self.pending:
+            return Coverage.GATED
+        if self.heard < end + self._pre_roll:
+            return Coverage.UNDECIDED
+        if self._speaking and start >= self._intervals[-1][1]:
+            return Coverage.UNDECIDED
+        return Coverage.GATED
+
+    def speech_within(
+        self, start: int, end: int, core: tuple[int, int] | None = None
+    ) -> tuple[int, int] | None:
+        """From the first to the last chunk of speech in [start, end), as known at `end`, without
+        pre-roll; None if there is none.
+
+        With `core`, a span inside, only speech that reaches into it counts, if there is such.
+        Chunks that end after `end` are left out, so that the answer is the same whether or not
+        the gate has heard more by now.
+        """
+        known = min(self.heard, end // CHUNK * CHUNK)
+        start = max(start, self._oldest)  # runs that lie across it are still held
+        runs = [
+            (run.interval, max(run.start, start), min(run.end, known))
+            for run in self._runs
+            if run.end > start and run.start < known
+        ]
+        if core is not None:
+            inside = {i for i, a, b in runs if a < core[1] and b > core[0]}
+            runs = [run for run in runs if not inside or run[0] in inside]
+        if not runs:
+            return None
+        return runs[0][1], runs[-1][2]
+
+    def forget(self, spans_before: int, speech_before: int) -> None:
+        """`covers` will not be asked of spans that start before the one position, nor
+        `speech_within` of speech before the other."""
+        while len(self._intervals) > 1 and self._intervals[0][1] <= spans_before:
             self._intervals.popleft()
+        self._oldest = max(self._oldest, speech_before)
+        while self._runs and self._runs[0].end <= self._oldest:
+            self._runs.popleft()
+
+
+class OpenGate(Gate):
+    """Lets everything pass and hears nothing."""
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        self.heard += len(samples)
+
+    @property
+    def speaking(self) -> bool:
+        return True
+
+    def covers(self, start: int, end: int) -> Coverage:
+        return Coverage.SPEECH
+
+    def speech_within(
+        self, start: int, end: int, core: tuple[int, int] | None = None
+    ) -> tuple[int, int] | None:
+        return None
 
 
 class GateBank:
-    """Runs the gates of many streams, one chunk of each at a time."""
+    """Makes the gates of all streams and lets them hear together."""
 
-    def __init__(self, model: SpeechModel | None) -> None:
-        self.model = model
+    def __init__(self, settings: GateSettings, detector: Detector | None = None) -> None:
+        """`detector` is needed unless the kind is "off"; `GateBank.load` finds it.
+
+        ValueError if `off` lies above `on`.
+        """
+        if settings.off > settings.on:
+            raise ValueError("gate.off must not lie above gate.on")
+        if settings.kind == "off":
+            detector = None
+        elif detector is None:
+            raise ValueError("a gate that is not off needs a detector")
+        self.settings = settings
+        self._detector = detector
+
+    @classmethod
+    def load(cls, settings: GateSettings) -> GateBank:
+        """With the detector that `settings.kind` names. Raises UserError if it can't run here."""
+        if settings.kind == "silero":
+            from daemon.windowing.silero import SileroDetector
+
+            return cls(settings, SileroDetector())
+        if settings.kind == "energy":
+            from daemon.windowing.energy import EnergyDetector
+
+            return cls(settings, EnergyDetector())
+        return cls(settings)
+
+    def new_gate(self) -> Gate:
+        """A gate for a segment that begins."""
+        if self._detector is None:
+            return OpenGate(self.settings)
+        return Gate(self.settings, self._detector.new_state())
 
     def run(self, gates: Sequence[Gate]) -> None:
-        """Give every pending chunk of `gates` its probability."""
-        if self.model is None:
+        """Let these gates hear all that they hold, in rounds of one chunk each.
+
+        What a gate hears does not depend on the others, but for rounding below 1e-5.
+        """
+        if self._detector is None:
             return
-        while True:
-            due = [gate for gate in gates if gate.pending]
-            if not due:
-                return
-            chunks = np.empty((len(due), CHUNK), np.float32)
-            for row, gate in zip(chunks, due, strict=True):
-                gate.take(row)
-            probabilities = self.model.run([gate.state for gate in due], chunks)
-            for gate, probability in zip(due, probabilities, strict=True):
-                gate.hear(float(probability))
-
-
-def speech_model(kind: Kind) -> SpeechModel | None:
-    """The model behind a kind of gate; None for "off". Imports it only when it is asked for."""
-    if kind == "silero":
-        from daemon.windowing.silero import Silero
-
-        return Silero()
-    if kind == "energy":
-        from daemon.windowing.energy import Energy
-
-        return Energy()
-    return None
+        waiting = [gate for gate in gates if gate.pending]
+        while waiting:
+            for first in range(0, len(waiting), _LARGEST_BATCH):
+                batch = waiting[first : first + _LARGEST_BATCH]
+                chunks = np.stack([gate.next_chunk() for gate in batch])
+                found = self._detector.probabilities(chunks, [gate.state for gate in batch])
+                for gate, probability in zip(batch, found.tolist(), strict=True):
+                    gate.hear(probability)
+            waiting = [gate for gate in waiting if gate.pending]

@@ -1,64 +1,86 @@
-"""Silero VAD 6 (MIT, Silero Team) under ONNX Runtime, one thread, many streams at a time.
+"""Silero VAD under onnxruntime: the file in daemon/bundled/silero_vad, one thread, batched.
 
-The network takes 512 samples at 16 kHz, preceded by the last 64 of the chunk before, and carries a
-recurrent state of shape (2, 128) a stream.
+About 0.19 ms of one core a chunk of 32 ms, 0.08 ms in a batch of a hundred streams.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from importlib.resources import files
+from pathlib import Path
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.windowing.gate import CHUNK, RATE
+from daemon.errors import UserError
+from daemon.windowing.gate import CHUNK
+from daemon.windowing.resample import RATE
 
-CONTEXT = 64
-MODEL = files("daemon") / "bundled" / "silero_vad" / "silero_vad_16k_op15.onnx"
-
-
-@dataclass(slots=True)
-class SileroState:
-    memory: NDArray[np.float32] = field(default_factory=lambda: np.zeros((2, 128), np.float32))
-    context: NDArray[np.float32] = field(default_factory=lambda: np.zeros(CONTEXT, np.float32))
+_MODEL: Final = Path(__file__).parent.parent / "bundled" / "silero_vad" / "silero_vad_16k_op15.onnx"
+_CONTEXT: Final = 64
+"""Samples of the chunk before that the network wants in front of each chunk."""
+_STATE: Final = (2, 128)
 
 
-class Silero:
-    """Speech probabilities; one ONNX session, shared by all streams."""
+class _State:
+    """What one stream's chunks so far have left behind."""
+
+    __slots__ = ("context", "memory")
 
     def __init__(self) -> None:
-        import onnxruntime
+        self.context = np.zeros(_CONTEXT, dtype=np.float32)
+        self.memory = np.zeros(_STATE, dtype=np.float32)
 
+
+class SileroDetector:
+    """Probability of speech by Silero VAD 6."""
+
+    def __init__(self) -> None:
+        """Loads the network (0.1 s). Raises UserError if onnxruntime or the file is missing."""
+        try:
+            import onnxruntime
+        except ImportError as error:
+            raise UserError(
+                f"the silero gate needs onnxruntime, which can't be imported here ({error}): "
+                "install it or set gate.kind to energy"
+            ) from None
+        if not _MODEL.is_file():
+            raise UserError(
+                f"the silero gate's network {_MODEL} is missing: install intentd again or set "
+                "gate.kind to energy"
+            )
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3
-        # A thread that spins while it waits would cost a core in a silent room.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self._session = onnxruntime.InferenceSession(
-            MODEL.read_bytes(), options, providers=["CPUExecutionProvider"]
+        options.log_severity_level = 3
+        self._session: Any = onnxruntime.InferenceSession(
+            str(_MODEL), options, providers=["CPUExecutionProvider"]
         )
-        self._rate = np.array(RATE, np.int64)
+        self._rate = np.array(RATE, dtype=np.int64)
 
-    def new_state(self) -> SileroState:
-        return SileroState()
+    def new_state(self) -> _State:
+        """A stream that begins."""
+        return _State()
 
-    def run(self, states: Sequence[object], chunks: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Probabilities, shape (n,), for one chunk each of n streams, shape (n, 512)."""
-        mine = [state for state in states if isinstance(state, SileroState)]
-        frames = np.empty((len(mine), CONTEXT + CHUNK), np.float32)
-        memory = np.empty((2, len(mine), 128), np.float32)
-        for row, state in enumerate(mine):
-            frames[row, :CONTEXT] = state.context
-            memory[:, row] = state.memory
-        frames[:, CONTEXT:] = chunks
-        probabilities, after = self._session.run(
-            None, {"input": frames, "state": memory, "sr": self._rate}
+    def probabilities(
+        self, chunks: NDArray[np.float32], states: Sequence[object]
+    ) -> NDArray[np.float32]:
+        """Shape (n,), 0 to 1, of chunks (n, 512); see `Detector`."""
+        n = len(chunks)
+        given = np.empty((n, _CONTEXT + CHUNK), dtype=np.float32)
+        memory = np.empty((2, n, 128), dtype=np.float32)
+        for i, state in enumerate(states):
+            assert isinstance(state, _State)
+            given[i, :_CONTEXT] = state.context
+            memory[:, i] = state.memory
+        given[:, _CONTEXT:] = chunks
+        output, left = self._session.run(
+            ["output", "stateN"], {"input": given, "state": memory, "sr": self._rate}
         )
-        for row, state in enumerate(mine):
-            state.memory = after[:, row]
-            state.context = frames[row, -CONTEXT:].copy()
-        result: NDArray[np.float32] = probabilities[:, 0]
-        return result
+        for i, state in enumerate(states):
+            assert isinstance(state, _State)
+            state.context[:] = chunks[i, -_CONTEXT:]
+            state.memory[:] = left[:, i]
+        found: NDArray[np.float32] = output[:, 0]
+        return found

@@ -1,88 +1,142 @@
-"""Overlapping windows of a stream of samples, each one a view."""
+"""Overlapping windows of a stream, whatever blocks it comes in.
+
+Window k covers samples [k * hop, k * hop + window). At the end zeros are added, and windows go on
+while they start before the end, so that n samples have ceil(n / hop) windows.
+"""
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
 
-Mono = NDArray[np.float32]
+from daemon.windowing.resample import RATE
 
-_GROWTH = 2
+Samples = NDArray[np.float32]
 
 
-class Windower:
-    """Windows of `window` samples, one every `hop` samples, from the beginning of a segment.
+def samples_of(seconds: float, rate: int = RATE) -> int:
+    """The number of samples in so many seconds, rounded, as windows and hops are counted."""
+    return round(seconds * rate)
 
-    Window k covers samples [k * hop, k * hop + window). Samples are kept in one buffer as long as
-    a window that has not been released may need them, so windows are views and overlap costs
-    nothing. At the end the tail is padded with zeros, and windows go on while they begin before
-    the end of the samples: the last sample is seen in as many positions as any other.
+
+def window_count(samples: int, hop: int) -> int:
+    """How many windows so many samples have."""
+    return -(-samples // hop)
+
+
+class WindowBuffer:
+    """Samples from the oldest window that is still needed on, in one block of memory.
+
+    Nothing is copied for a window: `view` slices. Memory is bounded by the windows that were not
+    released, plus the largest block.
     """
 
     def __init__(self, window: int, hop: int) -> None:
-        if not 0 < hop <= window:
-            raise ValueError("the hop must be at least one sample and at most the window")
+        """Both in samples. ValueError unless 1 <= hop <= window."""
+        if not 1 <= hop <= window:
+            raise ValueError(f"a hop of {hop} samples does not fit a window of {window}")
         self.window = window
         self.hop = hop
-        self._buffer = np.zeros(_GROWTH * 2 * window, np.float32)
-        self._base = 0  # segment position of the buffer's first sample
-        self._end = 0  # segment position behind the last sample, padding not counted
-        self._padded = 0
-        self._next = 0  # the next window to be handed out
+        self._data = np.zeros(4 * window, dtype=np.float32)
+        self._base = 0  # the stream's position of _data[0]
+        self._filled = 0  # samples in _data that count
         self._released = 0  # windows below are not needed any more
+        self._padded = 0  # zeros that `flush` added
+        self._flushed = False
 
     @property
-    def samples(self) -> int:
-        """Samples pushed so far, padding not counted."""
-        return self._end
+    def end(self) -> int:
+        """Samples pushed so far."""
+        return self._base + self._filled - self._padded
 
-    def push(self, samples: Mono) -> None:
-        """Add mono samples, shape (n,)."""
+    @property
+    def complete(self) -> int:
+        """How many windows are complete: 0 to `complete` - 1 may be viewed until released."""
+        if self._flushed:
+            return window_count(self.end, self.hop)
+        return max(0, (self.end - self.window) // self.hop + 1)
+
+    def push(self, samples: Samples) -> None:
+        """Add samples, shape (n,). Views from before may change. RuntimeError after `flush`."""
+        if self._flushed:
+            raise RuntimeError("the windows were flushed")
         self._append(samples)
-        self._end += len(samples)
 
-    def pad(self) -> None:
-        """The segment has ended: pad it with zeros until its last sample begins no window."""
-        if self._end == 0 or self._padded:
-            return
-        last = (self._end - 1) // self.hop
-        missing = max(0, last * self.hop + self.window - self._end)
-        self._append(np.zeros(missing, np.float32))
-        self._padded = missing
+    def flush(self) -> None:
+        """The stream has ended: pad with zeros what the last windows lack. Once only."""
+        if self._flushed:
+            raise RuntimeError("the windows were flushed")
+        count = window_count(self.end, self.hop)
+        missing = (count - 1) * self.hop + self.window - self.end if count else 0
+        if missing > 0:
+            self._append(np.zeros(missing, dtype=np.float32))
+            self._padded = missing
+        self._flushed = True
 
-    @property
-    def ready(self) -> int:
-        """Number of windows that are complete: window k is, if k < ready."""
-        total = self._end + self._padded
-        if total < self.window:
-            return 0
-        complete = (total - self.window) // self.hop + 1
-        if self._padded:
-            complete = min(complete, (self._end - 1) // self.hop + 1)
-        return complete
+    def view(self, index: int) -> Samples:
+        """Window `index`, shape (window,), read-only; valid until the next push or flush.
 
-    def view(self, index: int) -> Mono:
-        """The samples of window `index`, shape (window,), valid until the next `push`."""
-        start = index * self.hop - self._base
-        return self._buffer[start : start + self.window]
+        IndexError if it was released or is not complete.
+        """
+        if not self._released <= index < self.complete:
+            raise IndexError(f"window {index} is not held")
+        at = index * self.hop - self._base
+        view = self._data[at : at + self.window]
+        view.flags.writeable = False
+        return view
 
-    def release(self, index: int) -> None:
-        """Windows below `index` are not needed any more."""
-        self._released = max(self._released, index)
+    def release(self, below: int) -> None:
+        """Windows below this index are not needed any more."""
+        self._released = max(self._released, below)
 
-    def _append(self, samples: Mono) -> None:
-        total = self._end + self._padded
-        used = total - self._base
-        if used + len(samples) > len(self._buffer):
-            drop = min(max(0, self._released * self.hop - self._base), used)
-            kept = used - drop
-            room = len(self._buffer)
-            if kept + len(samples) > room:
-                room = _GROWTH * (kept + len(samples))
-            target = np.empty(room, np.float32) if room > len(self._buffer) else self._buffer
-            # numpy copies overlapping slices of one array correctly
-            target[:kept] = self._buffer[drop:used]
-            self._buffer = target
+    def _append(self, samples: Samples) -> None:
+        need = self._filled + len(samples)
+        if need > len(self._data):
+            drop = min(max(0, self._released * self.hop - self._base), self._filled)
+            kept = self._filled - drop
+            need = kept + len(samples)
+            target = self._data
+            if need > len(target):
+                target = np.zeros(max(need, 2 * len(target)), dtype=np.float32)
+            target[:kept] = self._data[drop : self._filled]
+            self._data = target
             self._base += drop
-            used = kept
-        self._buffer[used : used + len(samples)] = samples
+            self._filled = kept
+        self._data[self._filled : need] = samples
+        self._filled = need
+
+
+class Windower:
+    """`WindowBuffer` for those who use up windows at once."""
+
+    def __init__(self, window: int, hop: int) -> None:
+        """Both in samples. ValueError unless 1 <= hop <= window."""
+        self._buffer = WindowBuffer(window, hop)
+        self._next = 0
+
+    def push(self, samples: Samples) -> list[tuple[int, Samples]]:
+        """The windows that these samples (n,) complete: index and view, shape (window,).
+
+        Views are valid until the next call.
+        """
+        self._buffer.release(self._next)
+        self._buffer.push(samples)
+        return self._new()
+
+    def flush(self) -> list[tuple[int, Samples]]:
+        """The windows left at the end, padded with zeros."""
+        self._buffer.release(self._next)
+        self._buffer.flush()
+        return self._new()
+
+    def _new(self) -> list[tuple[int, Samples]]:
+        first, self._next = self._next, self._buffer.complete
+        return [(index, self._buffer.view(index)) for index in range(first, self._next)]
+
+
+def all_windows(samples: Samples, window: int, hop: int) -> Samples:
+    """All windows of a whole recording, shape (ceil(n / hop), window), as a stream has them."""
+    windower = Windower(window, hop)
+    views = [view.copy() for _, view in windower.push(samples)]
+    views += [view.copy() for _, view in windower.flush()]
+    return np.stack(views) if views else np.zeros((0, window), dtype=np.float32)
