@@ -244,19 +244,27 @@ class _FileDecoder:
         self.channels: int = self._file.channels
         self.frames: int | None = max(0, int(self._file.frames))
         self._buffer = np.zeros((0, self.channels), np.float32)
+        self._position = 0
         self._missing = _missing_bytes(self._file.extra_info)
 
     def read(self, frames: int) -> NDArray[np.float32]:
         if len(self._buffer) < frames:
             self._buffer = np.zeros((frames, self.channels), np.float32)
-        before = self._file.tell()
         try:
             block: NDArray[np.float32] = self._file.read(out=self._buffer[:frames])
         except soundfile.LibsndfileError as error:
             # What was decoded ahead of the damage is in the buffer.
-            done = min(frames, max(0, self._file.tell() - before))
+            done = min(frames, max(0, self._tell() - self._position))
+            self._position += done
             raise _DamagedError(_cause(error), self._buffer[:done].copy()) from error
+        self._position += len(block)
         return block.copy()
+
+    def _tell(self) -> int:
+        try:
+            return int(self._file.tell())
+        except soundfile.LibsndfileError:  # GSM 6.10 and others cannot even say where they are
+            return 0
 
     def verdict(self, got: int) -> str | None:
         if self._missing:
