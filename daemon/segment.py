@@ -235,7 +235,7 @@ class Segment:
         end = start + self.windows.window
         if record.scores is not None:
             self._count.classify(start, end)
-        rolling = self._rolling.update(record.scores)
+        rolling = self._rolling.update(record.scores, self.gate.utterance(start, end))
         self._verdict.update(record.scores, rolling)
         messages: list[Message] = [
             Prediction(

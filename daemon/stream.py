@@ -18,25 +18,42 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
 from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
-from daemon.latency import LatencyHistogram
 from daemon.ledger import Counts, Ledger, SegmentCount
 from daemon.levels import LevelMeter
 from daemon.messages import Event, Gap, Level, Message, Prediction, Scores, StreamInfo, Summary
+from daemon.quantiles import Latencies
 from daemon.segment import DueWindow, Plan, Segment
-from daemon.windowing import RATE, Gate, GateBank
+from daemon.windowing import RATE, Gate, GateBank, GateSettings
 
 LEVEL_SECONDS: Final = 0.05
 """How often a `Level` is told."""
 STOPPED: Final = "stopped"
 """The reason of the gap that an abandoned stream ends with."""
 
-__all__ = ["DueWindow", "Stream"]
+__all__ = ["DueWindow", "Stream", "StreamSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What streams need to know of model and configuration."""
+
+    labels: tuple[str, ...]
+    non_intents: frozenset[str]
+    unit: Unit = "word"
+    window: float = 1.0
+    """Seconds."""
+    hop: float = 0.24
+    """Seconds."""
+    gate: GateSettings = field(default_factory=GateSettings)
+    rolling: RollingSettings = field(default_factory=RollingSettings)
+    events: EventSettings = field(default_factory=EventSettings)
 
 
 class SoundChunk(Protocol):
@@ -101,11 +118,29 @@ class Stream:
         self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
         self._levels: list[Level] = []
         self._said: list[Message] = []  # by `abandon`, for `take` to give
-        self._latency = LatencyHistogram()
+        self._latency = Latencies()
         self._windows = 0
         self._gated = 0
         self._events = 0
         self._finished = False
+
+    @classmethod
+    def of(
+        cls, info: StreamInfo, settings: StreamSettings, gates: GateBank, *, levels: bool = False
+    ) -> Stream:
+        """With everything from `settings`; `gates` were made with `settings.gate`."""
+        return cls(
+            info,
+            settings.labels,
+            settings.non_intents,
+            gates,
+            unit=settings.unit,
+            window=settings.window,
+            hop=settings.hop,
+            rolling=settings.rolling,
+            events=settings.events,
+            levels=levels,
+        )
 
     # ---- sound in -------------------------------------------------------------------------------
 
@@ -220,8 +255,8 @@ class Stream:
             samples_classified=ledger.classified,
             samples_gated=ledger.gated,
             samples_lost=ledger.lost,
-            latency_p50_ms=self._latency.percentile(0.5),
-            latency_p99_ms=self._latency.percentile(0.99),
+            latency_p50_ms=self._latency.percentile(50),
+            latency_p99_ms=self._latency.percentile(99),
             extra={
                 "samples_shed": ledger.shed + ledger.undone,
                 "samples_never_arrived": ledger.never_arrived,

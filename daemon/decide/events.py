@@ -27,6 +27,10 @@ class EventSettings:
     thresholds: Mapping[str, float] = field(default_factory=dict)
     """Thresholds of single labels, in place of `threshold`."""
 
+    def of(self, label: str) -> float:
+        """The threshold of a label."""
+        return self.thresholds.get(label, self.threshold)
+
 
 @dataclass(frozen=True, slots=True)
 class Fired:
@@ -170,7 +174,4 @@ class EventDetector:
 
 def thresholds_of(labels: Sequence[str], settings: EventSettings) -> Scores:
     """The threshold of each label, shape (labels,)."""
-    return np.array(
-        [settings.thresholds.get(label, settings.threshold) for label in labels],
-        dtype=np.float32,
-    )
+    return np.array([settings.of(label) for label in labels], dtype=np.float32)

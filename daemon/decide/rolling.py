@@ -39,12 +39,15 @@ class Rolling(Protocol):
 
     @property
     def utterance(self) -> int:
-        """Number of the present or latest utterance, from 0; it stays 0 for words."""
+        """Number of the present or next utterance, from 0; it stays 0 for words."""
         ...
 
-    def update(self, scores: Scores | None) -> Scores:
-        """The opinion after the next window, shape (labels,); `scores`: its probabilities, shape
-        (labels,), or None if it was gated."""
+    def update(self, scores: Scores | None, utterance: int = 1) -> Scores:
+        """The opinion after the next window, shape (labels,).
+
+        `scores`: its probabilities, shape (labels,), or None if it was gated. `utterance`: the
+        gate's number of the speech in it.
+        """
         ...
 
     def reset(self) -> None:
@@ -69,7 +72,7 @@ class WordRolling:
     def utterance(self) -> int:
         return 0
 
-    def update(self, scores: Scores | None) -> Scores:
+    def update(self, scores: Scores | None, utterance: int = 1) -> Scores:
         self._last.append(self._zeros if scores is None else scores)
         total: NDArray[np.float64] = np.sum(np.stack(self._last), axis=0, dtype=np.float64)
         return (total / len(self._last)).astype(np.float32)
@@ -157,9 +160,9 @@ class Evidence:
 class UtteranceRolling:
     """The pooled evidence of an utterance's windows so far.
 
-    An utterance is a run of windows with speech: the gate begins and ends it, and a gated window
-    has no opinion (zeros). It also ends when it would last longer than `max_seconds`, which is
-    what ends it when the gate is off.
+    The gate begins and ends an utterance: a window belongs to the latest speech in it, and a
+    gated window has no opinion (zeros). An utterance also ends when it would last longer than
+    `max_seconds`, which is what ends it when the gate is off.
     """
 
     def __init__(
@@ -180,14 +183,16 @@ class UtteranceRolling:
         self._zeros = np.zeros(labels, dtype=np.float32)
         self._longest = max(1, int((max_seconds - window) / hop + 1e-9) + 1)
         self._utterance = 0
+        self._spoken = 0  # the gate's number
 
     @property
     def utterance(self) -> int:
         return self._utterance
 
-    def update(self, scores: Scores | None) -> Scores:
-        if scores is None or self._evidence.windows >= self._longest:
+    def update(self, scores: Scores | None, utterance: int = 1) -> Scores:
+        if scores is None or utterance != self._spoken or self._evidence.windows >= self._longest:
             self._end()
+        self._spoken = utterance
         if scores is None:
             return self._zeros.copy()
         self._evidence.add(scores)

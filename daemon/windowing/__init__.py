@@ -1,6 +1,6 @@
 """Samples to windows: resampling, windows, and the speech gate. No threads, no clocks."""
 
-from daemon.windowing.gate import CHUNK, Coverage, Gate, GateBank, GateSettings
+from daemon.windowing.gate import CHUNK, Coverage, Gate, GateBank, GateSettings, speech_model
 from daemon.windowing.resample import RATE, Resampler
 from daemon.windowing.windows import (
     WindowBuffer,
@@ -22,5 +22,6 @@ __all__ = [
     "Windower",
     "all_windows",
     "samples_of",
+    "speech_model",
     "window_count",
 ]

@@ -17,12 +17,14 @@ CHUNK: Final = 512
 """Samples at 16 kHz that get one probability of speech."""
 _LARGEST_BATCH: Final = 128
 
+Kind = Literal["silero", "energy", "off"]
+
 
 @dataclass(frozen=True, slots=True)
 class GateSettings:
     """The `[gate]` table."""
 
-    kind: Literal["silero", "energy", "off"] = "silero"
+    kind: Kind = "silero"
     """What finds speech; "off" lets everything pass."""
     on: float = 0.5
     """Probability at which speech begins, 0 to 1."""
@@ -58,10 +60,11 @@ class Detector(Protocol):
 
 
 @dataclass(slots=True)
-class _Run:
-    """Voiced chunks without one below `off` between them."""
+class _Span:
+    """Samples of speech; of an interval as a whole, or of chunks of it without a pause."""
 
     interval: int
+    """Number of the interval, from 1."""
     start: int
     end: int
 
@@ -81,8 +84,8 @@ class Gate:
         self._min_silence = settings.min_silence * RATE
         self._queue = np.zeros(0, dtype=np.float32)
         self._taken = 0  # samples of _queue that were handed out
-        self._intervals: deque[list[int]] = deque()  # [start with pre-roll, end]
-        self._runs: deque[_Run] = deque()
+        self._intervals: deque[_Span] = deque()  # with pre-roll
+        self._runs: deque[_Span] = deque()  # without, and without pauses
         self._oldest = 0  # speech before is forgotten
         self._count = 0
         self._speaking = False
@@ -128,18 +131,18 @@ class Gate:
                 return
             self._speaking = True
             self._count += 1
-            self._intervals.append([max(0, start - self._pre_roll), end])
+            self._intervals.append(_Span(self._count, max(0, start - self._pre_roll), end))
         elif probability < self._settings.off:
             self._silence += CHUNK
             self._speaking = self._silence < self._min_silence
             return
         self._silence = 0
-        self._intervals[-1][1] = end
+        self._intervals[-1].end = end
         last = self._runs[-1] if self._runs else None
         if last is not None and last.interval == self._count and last.end == start:
             last.end = end
         else:
-            self._runs.append(_Run(self._count, start, end))
+            self._runs.append(_Span(self._count, start, end))
 
     # ---- questions -----------------------------------------------------------------------------
 
@@ -154,13 +157,13 @@ class Gate:
         Undecided until the gate has heard up to `end` plus the pre-roll, and while a pause may
         yet turn out to be part of the speech around it.
         """
-        if any(a < end and b > start for a, b in self._intervals):
+        if any(span.start < end and span.end > start for span in self._intervals):
             return Coverage.SPEECH
         if self._finished and not self.pending:
             return Coverage.GATED
         if self.heard < end + self._pre_roll:
             return Coverage.UNDECIDED
-        if self._speaking and start >= self._intervals[-1][1]:
+        if self._speaking and start >= self._intervals[-1].end:
             return Coverage.UNDECIDED
         return Coverage.GATED
 
@@ -174,13 +177,7 @@ class Gate:
         Chunks that end after `end` are left out, so that the answer is the same whether or not
         the gate has heard more by now.
         """
-        known = min(self.heard, end // CHUNK * CHUNK)
-        start = max(start, self._oldest)  # runs that lie across it are still held
-        runs = [
-            (run.interval, max(run.start, start), min(run.end, known))
-            for run in self._runs
-            if run.end > start and run.start < known
-        ]
+        runs = self._heard_within(start, end)
         if core is not None:
             inside = {i for i, a, b in runs if a < core[1] and b > core[0]}
             runs = [run for run in runs if not inside or run[0] in inside]
@@ -188,10 +185,29 @@ class Gate:
             return None
         return runs[0][1], runs[-1][2]
 
+    def utterance(self, start: int, end: int) -> int:
+        """Number of the latest interval of speech in [start, end), as known at `end`; where only
+        a pre-roll reaches into it, of the first that does. From 1; 0 for none."""
+        runs = self._heard_within(start, end)
+        if runs:
+            return runs[-1][0]
+        reach = (s.interval for s in self._intervals if s.start < end and s.end > start)
+        return next(reach, 0)
+
+    def _heard_within(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        """Speech in [start, end) by chunks that end there: (interval, first, last)."""
+        known = min(self.heard, end // CHUNK * CHUNK)
+        start = max(start, self._oldest)  # runs that lie across it are still held
+        return [
+            (run.interval, max(run.start, start), min(run.end, known))
+            for run in self._runs
+            if run.end > start and run.start < known
+        ]
+
     def forget(self, spans_before: int, speech_before: int) -> None:
         """`covers` will not be asked of spans that start before the one position, nor
         `speech_within` of speech before the other."""
-        while len(self._intervals) > 1 and self._intervals[0][1] <= spans_before:
+        while len(self._intervals) > 1 and self._intervals[0].end <= spans_before:
             self._intervals.popleft()
         self._oldest = max(self._oldest, speech_before)
         while self._runs and self._runs[0].end <= self._oldest:
@@ -216,6 +232,9 @@ class OpenGate(Gate):
     ) -> tuple[int, int] | None:
         return None
 
+    def utterance(self, start: int, end: int) -> int:
+        return 1
+
 
 class GateBank:
     """Makes the gates of all streams and lets them hear together."""
@@ -237,15 +256,7 @@ class GateBank:
     @classmethod
     def load(cls, settings: GateSettings) -> GateBank:
         """With the detector that `settings.kind` names. Raises UserError if it can't run here."""
-        if settings.kind == "silero":
-            from daemon.windowing.silero import SileroDetector
-
-            return cls(settings, SileroDetector())
-        if settings.kind == "energy":
-            from daemon.windowing.energy import EnergyDetector
-
-            return cls(settings, EnergyDetector())
-        return cls(settings)
+        return cls(settings, speech_model(settings.kind))
 
     def new_gate(self) -> Gate:
         """A gate for a segment that begins."""
@@ -269,3 +280,19 @@ class GateBank:
                 for gate, probability in zip(batch, found.tolist(), strict=True):
                     gate.hear(probability)
             waiting = [gate for gate in waiting if gate.pending]
+
+
+def speech_model(kind: Kind) -> Detector | None:
+    """What a kind of gate finds speech with, imported only now; None for "off".
+
+    Raises UserError if it can't run here.
+    """
+    if kind == "silero":
+        from daemon.windowing.silero import SileroDetector
+
+        return SileroDetector()
+    if kind == "energy":
+        from daemon.windowing.energy import EnergyDetector
+
+        return EnergyDetector()
+    return None
