@@ -93,7 +93,7 @@ class OutputSettings(Section):
     jsonl: str = _key("", 'a file\'s path in quotes, "-" for standard output, or "" for none')
     headless: bool = _key(False, "true or false")
     log: str = _key("", "a file's path in quotes (\"\" is the user's log folder)")
-    lag_warning: float = _key(1.0, "0.1 to 60 s", ge=0.1, le=60.0)
+    lag_warning: float = _key(0.5, "0.1 to 60 s", ge=0.1, le=60.0)
 
 
 class Settings(Section):

@@ -1,0 +1,333 @@
+"""The command line of intentd.
+
+Only what parses arguments is imported here: torch and its like cost seconds, and `--help` should
+not pay them. Each command lives in a module of its own under `daemon.commands`.
+"""
+
+from __future__ import annotations
+
+import glob
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Annotated, Any, NoReturn
+
+import typer
+
+from daemon.errors import UserError
+
+app = typer.Typer(
+    name="intentd",
+    help="Hears spoken intents in live audio, on your own machine.",
+    add_completion=False,
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+# typer carries click inside since 0.26 and beside it before; the class is the same by name.
+_UsageProblem: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+_debug = False
+
+
+def _set_debug(value: bool) -> bool:
+    global _debug  # noqa: PLW0603 - read by the one place that prints errors
+    _debug = _debug or value
+    return value
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from daemon import __version__
+
+        print(f"intentd {__version__}")
+        raise typer.Exit
+
+
+Debug = Annotated[
+    bool,
+    typer.Option(
+        "--debug", help="Show tracebacks and the log on errors.", callback=_set_debug, is_eager=True
+    ),
+]
+Config = Annotated[
+    Path | None, typer.Option("--config", metavar="FILE", help="Settings to use (config.toml).")
+]
+Assignments = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, as in --set gate.kind=off."),
+]
+Model = Annotated[
+    str | None, typer.Option("--model", metavar="DIR|HUB_ID", help="The model to run.")
+]
+Headless = Annotated[
+    bool, typer.Option("--headless", help="Plain lines in place of the dashboard.")
+]
+JsonLines = Annotated[
+    str | None,
+    typer.Option("--jsonl", metavar="FILE|-", help='JSON lines to a file, "-": standard output.'),
+]
+
+
+@app.callback(invoke_without_command=True)
+def _root(
+    context: typer.Context,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+    debug: Debug = False,
+) -> None:
+    if context.invoked_subcommand is None:
+        print(context.get_help())
+
+
+def _layers(
+    config: Path | None, assignments: Sequence[str] | None, **options: tuple[str, Any]
+) -> dict[str, Any]:
+    """The arguments of `load_settings`; options come as section_key=("--option", value)."""
+    named = {key.replace("__", "."): value for key, value in options.items()}
+    return {"config": config, "assignments": tuple(assignments or ()), "options": named}
+
+
+def _flag(value: bool) -> bool | None:
+    # A flag that isn't given says nothing, rather than "false" over the file's "true".
+    return True if value else None
+
+
+@app.command()
+def live(
+    device: Annotated[
+        str | None,
+        typer.Option(
+            "--device", metavar="NAME|INDEX", help="The microphone: part of its name, or its index."
+        ),
+    ] = None,
+    model: Model = None,
+    config: Config = None,
+    headless: Headless = False,
+    jsonl: JsonLines = None,
+    wait_for_device: Annotated[
+        bool, typer.Option("--wait-for-device", help="Wait for the microphone to appear.")
+    ] = False,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> int:
+    """Listen to a microphone until q, Ctrl-C or SIGTERM."""
+    from daemon.commands.live import run
+
+    index = int(device) if device is not None and device.isascii() and device.isdigit() else device
+    return run(
+        _layers(
+            config,
+            assignments,
+            audio__device=("--device", index),
+            audio__wait_for_device=("--wait-for-device", _flag(wait_for_device)),
+            model__path=("--model", model),
+            output__headless=("--headless", _flag(headless)),
+            output__jsonl=("--jsonl", jsonl),
+        ),
+        debug=_debug,
+    )
+
+
+@app.command()
+def replay(
+    recordings: Annotated[
+        list[str], typer.Argument(metavar="WAV...", help='Recordings; "-" is standard input.')
+    ],
+    speed: Annotated[
+        str, typer.Option("--speed", metavar="X|max", help="1.0 is the recordings' own pace.")
+    ] = "1.0",
+    model: Model = None,
+    config: Config = None,
+    headless: Headless = False,
+    jsonl: JsonLines = None,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> int:
+    """Replay recordings as if they were microphones, each a stream of its own, all at once."""
+    from daemon.commands.replay import run
+
+    return run(
+        _expanded(recordings),
+        speed,
+        _layers(
+            config,
+            assignments,
+            model__path=("--model", model),
+            output__headless=("--headless", _flag(headless)),
+            output__jsonl=("--jsonl", jsonl),
+        ),
+        debug=_debug,
+    )
+
+
+@app.command()
+def devices(debug: Debug = False) -> int:
+    """List the microphones with their rates and channels; the default is marked."""
+    from daemon.commands.devices import run
+
+    return run()
+
+
+@app.command()
+def check(
+    device: Annotated[
+        str | None, typer.Option("--device", metavar="NAME|INDEX", help="The microphone to try.")
+    ] = None,
+    model: Model = None,
+    config: Config = None,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> int:
+    """Try everything that listening needs, and say what to do about what does not work."""
+    from daemon.commands.check import run
+
+    index = int(device) if device is not None and device.isascii() and device.isdigit() else device
+    return run(
+        _layers(
+            config,
+            assignments,
+            audio__device=("--device", index),
+            model__path=("--model", model),
+        )
+    )
+
+
+@app.command()
+def bench(
+    recording: Annotated[
+        Path | None,
+        typer.Option("--recording", metavar="WAV", help="What to replay; else noise with pauses."),
+    ] = None,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000)] = 15,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    model: Model = None,
+    config: Config = None,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> int:
+    """Measure how fast the model runs here, beside transformers' own pipeline."""
+    from daemon.commands.bench import run
+
+    return run(
+        _layers(config, assignments, model__path=("--model", model)),
+        recording=recording,
+        rounds=rounds,
+        as_json=as_json,
+    )
+
+
+@app.command("config")
+def config_(
+    init: Annotated[
+        bool, typer.Option("--init", help="Write a file with every default, to edit.")
+    ] = False,
+    model: Model = None,
+    config: Config = None,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> int:
+    """Print the settings in force and where each comes from."""
+    from daemon.commands.config import run, write
+
+    if init:
+        return write(config)
+    return run(_layers(config, assignments, model__path=("--model", model)))
+
+
+def _expanded(recordings: Sequence[str]) -> list[str]:
+    """Wildcards, where the shell leaves them to the program."""
+    if os.name != "nt":
+        return list(recordings)
+    return [
+        name
+        for pattern in recordings
+        for name in (sorted(glob.glob(pattern)) or [pattern])  # noqa: PTH207 - paths stay as typed
+    ]
+
+
+class _Terminated(BaseException):
+    """SIGTERM before the engine took signals over, or after it gave them back."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
+    command: Any = typer.main.get_command(app)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with command.make_context("intentd", list(arguments)) as context:
+            status = command.invoke(context)
+        sys.stdout.flush()
+    except typer.Exit as end:
+        status = end.exit_code
+    except _UsageProblem as problem:
+        status = _say(_usage(problem), 2)
+    except UserError as error:
+        if _debug:
+            _traceback()
+        status = _say(str(error), error.status)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except _Terminated:
+        status = 0
+    except BrokenPipeError:
+        status = _quiet_stdout()
+    except Exception as error:
+        if _debug:
+            _traceback()
+        status = _say(_defect(error), 1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return int(status or 0)
+
+
+def main() -> NoReturn:
+    """`intentd`, and `python -m daemon`."""
+    sys.exit(run(sys.argv[1:]))
+
+
+def _usage(problem: Any) -> str:
+    context = getattr(problem, "ctx", None)
+    where = context.command_path if context is not None else "intentd"
+    message = " ".join(problem.format_message().split()).rstrip(".")
+    return f"{message}; see {where} --help"
+
+
+def _defect(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no reason given"
+    return f"failed unexpectedly ({type(error).__name__}: {text}); --debug shows where"
+
+
+def _say(sentence: str, status: int) -> int:
+    from daemon.output.sanitize import screen_text
+
+    print(f"intentd: {screen_text(sentence)}", file=sys.stderr, flush=True)
+    return status
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _quiet_stdout() -> int:
+    """The reader of standard output has had enough; Python must not complain when it flushes."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    return 0

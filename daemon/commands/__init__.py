@@ -1,0 +1,1 @@
+"""The commands of intentd, one module each; imported when they are run."""

@@ -1,0 +1,257 @@
+"""`intentd check`: tries everything that listening needs, and says what to do about the rest."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import math
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+import daemon
+from daemon.commands.session import Setup, load_gates, load_model, model_layer, read_info
+from daemon.config import AudioSettings, Settings, load_settings
+from daemon.errors import UserError
+from daemon.output.sanitize import screen_text
+
+LISTEN_SECONDS = 2.0
+DEAF_DBFS = -85.0
+"""The noise of any microphone and its amplifier is louder than this; a muted one is not."""
+TIMED_WINDOWS = 9
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one trial found. `fix` is empty if nothing needs to be done."""
+
+    name: str
+    ok: bool
+    text: str
+    fix: str = ""
+
+
+Outcome = tuple[bool, str, str]
+"""Worked, what was found, the fix."""
+
+
+def run(layers: Mapping[str, Any]) -> int:
+    """Print a line a trial, a second one for the fix; status 1 if any failed."""
+    failed = False
+    for finding in trials(layers):
+        failed |= not finding.ok
+        print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {screen_text(finding.text)}")
+        if finding.fix:
+            print(f"      {'note' if finding.ok else 'fix'}: {screen_text(finding.fix)}")
+        sys.stdout.flush()
+    return 1 if failed else 0
+
+
+def trials(layers: Mapping[str, Any]) -> Iterator[Finding]:
+    """One finding after the other, as they come. Raises `UserError` for settings that are wrong,
+    since nothing can be tried without any."""
+    settings = load_settings(**layers).settings
+    yield _attempt("packages", foreign_packages)
+    setup: list[Setup] = []
+    yield _attempt("settings", lambda: _settings(layers, setup))
+    yield _attempt("model", lambda: _model(setup))
+    yield _attempt("speech gate", lambda: gate_works(setup[0].settings if setup else settings))
+    for name, folder in folders(settings).items():
+        yield _attempt(name, lambda folder=folder: writable(folder))  # type: ignore[misc]
+    yield _attempt("PortAudio", _portaudio)
+    yield _attempt("inputs", _inputs)
+    yield _attempt("sound server", _server)
+    yield _attempt("microphone", lambda: listen(settings.audio))
+
+
+def _attempt(name: str, trial: Callable[[], Outcome]) -> Finding:
+    """A trial's finding; an error is a finding too."""
+    try:
+        ok, text, fix = trial()
+    except UserError as error:
+        return Finding(name, False, str(error))
+    except Exception as error:
+        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        return Finding(name, False, text, "this is a defect; please report it")
+    return Finding(name, ok, text, fix)
+
+
+# ---- the installation ---------------------------------------------------------------------------
+
+
+def foreign_packages(path: list[str] | None = None) -> Outcome:
+    """Whether another package named `daemon` or `train` (python-daemon is one) stands in the way
+    or mixes its files with ours."""
+    ours = Path(daemon.__file__).resolve().parent.parent
+    strangers = []
+    for entry in sys.path if path is None else path:
+        folder = Path(entry or ".").resolve()
+        if folder == ours:
+            continue
+        for name in ("daemon", "train"):
+            for candidate in (folder / name / "__init__.py", folder / f"{name}.py"):
+                if candidate.is_file():
+                    strangers.append(candidate)
+    if path is None:
+        owners = importlib.metadata.packages_distributions()
+        mixed = {d for name in ("daemon", "train") for d in owners.get(name, [])} - {"intentd"}
+        strangers += [Path(distribution) for distribution in sorted(mixed)]
+    if strangers:
+        return (
+            False,
+            f"another package has the name of one of ours: {', '.join(map(str, strangers))}",
+            "install intentd into an environment of its own, for example with pipx",
+        )
+    return True, f"intentd {daemon.__version__} in {ours}", ""
+
+
+def _settings(layers: Mapping[str, Any], setup: list[Setup]) -> Outcome:
+    loaded = load_settings(**layers, model=model_layer)
+    info = read_info(loaded.settings.model)
+    loaded.check_labels(info.labels)
+    info.window_samples(loaded.settings.window.seconds)
+    setup.append(Setup(loaded.settings, info))
+    return True, loaded.file or "no file, so the defaults", "; ".join(loaded.warnings)
+
+
+def _model(setup: list[Setup]) -> Outcome:
+    """Load the model and time it on one window against the hop."""
+    if not setup:
+        return False, "not tried, since the settings or the model can't be read", ""
+    begun = time.perf_counter()
+    classifier = load_model(setup[0])
+    took = time.perf_counter() - begun
+    window = np.random.default_rng(0).normal(0, 0.01, classifier.window).astype(np.float32)
+    times = []
+    for _ in range(TIMED_WINDOWS):
+        begun = time.perf_counter()
+        classifier.classify([window])
+        times.append(time.perf_counter() - begun)
+    median = sorted(times)[len(times) // 2]
+    hop = setup[0].settings.window.hop
+    text = (
+        f"{setup[0].model_name}, {len(classifier.labels)} labels, {classifier.backend}, loaded in "
+        f"{took:.1f} s, {1000 * median:.1f} ms a window"
+    )
+    if median >= hop:
+        fix = f"a window comes every {1000 * hop:.0f} ms: use a smaller model, or a longer hop"
+        return False, f"{text}, too slow", fix
+    return True, f"{text}, {100 * median / hop:.0f} % of the time between two windows", ""
+
+
+def gate_works(settings: Settings) -> Outcome:
+    """Let the gate hear a second of silence, which must not be speech."""
+    from daemon.windowing import RATE
+
+    bank = load_gates(settings)
+    gate = bank.new_gate()
+    if settings.gate.kind == "off":
+        return True, "off: every window is classified", ""
+    gate.feed(np.zeros(RATE, np.float32))
+    begun = time.perf_counter()
+    bank.run([gate])
+    took = time.perf_counter() - begun
+    text = f"{settings.gate.kind}, {1000 * took:.1f} ms for a second of sound"
+    if gate.speaking:
+        return False, f"{text}, takes silence for speech", "raise gate.on"
+    return True, text, ""
+
+
+def folders(settings: Settings) -> dict[str, Path]:
+    """The folders that a run may write to, by what for."""
+    from daemon.output.dashboard.stderr_log import log_path
+
+    log = Path(settings.output.log).expanduser() if settings.output.log else log_path()
+    found = {"log folder": log.parent}
+    if settings.output.jsonl not in ("", "-"):
+        found["JSON lines' folder"] = Path(settings.output.jsonl).expanduser().parent
+    return found
+
+
+def writable(folder: Path) -> Outcome:
+    """Whether a file can be made in `folder`, or in the nearest of its parents that exists."""
+    nearest = folder
+    while not nearest.exists() and nearest != nearest.parent:
+        nearest = nearest.parent
+    try:
+        with tempfile.TemporaryFile(dir=nearest):
+            pass
+    except OSError as error:
+        reason = (error.strerror or str(error)).lower()
+        return False, f"{folder} can't be written to: {reason}", "change its owner or its mode"
+    return True, f"{folder} can be written to", ""
+
+
+# ---- sound --------------------------------------------------------------------------------------
+
+
+def _portaudio() -> Outcome:
+    from daemon.capture.devices import portaudio
+
+    return True, " ".join(str(portaudio().get_portaudio_version()[1]).split(",")[0].split()), ""
+
+
+def _inputs() -> Outcome:
+    from daemon.capture.devices import list_inputs
+
+    inputs = list_inputs(rates=False)
+    if not inputs:
+        return False, "none was found", "connect a microphone, or start the sound server"
+    default = [device.name for device in inputs if device.is_default]
+    text = f"{len(inputs)}, the default is {default[0]}" if default else f"{len(inputs)}"
+    return True, text, "" if default else "no input is the default: set audio.device"
+
+
+def _server() -> Outcome:
+    """Only a server that can be asked tells when a stream silently moves to another source."""
+    from daemon.capture.pulse import list_sources
+
+    sources = list_sources()
+    if sources is not None:
+        return True, f"can be asked, and knows {len(sources)} sources", ""
+    if not sys.platform.startswith("linux"):
+        return True, "there is none to be asked on this system", ""
+    return (
+        True,
+        "none can be asked",
+        "where PulseAudio or PipeWire is used, pip install pulsectl lets intentd notice when a "
+        "stream is moved to another microphone; else that can't be noticed",
+    )
+
+
+def listen(audio: AudioSettings) -> Outcome:
+    """Two seconds from the microphone: does anything come, and how loud is it?"""
+    from daemon.capture.wake import Wake
+    from daemon.commands.live import build
+
+    wake = Wake()
+    microphone = build(audio, wake)
+    microphone.start()
+    heard, power, peak = 0, 0.0, 0.0
+    try:
+        until = time.monotonic() + LISTEN_SECONDS
+        while (left := until - time.monotonic()) > 0:
+            wake.wait(left)
+            while (chunk := microphone.ring.read(microphone.ring.capacity)) is not None:
+                mono = chunk.mono
+                heard += len(mono)
+                power += float(np.dot(mono, mono))
+                peak = max(peak, float(np.abs(mono).max(initial=0.0)))
+    finally:
+        microphone.stop()
+    info = microphone.info
+    text = f"{info.name}, {info.rate} Hz, {heard / info.rate:.1f} s in {LISTEN_SECONDS:g} s"
+    if heard < 0.5 * LISTEN_SECONDS * info.rate:
+        return False, f"{text}: too little", "choose another input, or restart the sound server"
+    level = 10 * math.log10(power / heard + 1e-12)
+    text += f", level {level:.0f} dBFS, peak {20 * math.log10(peak + 1e-6):.0f} dBFS"
+    if level < DEAF_DBFS:
+        return False, f"{text}: silence", "unmute it, or choose another input with audio.device"
+    if peak >= 0.999:
+        return True, f"{text}: overdriven", "lower the input's volume"
+    return True, text, ""

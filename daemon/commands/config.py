@@ -1,0 +1,94 @@
+"""`intentd config`: the settings in force and where each comes from."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from daemon.commands.session import model_layer, note
+from daemon.config import Loaded, keys, load_settings, printable, shipped_text, user_file
+from daemon.errors import UserError
+
+
+def run(layers: Mapping[str, Any]) -> int:
+    """Print every key with its value and origin, as TOML. Status 1 if the model, which may bring
+    settings along, can't be read."""
+    failure: UserError | None = None
+    try:
+        loaded = load_settings(**layers, model=model_layer)
+    except UserError as error:
+        # Wrong settings fail here again; a model that can't be read leaves the rest to show.
+        loaded = load_settings(**layers)
+        failure = error
+    for warning in loaded.warnings:
+        note(warning)
+    print(text(loaded), flush=True)
+    if failure is not None:
+        note(f"{failure} (so the settings that the model brings along are not shown)")
+        return 1
+    return 0
+
+
+def text(loaded: Loaded) -> str:
+    """The settings as TOML; a comment behind each value tells its origin."""
+    lines = [f"# settings file: {loaded.file or 'none found, looked for ./config.toml and'}"]
+    if loaded.file is None:
+        lines[0] += f" {printable(str(user_file()))}"
+    rows: list[tuple[str, str]] = []
+    section = ""
+    for name, key, _ in keys():
+        if name != section:
+            rows += [("", ""), (f"[{name}]", "")]
+            section = name
+        rows += _key_rows(loaded, name, key)
+    width = max(len(left) for left, right in rows if right and len(left) <= 48)
+    lines += [f"{left:<{width}}  # {right}" if right else left for left, right in rows]
+    return "\n".join(lines)
+
+
+def _key_rows(loaded: Loaded, section: str, key: str) -> list[tuple[str, str]]:
+    value = getattr(getattr(loaded.settings, section), key)
+    dotted = f"{section}.{key}"
+    if isinstance(value, dict) and value:
+        # Labels may come from different places, so each has its line.
+        return [
+            (
+                f"{key}.{_toml_key(label)} = {_toml(inner)}",
+                printable(str(loaded.origins[f"{dotted}.{label}"])),
+            )
+            for label, inner in value.items()
+        ]
+    return [(f"{key} = {_toml(value)}", printable(str(loaded.origins[dotted])))]
+
+
+def _toml(value: object) -> str:
+    if isinstance(value, dict):
+        return "{}"
+    if isinstance(value, str):
+        return json.dumps(value, ensure_ascii=True)
+    return json.dumps(value)
+
+
+def _toml_key(label: str) -> str:
+    bare = label.isascii() and label.replace("_", "").replace("-", "").isalnum()
+    return label if bare else json.dumps(label, ensure_ascii=True)
+
+
+def write(path: Path | None) -> int:
+    """Write the shipped file to `path`, or where the user's settings are looked for."""
+    target = path.expanduser() if path is not None else user_file()
+    shown = printable(str(target))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with target.open("x", encoding="utf-8") as file:
+            file.write(shipped_text())
+    except FileExistsError:
+        raise UserError(f"{shown} exists already; edit it, or name another with --config") from None
+    except OSError as error:
+        raise UserError(
+            f"{shown} can't be written ({error.strerror}); name another with --config"
+        ) from None
+    print(shown, flush=True)
+    return 0

@@ -1,0 +1,45 @@
+"""`intentd live`: a microphone, for as long as it takes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from daemon.capture.microphone import Microphone, wait_for_microphone
+from daemon.capture.wake import Wake
+from daemon.commands.running import run_engine
+from daemon.commands.session import load_model, note, prepare
+from daemon.config import AudioSettings
+from daemon.supply import LiveInput
+
+MARGIN_SECONDS = 2.0
+"""What the ring holds beyond the sound that may wait, so that it is the worker who sheds, in one
+piece, and not the ring block by block."""
+
+
+def run(layers: Mapping[str, Any], *, debug: bool) -> int:
+    """Listen until the user or a signal ends it. Returns the exit status; raises `UserError` if
+    nothing could be started."""
+    setup = prepare(layers)
+    audio = setup.settings.audio
+    wake = Wake()
+    if audio.wait_for_device:
+        microphone = wait_for_microphone(lambda: build(audio, wake), lambda: False, note)
+        assert microphone is not None  # nothing but a signal ends the wait
+    else:
+        microphone = build(audio, wake)
+    classifier = load_model(setup)
+    return run_engine(setup, classifier, LiveInput(microphone), wake, paced=True, debug=debug)
+
+
+def build(audio: AudioSettings, wake: Wake | None = None) -> Microphone:
+    """The microphone that the settings name. Raises `UserError` if there is none."""
+    return Microphone(
+        audio.device,
+        rate=audio.rate,
+        channel=audio.channel,
+        block_ms=audio.block_ms,
+        buffer_seconds=audio.buffer_seconds + MARGIN_SECONDS,
+        wake=wake,
+        follow_default=audio.follow_default,
+    )

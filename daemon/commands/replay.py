@@ -1,0 +1,74 @@
+"""`intentd replay`: recordings as if they were microphones."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from daemon.capture.recording import Recording
+from daemon.capture.wake import Wake
+from daemon.commands.running import run_engine
+from daemon.commands.session import load_model, note, prepare
+from daemon.config import AudioSettings
+from daemon.errors import UserError
+from daemon.supply import Recordings
+
+RING_SECONDS = 4.0
+"""What a recording's ring holds: one batch of windows, and not more than memory bears."""
+
+
+def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: bool) -> int:
+    """Replay `paths` at `speed` ("max" or a factor). Returns the exit status; raises `UserError`
+    if nothing could be started."""
+    factor = parse_speed(speed)
+    setup = prepare(layers)
+    recordings, refusals = open_recordings(paths, setup.settings.audio)
+    classifier = load_model(setup)
+    wake = Wake()
+    supply = Recordings(
+        recordings,
+        factor,
+        block_ms=setup.settings.audio.block_ms,
+        wake=wake,
+        refused=bool(refusals),
+    )
+    return run_engine(setup, classifier, supply, wake, paced=factor is not None, debug=debug)
+
+
+def parse_speed(text: str) -> float | None:
+    """The factor, or None for "max". Raises `UserError`."""
+    if text.strip().lower() == "max":
+        return None
+    try:
+        speed = float(text)
+    except ValueError:
+        speed = math.nan
+    if not 0.01 <= speed <= 1000:
+        raise UserError(f"--speed is {text}; it must be max or a factor from 0.01 to 1000")
+    return speed
+
+
+def open_recordings(
+    paths: Sequence[str], audio: AudioSettings
+) -> tuple[list[Recording], list[UserError]]:
+    """The recordings that can be opened, and what is wrong with the others, which was said.
+
+    Raises `UserError` if none can be opened, or standard input is named twice.
+    """
+    if list(paths).count("-") > 1:
+        raise UserError("- names standard input, which can be read only once; name it once")
+    recordings: list[Recording] = []
+    refusals: list[UserError] = []
+    for path in paths:
+        try:
+            recordings.append(Recording(path, channel=audio.channel, buffer_seconds=RING_SECONDS))
+        except UserError as error:
+            refusals.append(error)
+    if not recordings and len(refusals) == 1:
+        raise refusals[0]
+    for refusal in refusals:
+        note(str(refusal))
+    if not recordings:
+        raise UserError("none of the recordings can be replayed; name one that can be read")
+    return recordings, refusals

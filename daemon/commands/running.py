@@ -1,0 +1,143 @@
+"""From a setup and a supply of sound to a finished run."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn, Protocol
+
+from daemon.capture.ring import Ring
+from daemon.capture.wake import Wake
+from daemon.commands.session import Setup
+from daemon.engine import Engine, Picture, Supply
+from daemon.messages import RunInfo, StreamInfo
+from daemon.output.base import Output
+from daemon.output.dispatch import Dispatcher
+from daemon.output.jsonl import JsonLines
+from daemon.output.plain import Plain
+from daemon.worker import Track, Worker
+
+if TYPE_CHECKING:
+    from daemon.model.classifier import Classifier
+
+
+class Sounding(Supply, Protocol):
+    """A supply that says which streams it feeds."""
+
+    @property
+    def streams(self) -> Sequence[tuple[StreamInfo, Ring]]: ...
+
+
+def run_engine(
+    setup: Setup,
+    classifier: Classifier,
+    supply: Sounding,
+    wake: Wake,
+    *,
+    paced: bool,
+    debug: bool,
+) -> int:
+    """Run to the end; the exit status. `paced`: sound comes at a pace that a person could follow,
+    so that the dashboard gets levels. Ends the process itself where a thread can't be ended."""
+    settings = setup.settings
+    streams = supply.streams
+    live = any(info.live for info, _ in streams)
+    attention = Wake()
+    controls = _Controls()
+    dashboard = _dashboard(setup, controls)
+    dispatcher = Dispatcher(_outputs(setup, dashboard), lossless=not live, notify=attention.set)
+    gates = setup.load_gates()
+    worker = Worker(
+        [
+            Track(setup.new_stream(info, gates, levels=paced and dashboard is not None), ring)
+            for info, ring in streams
+        ],
+        classifier,
+        gates,
+        dispatcher.publish,
+        wake,
+        max_batch=settings.model.max_batch,
+        hop=settings.window.hop,
+        lag_warning=settings.output.lag_warning,
+        lag_limit=settings.audio.buffer_seconds,
+    )
+    engine = Engine(
+        supply,
+        worker,
+        dispatcher,
+        RunInfo(
+            streams=tuple(info for info, _ in streams),
+            labels=setup.info.labels,
+            non_intents=setup.info.non_intents,
+            thresholds=setup.thresholds,
+            model=setup.model_name,
+            backend=classifier.backend,
+            window=settings.window.seconds,
+            hop=settings.window.hop,
+        ),
+        attention=attention,
+        hang_seconds=settings.model.hang_seconds,
+        lossless=not live,
+        debug=debug,
+    )
+    controls.engine, controls.worker = engine, worker
+    status = engine.run(dashboard)
+    if engine.stuck:
+        _leave(status)
+    return status
+
+
+class _Controls:
+    """What the dashboard needs of an engine that is only built after it."""
+
+    engine: Engine | None = None
+    worker: Worker | None = None
+
+    def on_pause(self, paused: bool) -> None:
+        if self.engine is not None:
+            self.engine.on_pause(paused)
+
+    def on_quit(self) -> None:
+        if self.engine is not None:
+            self.engine.on_quit()
+
+    def load(self) -> float | None:
+        return None if self.worker is None else self.worker.load
+
+
+def _dashboard(setup: Setup, controls: _Controls) -> _Shown | None:
+    output = setup.settings.output
+    if output.headless or output.jsonl == "-":
+        return None
+    from daemon.output.dashboard import Dashboard, dashboard_possible
+
+    if not dashboard_possible():
+        return None
+    log = Path(output.log).expanduser() if output.log else None
+    return Dashboard(controls, load=controls.load, log=log)
+
+
+class _Shown(Output, Picture, Protocol):
+    """An output that is a picture too."""
+
+
+def _outputs(setup: Setup, dashboard: _Shown | None) -> list[Output]:
+    target = setup.settings.output.jsonl
+    outputs: list[Output] = []
+    if target:
+        outputs.append(JsonLines(os.path.expanduser(target)))  # noqa: PTH111 - "-" is no path
+    # Standard output belongs to the JSON lines alone if they go there.
+    outputs.append(dashboard or Plain(None if target == "-" else sys.stdout))
+    return outputs
+
+
+def _leave(status: int) -> NoReturn:
+    """Leave although a thread still runs, whose end the interpreter would wait for."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(status)

@@ -1,0 +1,292 @@
+"""The one worker: takes sound from all rings, classifies together what is due, tells the outputs.
+
+It waits on one wake-up call that every ring sets, and never spins. What it holds for each stream
+is bounded: live, a ring that the worker can't keep up with is shed down to its newest second, all
+at once, since one long gap leaves more windows whole than many short ones; a replay's feeder waits.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.capture.ring import Ring
+from daemon.capture.wake import Wake
+from daemon.messages import Event, Message, Prediction, Status
+from daemon.stream import DueWindow, Stream
+from daemon.windowing import GateBank
+
+PATIENCE = 0.5
+"""Seconds the worker waits at most before it looks around, should a wake-up call get lost."""
+KEEP_SECONDS = 1.0
+"""Of a live ring that is shed, what stays."""
+REPEAT_SECONDS = 10.0
+"""How often the same warning comes back while its cause lasts."""
+LOAD_SECONDS = 10.0
+"""Time constant over which the load is averaged."""
+
+
+class Classifies(Protocol):
+    """What the worker asks of a model."""
+
+    def classify(self, windows: NDArray[np.float32], /) -> NDArray[np.float32]:
+        """Probabilities, shape (n, labels), of windows of shape (n, samples) at 16 kHz."""
+        ...
+
+
+@dataclass(slots=True)
+class Track:
+    """One stream with the ring that feeds it."""
+
+    stream: Stream
+    ring: Ring
+    heard_all: bool = False
+    """The ring has given everything it will ever give."""
+    ended: bool = False
+    """The summary has been told."""
+
+    @property
+    def live(self) -> bool:
+        return self.stream.info.live
+
+    @property
+    def waiting(self) -> float:
+        """Seconds of sound in the ring."""
+        return self.ring.unread / self.ring.rate
+
+
+class Worker:
+    """Does the work of `run` in a thread of its own; other threads may look, drain and abandon.
+
+    max_batch: windows classified at once, at most.
+    hop: seconds from window to window.
+    lag_warning: seconds behind live sound that deserve a warning.
+    lag_limit: seconds of live sound that may wait before the oldest is shed.
+    """
+
+    def __init__(
+        self,
+        tracks: Sequence[Track],
+        classifier: Classifies,
+        gates: GateBank,
+        publish: Callable[[Message], None],
+        wake: Wake,
+        *,
+        max_batch: int,
+        hop: float,
+        lag_warning: float,
+        lag_limit: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._tracks = list(tracks)
+        self._classifier = classifier
+        self._gates = gates
+        self._publish = publish
+        self._wake = wake
+        self._max_batch = max_batch
+        self._hop = hop
+        self._lag = LagWatch(lag_warning)
+        self._lag_limit = lag_limit
+        self._clock = clock
+        self._load = Load()
+        self._begun = clock()
+        self._deadline: float | None = None
+        self._abandoned = False
+        self._latency = 0.0
+        self.windows = 0
+        """Windows told of so far, gated ones included."""
+        self.busy_since: float | None = None
+        """Since when the model has been at work on one batch; None between batches."""
+        self.finished = False
+        """All streams have ended, and their summaries have been told."""
+
+    # ---- for other threads ----------------------------------------------------------------------
+
+    def drain(self, deadline: float) -> None:
+        """The rings are about to be finished: process what they hold until `deadline` of the
+        clock, and give up the rest."""
+        self._deadline = deadline
+        self._wake.set()
+
+    def abandon(self) -> None:
+        """Return as soon as the present batch is done, and say nothing more."""
+        self._abandoned = True
+        self._wake.set()
+
+    @property
+    def load(self) -> float | None:
+        """Seconds of work for a second of sound, lately; None while that is not known."""
+        return self._load.value
+
+    def status_line(self) -> str:
+        """Uptime, streams, windows, load and waiting sound in one line."""
+        going = sum(not track.ended for track in self._tracks)
+        waiting = max((track.waiting for track in self._tracks), default=0.0)
+        load = "unknown" if self.load is None else f"{self.load:.3f}"
+        return (
+            f"up {self._clock() - self._begun:.0f} s, {going} of {len(self._tracks)} streams going"
+            f", {self.windows} windows, {load} s of work for a second of sound"
+            f", {waiting:.2f} s of sound waiting"
+        )
+
+    # ---- the worker's thread --------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Work until every stream has ended. Raises whatever goes wrong."""
+        while not self._abandoned:
+            if self._deadline is not None and self._clock() >= self._deadline:
+                self._give_up()
+            busy = self.step()
+            if all(track.ended for track in self._tracks):
+                self.finished = True
+                return
+            if not busy:
+                patience = PATIENCE
+                if self._deadline is not None:
+                    patience = min(patience, max(0.0, self._deadline - self._clock()))
+                self._wake.wait(patience)
+
+    def step(self) -> bool:
+        """One turn for every stream; whether there was anything to do."""
+        begun = self._clock()
+        going = [track for track in self._tracks if not track.ended]
+        # What fills one batch: more at once would only make the first of it wait.
+        seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
+        heard = 0.0
+        busy = False
+        for track in going:
+            if track.live:
+                self._shed(track)
+            chunk = track.ring.read(max(1, round(seconds * track.ring.rate)))
+            if chunk is not None:
+                track.stream.feed(chunk)
+                heard += len(chunk.samples) / track.ring.rate
+                busy = True
+            elif track.ring.finished and not track.heard_all:
+                track.stream.finish()
+                track.heard_all = busy = True
+        if not busy:
+            return False
+        self._gates.run([gate for track in going for gate in track.stream.gates()])
+        self._classify([(track, window) for track in going for window in track.stream.due()])
+        for track in going:
+            self._tell(track)
+        now = self._clock()
+        self._load.add(now - begun, heard, now)
+        self._look_at_lag(going, now)
+        return True
+
+    def _classify(self, due: Sequence[tuple[Track, DueWindow]]) -> None:
+        for first in range(0, len(due), self._max_batch):
+            batch = due[first : first + self._max_batch]
+            if self._abandoned or (self._deadline is not None and self._clock() >= self._deadline):
+                return
+            self.busy_since = self._clock()
+            scores = self._classifier.classify(np.stack([window.samples for _, window in batch]))
+            now = self._clock()
+            self.busy_since = None
+            for (track, window), row in zip(batch, scores, strict=True):
+                track.stream.resolve(window, row, now)
+            for track in {id(track): track for track, _ in batch}.values():
+                self._tell(track)
+
+    def _tell(self, track: Track) -> None:
+        for message in track.stream.take():
+            if isinstance(message, Prediction):
+                self.windows += 1
+                if message.latency_ms is not None and track.live:
+                    self._latency = message.latency_ms / 1000
+            elif isinstance(message, Event) and track.live:
+                at = datetime.now(UTC).isoformat(timespec="milliseconds")
+                message = replace(message, at=at.replace("+00:00", "Z"))  # noqa: PLW2901
+            self._publish(message)
+        if track.heard_all and track.stream.drained and not track.ended:
+            counts = track.ring if track.ring.finished else None  # still written: can't be compared
+            self._publish(track.stream.summary(counts))
+            track.ended = True
+
+    # ---- too slow -------------------------------------------------------------------------------
+
+    def _shed(self, track: Track) -> None:
+        rate = track.ring.rate
+        if track.ring.unread > self._lag_limit * rate:
+            track.ring.shed_to(round(KEEP_SECONDS * rate))
+
+    def _look_at_lag(self, going: Sequence[Track], now: float) -> None:
+        live = [track.waiting for track in going if track.live]
+        if live:
+            status = self._lag.look(max(*live, self._latency), now)
+            if status is not None:
+                self._publish(status)
+
+    # ---- the end --------------------------------------------------------------------------------
+
+    def _give_up(self) -> None:
+        """Time is up: what is still unclassified is counted as shed and told of as a gap."""
+        for track in self._tracks:
+            if track.ended:
+                continue
+            while not track.heard_all:
+                chunk = track.ring.read(track.ring.capacity)
+                if chunk is None:
+                    track.heard_all = True
+                else:
+                    track.stream.feed(chunk)
+            track.stream.finish()
+            track.stream.abandon()
+            self._tell(track)
+
+
+class LagWatch:
+    """Says when the worker falls behind live sound, now and then how far, and when it is back."""
+
+    def __init__(self, limit: float) -> None:
+        self._limit = limit
+        self._said_at: float | None = None
+
+    def look(self, lag: float, now: float) -> Status | None:
+        """`lag`: seconds from the arrival of sound to now, for the oldest that is not done."""
+        if lag >= self._limit:
+            if self._said_at is None or now - self._said_at >= REPEAT_SECONDS:
+                self._said_at = now
+                return Status(
+                    None,
+                    f"the model is too slow for the sound, {lag:.1f} s behind: use a smaller "
+                    "model, a longer window.hop, or another model.backend",
+                    "warning",
+                )
+        elif self._said_at is not None and lag < self._limit / 2:
+            self._said_at = None
+            return Status(None, "the model has caught up with the sound")
+        return None
+
+
+class Load:
+    """Seconds of work for a second of sound, over the last seconds (exponentially weighted)."""
+
+    def __init__(self) -> None:
+        self._work = 0.0
+        self._sound = 0.0
+        self._at: float | None = None
+
+    def add(self, work: float, sound: float, now: float) -> None:
+        """`work` seconds were spent on `sound` seconds, until `now`."""
+        if self._at is not None:
+            fade = math.exp(-max(0.0, now - self._at) / LOAD_SECONDS)
+            self._work *= fade
+            self._sound *= fade
+        self._at = now
+        self._work += work
+        self._sound += sound
+
+    @property
+    def value(self) -> float | None:
+        """None before a quarter of a second of sound was heard."""
+        return self._work / self._sound if self._sound >= 0.25 else None

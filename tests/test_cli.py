@@ -1,0 +1,161 @@
+"""The command line as a process: statuses, sentences, and how fast it answers."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from daemon import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    for folder in ("config", "state", "cache"):
+        monkeypatch.setenv(f"XDG_{folder.upper()}_HOME", str(tmp_path / folder))
+    return tmp_path
+
+
+def intentd(*arguments: str, **environ: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "daemon", *arguments],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        stdin=subprocess.DEVNULL,
+        env={**os.environ, "PYTHONPATH": str(ROOT), **environ},
+    )
+
+
+def complaint(result: subprocess.CompletedProcess[str]) -> str:
+    """The one line on stderr."""
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("intentd: ")
+    assert "Traceback" not in result.stderr
+    return lines[0].removeprefix("intentd: ")
+
+
+def test_help_is_quick_and_names_every_command() -> None:
+    took = []
+    for _ in range(3):
+        begin = time.perf_counter()
+        result = intentd("--help")
+        took.append(time.perf_counter() - begin)
+        assert result.returncode == 0
+    for command in ("live", "replay", "devices", "check", "bench", "config"):
+        assert f"\n  {command} " in result.stdout
+        assert intentd(command, "--help").returncode == 0
+    assert min(took) < 0.5
+
+
+def test_help_loads_nothing_heavy() -> None:
+    code = (
+        "import sys; from daemon.cli import run; run(['--help']);"
+        "print(sorted({m.split('.')[0] for m in sys.modules} & "
+        "{'torch', 'transformers', 'scipy', 'numpy', 'sounddevice', 'pydantic'}))"
+    )
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=ROOT
+    )
+    assert result.stdout.splitlines()[-1] == "[]"
+
+
+def test_version() -> None:
+    result = intentd("--version")
+    assert (result.returncode, result.stdout) == (0, f"intentd {__version__}\n")
+
+
+def test_without_a_command_the_help_is_shown() -> None:
+    result = intentd()
+    assert result.returncode == 0 and "Usage: intentd" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["listen"], "listen"),
+        (["replay"], "WAV"),
+        (["replay", "--sped", "max", "x.wav"], "--sped"),
+        (["live", "--config"], "--config"),
+        (["replay", "x.wav", "--speed", "fast"], "--speed"),
+        (["replay", "x.wav", "--speed", "0"], "--speed"),
+        (["replay", "x.wav", "--speed", "-1"], "--speed"),
+        (["replay", "x.wav", "--speed", "nan"], "--speed"),
+        (["replay", "x.wav", "--config", "none.toml"], "none.toml"),
+        (["replay", "x.wav", "--set", "gate.kind=loud"], "gate.kind"),
+        (["replay", "no\nsuch\x1b[31m.wav", "--speed", "max"], "no\\nsuch\\x1b[31m.wav"),
+        (["bench", "--rounds", "0"], "--rounds"),
+    ],
+)
+def test_what_cannot_start_is_one_sentence_and_status_2(arguments: list[str], part: str) -> None:
+    result = intentd(*arguments)
+    assert result.returncode == 2
+    assert part in complaint(result)
+    assert result.stdout == ""
+
+
+def test_debug_shows_the_traceback() -> None:
+    for arguments in (
+        ["--debug", "replay", "x.wav", "--config", "none.toml"],
+        ["replay", "x.wav", "--config", "none.toml", "--debug"],
+    ):
+        result = intentd(*arguments)
+        assert result.returncode == 2
+        assert "Traceback" in result.stderr
+        assert result.stderr.splitlines()[-1].startswith("intentd: ")
+
+
+# ---- config -------------------------------------------------------------------------------------
+
+
+def test_config_prints_every_key_its_value_and_where_it_comes_from(plain_model: Path) -> None:
+    Path("config.toml").write_text("[gate]\non = 0.6\n[events.thresholds]\nup = 0.5\n")
+    result = intentd(
+        "config",
+        "--model",
+        str(plain_model),
+        "--set",
+        "audio.rate=8000",
+        INTENTD_GATE__KIND="off",
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    values = tomllib.loads(result.stdout)
+    assert values["gate"]["kind"] == "off" and values["gate"]["on"] == 0.6
+    assert values["audio"]["rate"] == 8000 and values["events"]["thresholds"] == {"up": 0.5}
+    origins = {
+        line.split(" = ")[0]: line.split("  # ")[1]
+        for line in result.stdout.splitlines()
+        if " = " in line
+    }
+    assert origins["kind"] == "INTENTD_GATE__KIND"
+    assert origins["on"] == "./config.toml"
+    assert origins["rate"] == "--set audio.rate"
+    assert origins["path"] == "--model"
+    assert origins["thresholds.up"] == "./config.toml"
+    assert origins["hop"] == "default"
+
+
+def test_what_config_prints_is_a_file_that_says_the_same(plain_model: Path) -> None:
+    first = intentd("config", "--model", str(plain_model), "--set", "gate.on=0.9").stdout
+    Path("again.toml").write_text(first)
+    second = intentd("config", "--config", "again.toml").stdout
+    assert tomllib.loads(first) == tomllib.loads(second)
+
+
+def test_config_init_writes_a_file_once(elsewhere: Path) -> None:
+    result = intentd("config", "--init")
+    path = elsewhere / "config" / "intentd" / "config.toml"
+    assert result.returncode == 0 and result.stdout == f"{path}\n"
+    assert path.read_text() == (ROOT / "config.toml").read_text()
+    again = intentd("config", "--init")
+    assert again.returncode == 2 and "exists already" in complaint(again)
