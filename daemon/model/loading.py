@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from importlib.resources import files
 from pathlib import Path
 
 from daemon.errors import UserError
+from daemon.model.architecture import MAX_WEIGHT_BYTES
 from daemon.model.files import CONFIG, PREPROCESSOR, WEIGHTS
 from daemon.model.info import read_model_info
 
@@ -58,32 +60,29 @@ def bundled_model() -> Path:
 
 
 def _from_hub(name: str, offline: bool) -> Path:
-    """Files of a hub's model, no more than the three that running needs, descriptions first: what
-    they describe is checked before its weights are fetched."""
+    """Files of a hub's model, no more than the three that running needs. Descriptions come first:
+    what they describe is checked before the weights are fetched."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
         GatedRepoError,
         HfHubHTTPError,
-        LocalEntryNotFoundError,
         OfflineModeIsEnabled,
         RepositoryNotFoundError,
     )
-    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     cached = _cached(name)
     if cached is not None:
         return cached
     if offline:
         raise UserError(f"the model {name} is not in the cache of the hub; run once with network")
-    disable_progress_bars()
     try:
+        _ask_hub(name)
         directory = Path(hf_hub_download(name, CONFIG)).parent
-        revision = directory.name
-        for file in (PREPROCESSOR, WEIGHTS):
-            if file == WEIGHTS:
-                read_model_info(directory)
-            hf_hub_download(name, file, revision=revision)
+        revision = directory.name  # the other files of the very same commit
+        hf_hub_download(name, PREPROCESSOR, revision=revision)
+        read_model_info(directory)
+        hf_hub_download(name, WEIGHTS, revision=revision)
     except GatedRepoError:
         raise UserError(
             f"the model {name} is handed out on request only; accept its terms on the hub's page, "
@@ -93,7 +92,7 @@ def _from_hub(name: str, offline: bool) -> Path:
         raise UserError(
             f"there is no model {name}, neither as a directory here nor on the hub; check the name"
         ) from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+    except OfflineModeIsEnabled:
         raise _unreachable(name) from None
     except EntryNotFoundError:
         raise UserError(
@@ -102,12 +101,38 @@ def _from_hub(name: str, offline: bool) -> Path:
         ) from None
     except HfHubHTTPError as error:
         raise UserError(
-            f"the hub refuses the model {name} ({str(error).splitlines()[0]}); check the name, "
-            "or try again later"
+            f"the hub does not hand out the model {name} ({str(error).splitlines()[0]:.120}); "
+            "check the name, or try again later"
         ) from None
-    except OSError:  # httpx and requests raise kinds of it; a full disk too
+    except OSError as error:
+        if error.errno == errno.ENOSPC:
+            raise UserError(f"no space is left to fetch the model {name}; make room") from None
+        raise _unreachable(name) from None
+    except Exception as error:  # of whichever HTTP client the hub's library uses
+        if isinstance(error, UserError):
+            raise
         raise _unreachable(name) from None
     return directory
+
+
+def _ask_hub(name: str) -> None:
+    """Raise if the hub lacks a file, or the weights are larger than what is loaded. Asks once
+    each, where a download would try for half a minute."""
+    from huggingface_hub import get_hf_file_metadata, hf_hub_url
+    from huggingface_hub.utils import logging
+    from huggingface_hub.utils.tqdm import disable_progress_bars
+
+    disable_progress_bars()
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]
+    found = [
+        get_hf_file_metadata(hf_hub_url(name, file)) for file in (CONFIG, PREPROCESSOR, WEIGHTS)
+    ]
+    size = found[-1].size or 0
+    if size > MAX_WEIGHT_BYTES:
+        raise UserError(
+            f"the weights of {name} take {size / 2**30:.1f} GB; intentd loads at most "
+            f"{MAX_WEIGHT_BYTES / 2**30:.0f} GB, so use a smaller model"
+        )
 
 
 def _cached(name: str) -> Path | None:

@@ -67,9 +67,8 @@ def build_network(info: ModelInfo, weights: Path) -> torch.nn.Module:
             f"{weights} has {what} ({missing[0]:.80} is missing); finetune the model with "
             "intentd-train, or use a checkpoint for audio classification"
         )
-    network.eval().requires_grad_(False)
     fold_weight_norm(network)
-    return network  # type: ignore[no-any-return]
+    return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
 def fold_weight_norm(network: torch.nn.Module) -> None:

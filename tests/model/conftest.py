@@ -1,0 +1,22 @@
+"""Checkpoints that several test modules read; those who change one make their own."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from model_checkpoints import save
+
+
+@pytest.fixture(scope="session")
+def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """Directory of the tiny checkpoint of a kind, made once."""
+    made: dict[str, Path] = {}
+
+    def get(kind: str = "wav2vec2") -> Path:
+        if kind not in made:
+            made[kind] = save(tmp_path_factory.mktemp("models") / kind, kind)
+        return made[kind]
+
+    return get

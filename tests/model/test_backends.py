@@ -1,0 +1,81 @@
+"""Backends by name, and what torch's does with device, precision and threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from model_checkpoints import save, windows
+
+from daemon.errors import UserError
+from daemon.model import backends
+from daemon.model.backends.torch_backend import find_device
+from daemon.model.classifier import load_classifier
+from daemon.model.info import read_model_info
+
+Checkpoint = Callable[[str], Path]
+
+
+def test_an_unknown_backend_is_named_with_those_there_are(checkpoint: Checkpoint) -> None:
+    with pytest.raises(UserError, match=r"no backend 'tensorflow'.*auto, torch"):
+        load_classifier(checkpoint("wav2vec2"), backend="tensorflow")
+
+
+def test_names_say_precision_and_device(checkpoint: Checkpoint) -> None:
+    directory = checkpoint("wav2vec2")
+    assert load_classifier(directory, backend="torch-cpu", threads=1).backend == "torch fp32 cpu"
+    assert load_classifier(directory, backend="torch-bf16", threads=1).backend == "torch bf16 cpu"
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is such a device here")
+def test_a_device_that_is_not_there() -> None:
+    with pytest.raises(UserError, match="there is no cuda device"):
+        find_device("cuda")
+
+
+def test_threads_are_those_asked_for(checkpoint: Checkpoint) -> None:
+    before = torch.get_num_threads()
+    try:
+        for threads in (2, 1):
+            load_classifier(checkpoint("wav2vec2"), backend="torch-cpu", threads=threads)
+            assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+
+
+def test_weight_norm_is_folded_and_gradients_are_off(checkpoint: Checkpoint) -> None:
+    classifier = load_classifier(checkpoint("wav2vec2"), backend="torch-cpu", threads=1)
+    network = classifier._backend._network  # type: ignore[attr-defined]
+    names = [name for name, _ in network.named_parameters()]
+    assert "wav2vec2.encoder.pos_conv_embed.conv.weight" in names
+    assert not any("parametrizations" in name for name in names)
+    assert not any(parameter.requires_grad for parameter in network.parameters())
+    assert not network.training
+
+
+def test_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
+    """Random weights of ordinary size; probabilities of bf16 within 0.01 of float32's."""
+    directory = save(tmp_path, initializer_range=0.02)
+    sounds = windows(20)
+    exact = load_classifier(directory, backend="torch-cpu", threads=1).classify(sounds)
+    rough = load_classifier(directory, backend="torch-bf16", threads=1).classify(sounds)
+    difference = np.abs(exact - rough).max()
+    assert 0 < difference < 0.01
+
+
+@pytest.mark.parametrize(
+    ("parameters", "fast", "expected"),
+    [(94_000_000, True, "torch-bf16"), (94_000_000, False, "torch"), (3_000_000, True, "torch")],
+)
+def test_auto_takes_bf16_where_it_pays(
+    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch,
+    parameters: int, fast: bool, expected: str,
+) -> None:
+    monkeypatch.setattr("daemon.model.cores.has_fast_bf16", lambda: fast)
+    info = read_model_info(checkpoint("wav2vec2"))
+    info = replace(info, architecture=replace(info.architecture, parameters=parameters))
+    assert backends.choose(info) == expected
