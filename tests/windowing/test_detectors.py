@@ -1,0 +1,170 @@
+"""Silero and the energy gate on real sound, and that streams do not disturb one another."""
+
+from __future__ import annotations
+
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from daemon.windowing import CHUNK, RATE, Coverage, Gate, GateBank, GateSettings
+from daemon.windowing.gate import Detector
+from daemon.windowing.silero import SileroDetector
+
+DATA = Path(__file__).parents[3] / "shared" / "data"
+KINDS = ["silero", "energy"]
+Sound = NDArray[np.float32]
+
+
+@pytest.fixture(scope="module")
+def silero() -> SileroDetector:
+    return SileroDetector()
+
+
+def probabilities(detector: Detector, sounds: list[Sound]) -> list[Sound]:
+    """Of all sounds side by side, chunk by chunk; they may differ in length."""
+    states = [detector.new_state() for _ in sounds]
+    found: list[list[float]] = [[] for _ in sounds]
+    for k in range(max(len(sound) for sound in sounds) // CHUNK):
+        going = [i for i, sound in enumerate(sounds) if len(sound) >= (k + 1) * CHUNK]
+        chunks = np.stack([sounds[i][k * CHUNK : (k + 1) * CHUNK] for i in going])
+        for i, p in zip(
+            going, detector.probabilities(chunks, [states[i] for i in going]), strict=True
+        ):
+            found[i].append(float(p))
+    return [np.array(values, np.float32) for values in found]
+
+
+def voice(seconds: float, pitch: float = 100.0) -> Sound:
+    """A crude voice: a gliding pulse train through resonances that move between /i/ and /a/."""
+    n = round(seconds * RATE)
+    t = np.arange(n) / RATE
+    melody = pitch * (1 + 0.25 * np.sin(2 * np.pi * 0.7 * t) + 0.01 * np.sin(2 * np.pi * 5 * t))
+    pulses = np.diff(np.floor(np.cumsum(melody) / RATE), prepend=0.0)
+    mouth = 0.5 - 0.5 * np.cos(2 * np.pi * 2.2 * t)
+    ring = np.arange(400) / RATE
+    out = np.zeros(n)
+    for closed, opened, width in ((300, 730, 80), (2300, 1090, 110), (3000, 2440, 170)):
+        decay = np.exp(-np.pi * width * ring)
+        for formant, share in ((opened, mouth), (closed, 1 - mouth)):
+            out += share * np.convolve(pulses, decay * np.sin(2 * np.pi * formant * ring))[:n]
+    syllables = np.abs(np.sin(2 * np.pi * 2.2 * t))
+    return (0.3 * syllables * out / np.abs(out).max()).astype(np.float32)
+
+
+def noise(seconds: float, rms: float, seed: int = 0) -> Sound:
+    rng = np.random.default_rng(seed)
+    return (rms * rng.standard_normal(round(seconds * RATE))).astype(np.float32)
+
+
+def test_silero_does_not_mix_streams(silero: SileroDetector) -> None:
+    sounds = [voice(2.0), noise(1.5, 0.1), voice(1.0, 210), np.zeros(RATE, np.float32)]
+    together = probabilities(silero, sounds)
+    for sound, found in zip(sounds, together, strict=True):
+        np.testing.assert_allclose(found, probabilities(silero, [sound])[0], atol=1e-5)
+
+
+def test_silero_remembers_what_it_heard(silero: SileroDetector) -> None:
+    sound = voice(1.0)
+    state = silero.new_state()
+    one = [silero.probabilities(sound[None, :CHUNK], [state])[0] for _ in range(2)]
+    assert abs(one[0] - one[1]) > 1e-4
+
+
+def test_silero_tells_a_voice_from_silence_and_noise(silero: SileroDetector) -> None:
+    spoken, quiet, hiss = probabilities(
+        silero, [voice(3.0), np.zeros(3 * RATE, np.float32), noise(3.0, 0.05)]
+    )
+    assert np.mean(spoken > 0.5) > 0.5
+    assert quiet.max() < 0.1
+    assert np.mean(hiss > 0.35) < 0.05
+
+
+def gate_of(kind: str, sound: Sound) -> Gate:
+    bank = GateBank.load(GateSettings(kind=kind))  # type: ignore[arg-type]
+    gate = bank.new_gate()
+    gate.feed(sound)
+    gate.finish()
+    bank.run([gate])
+    return gate
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_voice_in_noise_opens_the_gate_and_the_noise_does_not(kind: str) -> None:
+    sound = noise(11.0, 0.002)
+    sound[5 * RATE : 8 * RATE] += voice(3.0)
+    gate = gate_of(kind, sound)
+    assert gate.covers(5 * RATE, 8 * RATE) is Coverage.SPEECH
+    assert gate.covers(2 * RATE, 4 * RATE) is Coverage.GATED
+    assert gate.covers(9 * RATE, 11 * RATE) is Coverage.GATED
+    speech = gate.speech_within(4 * RATE, 10 * RATE)
+    assert speech is not None
+    assert abs(speech[0] - 5 * RATE) < 0.5 * RATE
+    assert abs(speech[1] - 8 * RATE) < 0.3 * RATE
+
+
+def test_energy_follows_noise_that_becomes_louder() -> None:
+    sound = np.concatenate([noise(4.0, 0.001), noise(14.0, 0.02, seed=1)])
+    gate = gate_of("energy", sound)
+    assert gate.covers(4 * RATE, 5 * RATE) is Coverage.SPEECH  # it cannot know yet
+    assert gate.covers(12 * RATE, 18 * RATE) is Coverage.GATED
+
+
+def test_energy_is_the_same_at_any_batch() -> None:
+    from daemon.windowing.energy import EnergyDetector
+
+    sounds = [voice(2.0), noise(1.5, 0.1), np.zeros(RATE, np.float32)]
+    for sound, found in zip(sounds, probabilities(EnergyDetector(), sounds), strict=True):
+        np.testing.assert_array_equal(found, probabilities(EnergyDetector(), [sound])[0])
+
+
+def test_onnxruntime_is_imported_only_for_silero() -> None:
+    code = (
+        "import sys; from daemon.windowing import GateBank, GateSettings; import daemon.stream;"
+        "GateBank.load(GateSettings(kind='energy')); GateBank.load(GateSettings(kind='off'));"
+        "assert not any(m in sys.modules for m in ('onnxruntime', 'torch'));"
+        "GateBank.load(GateSettings()); assert 'onnxruntime' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.skipif(not DATA.is_dir(), reason="recordings of people are not here")
+class TestRealRecordings:
+    def words(self, count: int) -> list[Sound]:
+        import pyarrow.parquet as pq
+
+        table = pq.read_table(DATA / "speech_commands" / "train.parquet", columns=["audio"])
+        rows = table.slice(0, 4000).take(list(range(0, 4000, 4000 // count)))
+        return [
+            soundfile.read(io.BytesIO(row["bytes"]), dtype="float32")[0]
+            for row in rows["audio"].to_pylist()
+        ]
+
+    @pytest.mark.parametrize(("kind", "least"), [("silero", 0.95), ("energy", 0.95)])
+    def test_spoken_words_open_the_gate(self, kind: str, least: float) -> None:
+        words = self.words(120)
+        bank = GateBank.load(GateSettings(kind=kind))  # type: ignore[arg-type]
+        gates = []
+        for number, word in enumerate(words):
+            gate = bank.new_gate()
+            quiet = [noise(1.0, 0.0005, seed=2 * number + i) for i in (0, 1)]
+            gate.feed(np.concatenate([quiet[0], word, quiet[1]]))
+            gate.finish()
+            gates.append(gate)
+        bank.run(gates)
+        opened = [gate.covers(RATE, 2 * RATE) is Coverage.SPEECH for gate in gates]
+        assert np.mean(opened) >= least
+
+    @pytest.mark.parametrize("kind", KINDS)
+    @pytest.mark.parametrize("name", ["pink_noise", "white_noise"])
+    def test_noise_is_mostly_gated(self, kind: str, name: str) -> None:
+        sound = soundfile.read(DATA / "noise" / f"{name}.flac", dtype="float32")[0][: 40 * RATE]
+        gate = gate_of(kind, sound)
+        spans = range(5 * RATE, len(sound) - RATE, 3840)
+        gated = [gate.covers(a, a + RATE) is Coverage.GATED for a in spans]
+        assert np.mean(gated) > 0.9
