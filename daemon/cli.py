@@ -266,6 +266,8 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
+    global _debug  # noqa: PLW0603
+    _debug = False
     command: Any = typer.main.get_command(app)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
@@ -297,7 +299,25 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
-    sys.exit(run(sys.argv[1:]))
+    status = run(sys.argv[1:])
+    if "torch" in sys.modules:
+        leave(status)
+    sys.exit(status)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process without tearing the interpreter down.
+
+    By now everything is closed that has to be. Taking torch apart takes up to seconds on a busy
+    machine, which somebody who pressed Ctrl-C should not wait for; a thread that hangs in a model
+    or a sound server would be waited for without end.
+    """
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(status)
 
 
 def _usage(problem: Any) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -10,8 +11,13 @@ import tomllib
 from pathlib import Path
 
 import pytest
+from conftest import speechlike, write_wav
 
 from daemon import __version__
+from daemon.capture.devices import InputDevice
+from daemon.cli import run
+from daemon.commands.check import foreign_packages
+from daemon.commands.devices import table
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -93,7 +99,6 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["replay", "x.wav", "--speed", "nan"], "--speed"),
         (["replay", "x.wav", "--config", "none.toml"], "none.toml"),
         (["replay", "x.wav", "--set", "gate.kind=loud"], "gate.kind"),
-        (["replay", "no\nsuch\x1b[31m.wav", "--speed", "max"], "no\\nsuch\\x1b[31m.wav"),
         (["bench", "--rounds", "0"], "--rounds"),
     ],
 )
@@ -102,6 +107,12 @@ def test_what_cannot_start_is_one_sentence_and_status_2(arguments: list[str], pa
     assert result.returncode == 2
     assert part in complaint(result)
     assert result.stdout == ""
+
+
+def test_a_hostile_name_is_shown_and_not_obeyed(plain_model: Path) -> None:
+    result = intentd("replay", "no\nsuch\x1b[31m.wav", "--model", str(plain_model))
+    assert result.returncode == 2
+    assert "no\\nsuch\\x1b[31m.wav" in complaint(result)
 
 
 def test_debug_shows_the_traceback() -> None:
@@ -159,3 +170,83 @@ def test_config_init_writes_a_file_once(elsewhere: Path) -> None:
     assert path.read_text() == (ROOT / "config.toml").read_text()
     again = intentd("config", "--init")
     assert again.returncode == 2 and "exists already" in complaint(again)
+
+
+# ---- check, devices and bench -------------------------------------------------------------------
+
+
+def test_check_says_what_works_and_its_status_is_the_verdict(
+    plain_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    status = run(["check", "--model", str(plain_model), "--set", "model.threads=1"])
+    lines = capsys.readouterr().out.splitlines()
+    verdicts = {line[6:].split(":")[0]: line[:4] for line in lines if line[:4] in ("ok  ", "FAIL")}
+    assert list(verdicts) == [
+        "packages",
+        "settings",
+        "model",
+        "speech gate",
+        "log folder",
+        "PortAudio",
+        "inputs",
+        "sound server",
+        "microphone",
+    ]
+    assert status == (1 if "FAIL" in verdicts.values() else 0)
+    for works in ("settings", "model", "speech gate", "log folder"):
+        assert verdicts[works] == "ok  ", lines
+
+
+def test_check_names_what_is_wrong_and_goes_on(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("file").touch()
+    status = run(["check", "--model", "nowhere", "--set", "output.log=file/x.log"])
+    said = capsys.readouterr().out
+    assert status == 1
+    assert "FAIL  settings: there is no model directory nowhere" in said
+    assert "FAIL  log folder: file can't be written to" in said
+    assert "microphone" in said
+
+
+def test_a_foreign_package_of_our_name_is_noticed(tmp_path: Path) -> None:
+    assert foreign_packages([str(tmp_path)])[0]
+    (tmp_path / "daemon").mkdir()
+    (tmp_path / "daemon" / "__init__.py").touch()
+    ok, text, fix = foreign_packages([str(tmp_path)])
+    assert not ok and str(tmp_path) in text and "pipx" in fix
+
+
+def test_devices_lists_inputs_or_says_why_it_cannot(capsys: pytest.CaptureFixture[str]) -> None:
+    status = run(["devices"])
+    said = capsys.readouterr()
+    if status == 0:
+        assert said.out.splitlines()[-1].startswith("* is the default")
+    else:
+        assert said.out == "" and len(said.err.splitlines()) == 1
+
+
+def test_the_table_of_devices_marks_the_default() -> None:
+    usb = InputDevice(3, "USB \x1b[1mMic", "ALSA", 1, 44100, (16000, 44100), True)
+    pulse = InputDevice(12, "pulse", "ALSA", 32, 44100, ())
+    first, second, _ = table([usb, pulse]).splitlines()
+    assert first.startswith("* 3   USB \\x1b[1mMic  1 channel ")
+    assert "  16, 44.1  ALSA" in first
+    assert second.startswith("  12  pulse") and "32 channels" in second
+
+
+def test_bench_measures_the_pipeline_the_classifier_and_a_replay(
+    plain_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wav = write_wav(tmp_path / "a.wav", speechlike(3.0))
+    arguments = ["bench", "--model", str(plain_model), "--rounds", "2", "--recording", str(wav)]
+    arguments += ["--set", "model.threads=1", "--set", "gate.kind=energy"]
+    assert run([*arguments, "--json"]) == 0
+    result = json.loads(capsys.readouterr().out)
+    assert list(result["window_ms"]) == ["1", "4", "16"]
+    assert min(result["pipeline_ms"], *result["window_ms"].values()) > 0
+    assert result["sound_seconds"] == 3.0 and 0 < result["windows_gated"] < 1
+    # A replay can't be faster than its windows, nor is it much slower.
+    speech = (1 - result["windows_gated"]) * 13
+    per_window = 3.0 * 1000 * result["realtime_factor"] / speech
+    assert per_window > 0.3 * result["window_ms"]["16"]
+    assert run(arguments) == 0
+    assert "medians of 2 interleaved rounds" in capsys.readouterr().out

@@ -6,10 +6,11 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
+from daemon.cli import leave
 from daemon.commands.session import Setup
 from daemon.engine import Engine, Picture, Supply
 from daemon.messages import RunInfo, StreamInfo
@@ -85,7 +86,7 @@ def run_engine(
     controls.engine, controls.worker = engine, worker
     status = engine.run(dashboard)
     if engine.stuck:
-        _leave(status)
+        leave(status)
     return status
 
 
@@ -131,13 +132,3 @@ def _outputs(setup: Setup, dashboard: _Shown | None) -> list[Output]:
     # Standard output belongs to the JSON lines alone if they go there.
     outputs.append(dashboard or Plain(None if target == "-" else sys.stdout))
     return outputs
-
-
-def _leave(status: int) -> NoReturn:
-    """Leave although a thread still runs, whose end the interpreter would wait for."""
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue
-    os._exit(status)

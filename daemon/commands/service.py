@@ -1,0 +1,126 @@
+"""`intentd service install|uninstall|status`: listening from login on, under systemd."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon.commands.session import note
+from daemon.config import Settings, load_settings
+from daemon.errors import UserError
+from daemon.output.sanitize import screen_text
+from daemon.service.systemd import remove_unit, systemctl, unit_path, write_unit
+from daemon.service.unit import NAME, Unit, command_line
+
+NO_MANAGER = (
+    "systemd does not run for this user here; from a login with systemd, "
+    "systemctl --user enable --now intentd starts it"
+)
+
+
+def install(
+    arguments: Sequence[str], layers: Mapping[str, Any], *, sandbox: bool, network: bool
+) -> int:
+    """Write the unit for `live` with `arguments`, and start it. Settings are checked first.
+
+    Raises `UserError` if settings are wrong or the unit can't be written.
+    """
+    _only_linux()
+    loaded = load_settings(**layers)
+    for warning in loaded.warnings:
+        note(warning)
+    settings = loaded.settings
+    pinned = list(arguments)
+    if loaded.file is not None and "--config" not in pinned:
+        pinned = ["--config", str(Path(loaded.file).resolve()), *pinned]
+    unit = Unit(
+        command_line(program(), pinned),
+        writes=written(settings),
+        network=network or fetches(settings.model.path),
+        sandbox=sandbox,
+    )
+    changed = write_unit(unit)
+    print(f"{'wrote' if changed else 'unchanged:'} {screen_text(str(unit_path()))}", flush=True)
+    if systemctl("daemon-reload") is None:
+        note(NO_MANAGER)
+        return 0
+    for verb in (("enable", NAME), ("restart", NAME)):
+        answer = systemctl(*verb)
+        if answer is None or not answer.ok:
+            told = "" if answer is None else f": {screen_text(answer.text)}"
+            note(
+                f"systemctl --user {verb[0]} {NAME} failed{told}; journalctl --user -u {NAME} "
+                "says why"
+            )
+            return 1
+    print("started; it starts again with each login (loginctl enable-linger: with the machine)")
+    return 0
+
+
+def uninstall() -> int:
+    """Stop the service and remove the unit; without one nothing is done."""
+    _only_linux()
+    systemctl("disable", "--now", NAME)
+    removed = remove_unit()
+    systemctl("daemon-reload")
+    path = screen_text(str(unit_path()))
+    print(f"removed {path}" if removed else f"there is no {path}", flush=True)
+    return 0
+
+
+def status() -> int:
+    """Say whether the service is installed and runs: 0 if it does, 1 if not, 2 if there is none."""
+    _only_linux()
+    path = unit_path()
+    if not path.exists():
+        print(f"not installed: there is no {screen_text(str(path))}")
+        return 2
+    print(f"installed: {screen_text(str(path))}")
+    wanted = ("ActiveState", "SubState", "StatusText", "NRestarts", "MainPID", "Result")
+    answer = systemctl("show", NAME, f"--property={','.join(wanted)}")
+    if answer is None:
+        note(NO_MANAGER)
+        return 1
+    found = dict(line.split("=", 1) for line in answer.text.splitlines() if "=" in line)
+    for key in wanted:
+        if found.get(key):
+            print(f"{key}: {screen_text(found[key])}")
+    return 0 if found.get("ActiveState") == "active" else 1
+
+
+def program() -> tuple[str, ...]:
+    """How systemd calls this very installation."""
+    script = Path(sys.executable).with_name("intentd")
+    if script.is_file() and os.access(script, os.X_OK):
+        return (str(script),)
+    # -P: a folder named daemon in the working directory is not ours.
+    return (sys.executable, "-P", "-m", "daemon")
+
+
+def written(settings: Settings) -> tuple[Path, ...]:
+    """The folders that a service with these settings writes to. A file that is rotated is made
+    anew, so that its folder has to be writable. Raises `UserError` if one does not exist, since
+    systemd can't open a way to it then."""
+    target = settings.output.jsonl
+    if target in ("", "-"):
+        return ()
+    folder = Path(os.path.abspath(Path(target).expanduser())).parent  # noqa: PTH100 - no links
+    if not folder.is_dir():
+        raise UserError(f"there is no folder {folder} for the JSON lines; make it first")
+    return (folder,)
+
+
+def fetches(model: str) -> bool:
+    """Whether a model's name stands for one that the hub may have to be asked for."""
+    return model not in ("", "bundled") and not Path(model).expanduser().exists()
+
+
+def _only_linux() -> None:
+    if not sys.platform.startswith("linux"):
+        raise UserError(
+            "services are installed under systemd, which is Linux's; the README shows the same "
+            "for launchd and for Windows"
+        )

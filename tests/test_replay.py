@@ -1,0 +1,334 @@
+"""`intentd replay` end to end: real processes, a real (tiny) network, real files.
+
+The process costs seconds to start, so what can be shown in one process is: `run` is the same
+function that the process calls.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from conftest import TINY_LABELS, speechlike, write_wav
+
+from daemon.cli import run
+
+ROOT = Path(__file__).resolve().parent.parent
+Line = dict[str, Any]
+
+
+@pytest.fixture(scope="session")
+def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Recordings: a.wav at 16 kHz, b.wav at 44.1 kHz in stereo, c.wav at 8 kHz, and broken ones."""
+    folder = tmp_path_factory.mktemp("sounds")
+    write_wav(folder / "a.wav", speechlike(4.5, 16000, seed=1))
+    left, right = speechlike(6.0, 44100, seed=2), speechlike(6.0, 44100, seed=3)
+    write_wav(folder / "b.wav", np.stack([left, right], axis=1), 44100)
+    write_wav(folder / "c.wav", speechlike(5.0, 8000, seed=4), 8000)
+    (folder / "text.wav").write_text("this is no sound at all, whatever its name may say")
+    (folder / "empty.wav").touch()
+    (folder / "folder.wav").mkdir()
+    whole = (folder / "a.wav").read_bytes()
+    (folder / "cut.wav").write_bytes(whole[: len(whole) // 2])
+    return folder
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No settings but ours; the recordings in the working directory."""
+    monkeypatch.chdir(sounds)
+    for name in [name for name in os.environ if name.startswith("INTENTD_")]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    # More threads than the machine has to spare make each other wait.
+    monkeypatch.setenv("INTENTD_MODEL__THREADS", "1")
+
+
+def command(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "daemon", *arguments]
+
+
+def lines_of(text: str) -> list[Line]:
+    assert text.endswith("\n")
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def replay(model: Path, tmp_path: Path, *arguments: str, status: int = 0) -> list[Line]:
+    """The JSON lines of a replay in this process."""
+    out = tmp_path / "out.jsonl"
+    out.unlink(missing_ok=True)
+    got = run(["replay", *arguments, "--model", str(model), "--headless", "--jsonl", str(out)])
+    assert got == status
+    return lines_of(out.read_text())
+
+
+def of_stream(lines: list[Line], stream: str) -> list[Line]:
+    return [line for line in lines if line["stream"] == stream]
+
+
+def same(one: list[Line], other: list[Line]) -> None:
+    """The same lines, latency apart; probabilities to within 0.001."""
+    assert len(one) == len(other)
+    for first, second in zip(one, other, strict=True):
+        a, b = dict(first), dict(second)
+        for line in (a, b):
+            line.pop("latency_ms", None)
+        for key in ("score", "scores", "rolling", "top"):
+            assert _close(a.pop(key, None), b.pop(key, None)), (key, a, b)
+        assert a == b
+
+
+def _close(a: Any, b: Any) -> bool:
+    if isinstance(a, dict) and isinstance(b, dict):
+        return list(a) == list(b) and all(_close(a[key], b[key]) for key in a)
+    if isinstance(a, list) and isinstance(b, list):
+        return len(a) == len(b) and all(map(_close, a, b))
+    if isinstance(a, float) and isinstance(b, float):
+        return abs(a - b) <= 0.001
+    return bool(a == b)
+
+
+@pytest.fixture(scope="session")
+def alone(
+    word_model: Path, sounds: Path, tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, list[Line]]:
+    """The lines of each recording replayed by itself, as fast as it goes; one in a process."""
+    rest = ["--speed", "max", "--model", str(word_model), "--set", "model.threads=1"]
+    result = subprocess.run(
+        command("replay", "a.wav", *rest, "--jsonl", "-"),
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        cwd=sounds,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert (result.returncode, result.stderr) == (0, "")
+    out = tmp_path_factory.mktemp("alone") / "b.jsonl"
+    with contextlib.chdir(sounds):
+        assert run(["replay", "b.wav", *rest, "--jsonl", str(out), "--headless"]) == 0
+    return {"a.wav": lines_of(result.stdout), "b.wav": lines_of(out.read_text())}
+
+
+# ---- a replay repeats ---------------------------------------------------------------------------
+
+
+def test_the_lines_are_those_of_the_contract(alone: dict[str, list[Line]]) -> None:
+    lines = alone["a.wav"]
+    kinds = {line["type"] for line in lines}
+    assert kinds == {"prediction", "event", "summary"}
+    predictions = [line for line in lines if line["type"] == "prediction"]
+    assert [p["start"] for p in predictions] == [round(0.24 * k, 3) for k in range(19)]
+    assert {p["gated"] for p in predictions} == {True, False}
+    for line in predictions:
+        assert list(line) == [
+            "type", "stream", "start", "end", "intent", "score", "scores", "rolling", "gated",
+            "latency_ms",
+        ]  # fmt: skip
+        assert tuple(line["rolling"]) == TINY_LABELS
+        assert line["end"] == pytest.approx(line["start"] + 1.0)
+        if line["gated"]:
+            assert line["intent"] is line["score"] is line["scores"] is line["latency_ms"] is None
+        else:
+            assert sum(line["scores"].values()) == pytest.approx(1.0, abs=1e-4)
+            assert line["score"] == max(line["rolling"].values())
+    summary = lines[-1]
+    assert list(summary)[:6] == ["type", "stream", "seconds", "windows", "gated", "events"]
+    assert summary["windows"] == len(predictions)
+    assert summary["events"] == sum(line["type"] == "event" for line in lines) > 0
+    assert summary["samples_captured"] == round(4.5 * 16000)
+    assert summary["samples_captured"] == summary["samples_classified"] + summary["samples_gated"]
+    assert summary["samples_lost"] == 0
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["--speed", "1"],
+        ["--speed", "2.5", "--set", "audio.block_ms=4"],
+        ["--speed", "max", "--set", "audio.block_ms=4"],  # 64 samples
+        ["--speed", "max", "--set", "audio.block_ms=312.5"],  # 5,000 samples
+        ["--speed", "max", "--set", "model.max_batch=1"],
+    ],
+    ids=["speed 1", "speed 2.5", "blocks of 64", "blocks of 5000", "one by one"],
+)
+def test_a_replay_repeats_at_any_speed_and_in_any_blocks(
+    alone: dict[str, list[Line]], word_model: Path, tmp_path: Path, arguments: list[str]
+) -> None:
+    begun = time.monotonic()
+    lines = replay(word_model, tmp_path, "a.wav", *arguments)
+    took = time.monotonic() - begun
+    same(lines, alone["a.wav"])
+    if arguments[1] == "1":
+        assert took >= 4.5
+
+
+def test_a_replay_repeats_beside_others(
+    alone: dict[str, list[Line]], word_model: Path, tmp_path: Path
+) -> None:
+    lines = replay(word_model, tmp_path, "c.wav", "b.wav", "a.wav", "c.wav", "--speed", "max")
+    same(of_stream(lines, "a.wav"), alone["a.wav"])
+    same(of_stream(lines, "b.wav"), alone["b.wav"])
+
+
+def test_settings_reach_the_path(word_model: Path, tmp_path: Path) -> None:
+    usual = replay(word_model, tmp_path, "c.wav", "--speed", "max")
+    off = replay(word_model, tmp_path, "c.wav", "--speed", "max", "--set", "gate.kind=off")
+    assert usual[-1]["gated"] > 0 and off[-1]["gated"] == 0
+    hop = replay(word_model, tmp_path, "c.wav", "--speed", "max", "--set", "window.hop=0.5")
+    assert [p["start"] for p in hop if p["type"] == "prediction"][:3] == [0.0, 0.5, 1.0]
+    deaf = replay(
+        word_model, tmp_path, "c.wav", "--speed", "max",
+        "--set", "events.threshold=1", "--set", "events.thresholds.up=1",
+    )  # fmt: skip
+    assert usual[-1]["events"] > 0 and deaf[-1]["events"] == 0
+    wide = replay(word_model, tmp_path, "c.wav", "--speed", "max", "--set", "rolling.windows=9")
+    assert [w["rolling"] for w in wide[:-1] if "rolling" in w] != [
+        u["rolling"] for u in usual[:-1] if "rolling" in u
+    ]
+    right = replay(word_model, tmp_path, "b.wav", "--speed", "max", "--set", "audio.channel=2")
+    mixed = replay(word_model, tmp_path, "b.wav", "--speed", "max")
+    assert right != mixed
+
+
+def test_overruling_the_model_is_warned_of(
+    word_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    replay(word_model, tmp_path, "c.wav", "--speed", "max", "--set", "gate.kind=off")
+    assert '--set gate.kind sets gate.kind = "off" in place of the "energy"' in (
+        capsys.readouterr().err
+    )
+
+
+# ---- how it ends --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["text.wav"], "text.wav"),
+        (["empty.wav"], "empty.wav is empty"),
+        (["folder.wav"], "folder.wav is a directory"),
+        (["missing.wav"], "missing.wav"),
+        (["-", "-"], "standard input"),
+        (["a.wav", "--model", "nowhere"], "nowhere"),
+        (["a.wav", "--set", "window.seconds=0.1", "--set", "window.hop=0.2"], "window.hop"),
+        (["a.wav", "--set", "events.thresholds.upp=0.5"], "did you mean up?"),
+        (["a.wav", "--set", "model.backend=steam"], "steam"),
+        (["a.wav", "--set", "audio.channel=2"], "a.wav"),
+        (["a.wav", "--jsonl", "nowhere/out.jsonl"], "nowhere/out.jsonl"),
+    ],
+)
+def test_what_cannot_be_started_is_one_sentence_and_status_2(
+    word_model: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], part: str
+) -> None:
+    model = [] if "--model" in arguments else ["--model", str(word_model)]
+    assert run(["replay", *arguments, *model, "--speed", "max"]) == 2
+    said = capsys.readouterr()
+    (line,) = said.err.splitlines()
+    assert line.startswith("intentd: ") and part in line
+    assert said.out == ""
+
+
+def test_one_bad_recording_does_not_stop_the_others(
+    alone: dict[str, list[Line]],
+    word_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    lines = replay(word_model, tmp_path, "text.wav", "a.wav", "cut.wav", "--speed", "max", status=1)
+    same(of_stream(lines, "a.wav"), alone["a.wav"])
+    cut = of_stream(lines, "cut.wav")
+    assert 2.0 < cut[-1]["seconds"] < 2.5  # what could be read counts
+    assert not of_stream(lines, "text.wav")
+    said = capsys.readouterr().err
+    assert "text.wav is not a recording" in said
+    assert "cut.wav ends before its time" in said
+
+
+def test_standard_input_is_a_stream(alone: dict[str, list[Line]], word_model: Path) -> None:
+    with Path("a.wav").open("rb") as sound:
+        result = subprocess.run(
+            command("replay", "-", "--speed", "max", "--jsonl", "-", "--model", str(word_model)),
+            stdin=sound,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert (result.returncode, result.stderr) == (0, "")
+    lines = lines_of(result.stdout)
+    assert {line["stream"] for line in lines} == {"-"}
+    same([{**line, "stream": "a.wav"} for line in lines], alone["a.wav"])
+
+
+def test_a_reader_who_has_had_enough_ends_it_quietly(word_model: Path) -> None:
+    """`| head -1`, with more to say than a pipe holds."""
+    many = ["b.wav"] * 12
+    with subprocess.Popen(
+        command("replay", *many, "--speed", "max", "--jsonl", "-", "--model", str(word_model)),
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    ) as child:
+        assert child.stdout is not None and child.stderr is not None
+        assert json.loads(child.stdout.readline())["type"] == "prediction"
+        child.stdout.close()
+        assert child.wait(60) == 0
+        assert child.stderr.read() == ""
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+def test_signals_end_a_real_process(word_model: Path, tmp_path: Path) -> None:
+    """SIGINT 130 and SIGTERM 0, with summaries and whole lines, within two seconds."""
+    children = []
+    for number in (signal.SIGINT, signal.SIGTERM):
+        out = tmp_path / f"{number}.jsonl"
+        child = subprocess.Popen(
+            command(
+                "replay", "b.wav", "a.wav", "--speed", "0.2",
+                "--jsonl", str(out), "--model", str(word_model), "--headless",
+            ),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )  # fmt: skip
+        children.append((number, out, child))
+    for number, out, child in children:
+        until = time.monotonic() + 60
+        while not (out.exists() and out.stat().st_size) and time.monotonic() < until:
+            time.sleep(0.05)
+        begun = time.monotonic()
+        child.send_signal(number)
+        said = child.communicate(timeout=30)
+        assert time.monotonic() - begun < 2.0
+        assert child.returncode == (130 if number == signal.SIGINT else 0), said
+        summaries = [line for line in lines_of(out.read_text()) if line["type"] == "summary"]
+        assert {line["stream"] for line in summaries} == {"a.wav", "b.wav"}
+        for line in summaries:
+            assert line["samples_captured"] == line["samples_classified"] + line["samples_gated"]
+
+
+def test_headless_says_events_and_a_summary_on_standard_output(
+    alone: dict[str, list[Line]], word_model: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["replay", "a.wav", "--speed", "max", "--model", str(word_model), "--headless"]) == 0
+    said = capsys.readouterr()
+    assert said.err == ""
+    events = [line for line in alone["a.wav"] if line["type"] == "event"]
+    lines = said.out.splitlines()
+    assert [line.split()[1] for line in lines[: len(events)]] == [e["intent"] for e in events]
+    top = alone["a.wav"][-1]["top"][0]["intent"]
+    assert lines[len(events)].startswith(f"a.wav: {top} ")
