@@ -59,6 +59,8 @@ class _Record:
     index: int
     arrival: float
     fate: _Fate = _Fate.WAITS
+    waited: bool = False
+    """It was complete before the gate had heard enough."""
     scores: Scores | None = None
     latency_ms: float | None = None
 
@@ -143,6 +145,10 @@ class Segment:
         """Stream time in seconds of a sample at 16 kHz of this segment."""
         return self._origin / self.plan.rate + position / RATE
 
+    def adopt(self, events: EventSettings) -> None:
+        """Other settings of events from the next window on that is told."""
+        self._events.adopt(events)
+
     # ---- sound in -------------------------------------------------------------------------------
 
     def feed(self, mono: NDArray[np.float32], arrival: Callable[[int], float]) -> None:
@@ -195,10 +201,14 @@ class Segment:
             match self.gate.covers(start, start + self.windows.window):
                 case Coverage.SPEECH:
                     record.fate = _Fate.DUE
+                    if record.waited:
+                        record.arrival = self._last_arrival
                 case Coverage.GATED:
                     record.fate = _Fate.GATED
                 case Coverage.UNDECIDED:
-                    return
+                    break
+        for record in self._records:
+            record.waited = True
 
     # ---- messages -------------------------------------------------------------------------------
 
