@@ -5,9 +5,12 @@ Every function takes the random generator it draws from, so that a run repeats.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from scipy.signal import butter, fftconvolve, sosfilt
 
 RATE = 16_000
 Audio = NDArray[np.float32]
@@ -73,7 +76,7 @@ def rms(samples: Audio) -> float:
     return float(np.sqrt(np.mean(np.square(samples, dtype=np.float64)) + 1e-12))
 
 
-def draw_noise(noises: list[Audio], length: int, rng: np.random.Generator) -> Audio:
+def draw_noise(noises: Sequence[Audio], length: int, rng: np.random.Generator) -> Audio:
     noise = noises[int(rng.integers(len(noises)))]
     if len(noise) <= length:
         noise = np.tile(noise, length // len(noise) + 2)
@@ -85,6 +88,32 @@ def white(level_dbfs: float, length: int, rng: np.random.Generator) -> Audio:
     return (rng.standard_normal(length, np.float32) * np.float32(10 ** (level_dbfs / 20))).astype(
         np.float32
     )
+
+
+def telephone(samples: Audio) -> Audio:
+    """What a telephone lets through, 300 to 3,400 Hz (ITU-T G.712's band), pitch as it is."""
+    return np.asarray(sosfilt(TELEPHONE, samples), np.float32)
+
+
+TELEPHONE = butter(6, (300.0, 3400.0), "bandpass", fs=RATE, output="sos")
+
+
+def room(samples: Audio, reverberation: float, direct_db: float, rng: np.random.Generator) -> Audio:
+    """`samples` as heard in a room, at the same level and with the same beginning.
+
+    Polack's model (1988): after the direct sound white Gaussian noise that decays by 60 dB in
+    `reverberation` seconds; `direct_db` is the energy of the direct sound over that of the rest.
+    """
+    length = max(2, round(reverberation * RATE))
+    decay = 10.0 ** (-3.0 * np.arange(length) / length)
+    response = rng.standard_normal(length) * decay
+    # Nothing is reflected in the first 2.5 ms, as if the nearest wall were 40 cm off.
+    response[: round(0.0025 * RATE)] = 0.0
+    energy = float(np.sum(response**2)) or 1.0
+    response *= np.sqrt(10 ** (-direct_db / 10) / energy)
+    response[0] = 1.0
+    heard = fftconvolve(samples, response)[: len(samples)]
+    return np.asarray(heard * (rms(samples) / rms(heard)), np.float32)
 
 
 def _paste(samples: Audio, offset: int, length: int) -> Audio:

@@ -1,41 +1,169 @@
-"""The command line of intentd-train."""
+"""The command line of intentd-train.
+
+    intentd-train RECIPE [--set key=value]…     train by a recipe
+    intentd-train evaluate MODEL DATA           measure a model
+    intentd-train calibrate MODEL RECIPE        temperature and thresholds anew
+    intentd-train synthesize OUT WORD…          synthetic speech to train with
+
+A recipe may not be called like a command; give such a one with its path.
+"""
 
 from __future__ import annotations
 
+import json
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
 
 from daemon.errors import UserError
 
-app = typer.Typer(add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True)
+COMMANDS = ("evaluate", "calibrate", "synthesize", "train")
+Assignments = Annotated[
+    list[str] | None, typer.Option("--set", help="section.key=value, instead of the recipe's.")
+]
+
+app = typer.Typer(
+    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
+    help="Train, calibrate and measure the models that intentd runs. "
+    "`intentd-train RECIPE` is short for `intentd-train train RECIPE`.",
+)
 
 
 @app.command()
-def run(
+def train(
     recipe: Annotated[str, typer.Argument(help="A TOML file, or a shipped recipe by bare name.")],
-    assignments: Annotated[
-        list[str] | None, typer.Option("--set", help="section.key=value, instead of the file's.")
-    ] = None,
+    assignments: Assignments = None,
     output: Annotated[
         Path | None, typer.Option(help="Where the model goes; runs/NAME if not given.")
     ] = None,
-    resume: Annotated[bool, typer.Option("--resume", help="Go on from the last checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option("--resume", help="Go on from the last checkpoint.")
+    ] = False,
+    force: Annotated[bool, typer.Option("--force", help="Replace what is in the folder.")] = False,
+    folds: Annotated[
+        bool, typer.Option("--folds", help="Train and test once for each bucket of the split.")
+    ] = False,
 ) -> None:
-    """Train a model by a recipe."""
-    from train.finetune import finetune
+    """Train a model by a recipe, calibrate it, and measure it."""
+    from train import run as steps
+    from train.finetune import StoppedError
     from train.recipe import load_recipe
 
     loaded = load_recipe(recipe, assignments or ())
-    result = finetune(loaded, output or Path("runs") / loaded.name, resume)
-    print(result)
+    target = output or Path("runs") / loaded.name
+    run = steps.Run(
+        loaded, target, steps.command_line(), Console(stderr=True), resume=resume, force=force
+    )
+    try:
+        if folds:
+            from train.folds import cross_validate
+
+            cross_validate(run)
+        else:
+            steps.train(run)
+            if steps.main_process():
+                print(f"The model is in {target}; try: intentd replay --model {target} FILE")
+    except StoppedError as stop:
+        print(
+            f"intentd-train: stopped at step {stop.step}; --resume goes on from there.",
+            file=sys.stderr,
+        )
+        raise typer.Exit(130 if stop.number == signal.SIGINT else 0) from None
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="A model directory or hub id.")],
+    data: Annotated[
+        str, typer.Argument(help="A recipe, a parquet file, a folder, or a manifest.")
+    ],
+    assignments: Assignments = None,
+    part: Annotated[
+        str, typer.Option(help="Part of a recipe's split: test, validation, train or all.")
+    ] = "test",
+    spacing: Annotated[float | None, typer.Option(help="Seconds from word to word.")] = None,
+    snr: Annotated[
+        list[float] | None, typer.Option(help="Decibels over the noise; may be repeated.")
+    ] = None,
+    per_label: Annotated[int | None, typer.Option(help="Clips of each intent in a stream.")] = None,
+    noise: Annotated[Path | None, typer.Option(help="A recording of noise.")] = None,
+    json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
+    plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+) -> None:
+    """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
+    from train.measure import Request, measure
+
+    measure(
+        Request(
+            model, data, tuple(assignments or ()), part, spacing, tuple(snr or ()), per_label,
+            noise, json_file, plots,
+        ),
+        Console(),
+    )
+
+
+@app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="A model directory; its config.json is changed.")],
+    recipe: Annotated[str, typer.Argument(help="The recipe it was trained by.")],
+    assignments: Assignments = None,
+) -> None:
+    """Choose temperature and thresholds of a trained model anew, on the validation part."""
+    from train import run as steps
+    from train.finetune import noises_of
+    from train.recipe import load_recipe
+
+    loaded_recipe = load_recipe(recipe, assignments or ())
+    run = steps.Run(loaded_recipe, model, steps.command_line())
+    steps.quiet()
+    steps.open_model(model, loaded_recipe)
+    loaded, labels = steps.load(run)
+    found = steps.calibrate_model(run, loaded, labels, noises_of(loaded_recipe))
+    print(json.dumps(found.calibration.to_dict(), indent=2))
+
+
+@app.command()
+def synthesize(
+    output: Annotated[Path, typer.Argument(help="The folder that is written.")],
+    words: Annotated[list[str], typer.Argument(help="What is spoken, a folder each.")],
+    voices: Annotated[int, typer.Option(min=1, help="Voices, half of each synthesiser.")] = 60,
+    sentences: Annotated[
+        int, typer.Option(min=0, help="Sentences without those words, in a folder _sentences.")
+    ] = 1200,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+) -> None:
+    """Speak words and sentences in many synthetic voices (espeak-ng and Flite)."""
+    from rich.progress import track
+
+    from train.synth import synthesize as speak_all
+
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output} is not empty; give another folder.")
+    total = len(words) * voices + sentences
+    console = Console(stderr=True)
+    for _ in track(
+        speak_all(output, words, voices, sentences, seed), "speaking", total, console=console
+    ):
+        pass
+    print(f"{total} recordings are in {output}.")
 
 
 def main() -> None:
+    """Run the command that the arguments name; a first argument that is none is a recipe."""
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+    arguments = sys.argv[1:]
+    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
+        arguments = ["train", *arguments]
     try:
-        app()
+        app(args=arguments, prog_name="intentd-train")
     except UserError as error:
         print(f"intentd-train: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except KeyboardInterrupt:
+        print("intentd-train: interrupted", file=sys.stderr)
+        sys.exit(130)

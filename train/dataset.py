@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ from torch.utils.data import Dataset
 
 from train import augment
 from train.augment import Audio
-from train.data import Clip
+from train.data import RATE, Clip
 from train.recipe import AugmentSection
 
 Example = dict[str, Any]
@@ -26,12 +27,12 @@ class WordDraws(Dataset[Example]):
 
     def __init__(
         self,
-        clips: list[Clip],
+        clips: Sequence[Clip],
         labels: tuple[str, ...],
         non_intents: tuple[str, ...],
         weights: tuple[float, ...],
         settings: AugmentSection,
-        noises: list[Audio],
+        noises: Sequence[Audio],
         length: int,
         draws: int,
         seed: int,
@@ -56,9 +57,8 @@ class WordDraws(Dataset[Example]):
         intents = np.array([c.label not in non_intents for c in clips])
         if intents.any():
             # weights are relative to the number of clips: intents as a whole keep theirs
-            share[intents] *= sum(weights[c.source] for c in clips if c.label not in non_intents) / (
-                share[intents].sum()
-            )
+            whole = sum(weights[c.source] for c in clips if c.label not in non_intents)
+            share[intents] *= whole / share[intents].sum()
         self.cumulative = np.cumsum(share / share.sum())
         self.words = np.flatnonzero(intents)
 
@@ -72,7 +72,7 @@ class WordDraws(Dataset[Example]):
         rng = np.random.default_rng((self.seed, self.epoch, index))
         window, label = self._draw(rng)
         return {
-            "input_values": torch.from_numpy(window),
+            "window": window,
             "labels": self.labels.index(label),
         }
 
@@ -94,7 +94,7 @@ class WordDraws(Dataset[Example]):
             )
             window = self._window(number, cut, rng)
             label = s.cut_label if cut else self.clips[number].label
-            window = self._soil(window, rng)
+            window = soil(window, s, self.noises, rng)
         window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
         return np.clip(window, -1, 1).astype(np.float32), label
 
@@ -112,18 +112,47 @@ class WordDraws(Dataset[Example]):
             return augment.cut_word(samples, bounds, self.length, rng)
         return augment.place_word(samples, bounds, self.length, rng)
 
-    def _soil(self, window: Audio, rng: np.random.Generator) -> Audio:
-        s = self.settings
-        if self.noises and rng.random() < s.noise_probability:
-            noise = augment.draw_noise(self.noises, self.length, rng)
-            return augment.mix(window, noise, float(rng.uniform(*s.snr_db)))
-        return window + augment.white(rng.uniform(*s.floor_db), self.length, rng)
+
+def soil(
+    samples: Audio, settings: AugmentSection, noises: Sequence[Audio], rng: np.random.Generator
+) -> Audio:
+    """What lies between a mouth and the model: room, noise or a white floor, telephone band."""
+    s = settings
+    if s.room_probability and rng.random() < s.room_probability:
+        samples = augment.room(
+            samples, rng.uniform(*s.room_seconds), rng.uniform(*s.room_direct_db), rng
+        )
+    if noises and rng.random() < s.noise_probability:
+        noise = augment.draw_noise(noises, len(samples), rng)
+        samples = augment.mix(samples, noise, float(rng.uniform(*s.snr_db)))
+    else:
+        samples = samples + augment.white(rng.uniform(*s.floor_db), len(samples), rng)
+    if s.telephone_probability and rng.random() < s.telephone_probability:
+        samples = augment.telephone(samples)
+    return samples
+
+
+class WindowCollator:
+    """Windows to one batch of the model's features, by its own feature extractor."""
+
+    def __init__(self, extractor: Any) -> None:
+        self.extractor = extractor
+        self.input_name = extractor.model_input_names[0]
+
+    def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
+        features = self.extractor(
+            [example["window"] for example in examples], sampling_rate=RATE, return_tensors="pt"
+        )
+        return {
+            self.input_name: features[self.input_name],
+            "labels": torch.tensor([example["labels"] for example in examples]),
+        }
 
 
 class FixedWindows(Dataset[Example]):
     """One window a clip, without chance: the middle of the recording."""
 
-    def __init__(self, clips: list[Clip], labels: tuple[str, ...], length: int) -> None:
+    def __init__(self, clips: Sequence[Clip], labels: tuple[str, ...], length: int) -> None:
         self.clips, self.labels, self.length = clips, labels, length
 
     def __len__(self) -> int:
@@ -131,15 +160,19 @@ class FixedWindows(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         clip = self.clips[index]
-        window = np.zeros(self.length, np.float32)
-        samples = clip.audio
-        surplus = len(samples) - self.length
-        if surplus >= 0:
-            window[:] = samples[surplus // 2 : surplus // 2 + self.length]
-        else:
-            start = -surplus // 2
-            window[start : start + len(samples)] = samples
         return {
-            "input_values": torch.from_numpy(window),
+            "window": middle_window(clip.audio, self.length),
             "labels": self.labels.index(clip.label),
         }
+
+
+def middle_window(samples: Audio, length: int) -> Audio:
+    """The middle `length` samples of a recording, shape (length,); a shorter one is centred."""
+    window = np.zeros(length, np.float32)
+    surplus = len(samples) - length
+    if surplus >= 0:
+        window[:] = samples[surplus // 2 : surplus // 2 + length]
+    else:
+        start = -surplus // 2
+        window[start : start + len(samples)] = samples
+    return window

@@ -1,170 +1,120 @@
-"""Finetuning with transformers' Trainer: from a recipe to a model directory that intentd runs."""
+"""Finetuning with transformers' Trainer: from a recipe and its clips to trained weights."""
 
 from __future__ import annotations
 
-import json
+import functools
+import os
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import (
-    AutoConfig,
-    AutoFeatureExtractor,
-    AutoModelForAudioClassification,
-    Trainer,
-    TrainerCallback,
-    TrainingArguments,
-    Wav2Vec2ForSequenceClassification,
-    set_seed,
-)
+from rich.console import Console
+from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from daemon.errors import UserError
 from train import metrics
-from train.data import RATE, Clip, labels_of, load_clips, load_noises
-from train.dataset import FixedWindows, WordDraws
-from train.encoder import small_config, small_extractor, start_as_filterbank
+from train.augment import Audio
+from train.bags import BagCollator, BagLoss, UtteranceBags
+from train.base import build_model
+from train.conditions import setup_of_recipe
+from train.data import Clip, Loaded, load_noises
+from train.dataset import FixedWindows, WindowCollator, WordDraws
+from train.optimizer import FreezeAtFirst, layerwise_optimizer
+from train.progress import RichProgress
 from train.recipe import Recipe
+from train.trainer import IntentTrainer, keeper_of, last_whole_checkpoint, step_of
 
 
-def build_model(recipe: Recipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
-    """The model to finetune and its feature extractor.
+class StoppedError(Exception):
+    """Training ended by a signal after saving; `number` is the signal's."""
 
-    Raises UserError if the base cannot be loaded.
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.number = number
+        self.step = step
+
+
+def noises_of(recipe: Recipe) -> list[Audio]:
+    """The recordings of `augment.noise`; none if the recipe mixes none in."""
+    if recipe.augment.noise is None:
+        return []
+    return load_noises(recipe.path(recipe.augment.noise), recipe.augment.noise_exclude)
+
+
+def train_model(
+    recipe: Recipe,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    output: Path,
+    resume: bool,
+    console: Console,
+) -> IntentTrainer:
+    """Train and return the trainer, whose model holds the final weights.
+
+    Checkpoints go to `output`/checkpoints. Raises StoppedError after SIGINT or SIGTERM.
     """
-    names = {
-        "num_labels": len(labels),
-        "label2id": {label: number for number, label in enumerate(labels)},
-        "id2label": dict(enumerate(labels)),
-    }
-    if recipe.model.base == "small":
-        model = Wav2Vec2ForSequenceClassification(small_config(**names, **_masking(recipe)))
-        start_as_filterbank(model)
-        return model, small_extractor()
-    try:
-        extractor = AutoFeatureExtractor.from_pretrained(recipe.model.base)
-        config = AutoConfig.from_pretrained(recipe.model.base, **names)
-        for key, value in _masking(recipe).items():
-            if hasattr(config, key):
-                setattr(config, key, value)
-        model = AutoModelForAudioClassification.from_pretrained(
-            recipe.model.base, config=config, ignore_mismatched_sizes=True
-        )
-    except (OSError, ValueError) as error:
-        raise UserError(
-            f"The base model {recipe.model.base!r} could not be loaded "
-            f"({str(error).splitlines()[0]}); check its name and the network, or name a directory."
-        ) from error
-    return model, extractor
-
-
-def _masking(recipe: Recipe) -> dict[str, Any]:
-    a = recipe.augment
-    return {
-        "mask_time_prob": a.mask_time_prob,
-        "mask_time_length": a.mask_time_length,
-        "mask_time_min_masks": 0,
-        "mask_feature_prob": a.mask_feature_prob,
-        "mask_feature_length": a.mask_feature_length,
-        "mask_feature_min_masks": 0,
-        "apply_spec_augment": a.mask_time_prob > 0 or a.mask_feature_prob > 0,
-    }
-
-
-class Averaging(TrainerCallback):  # type: ignore[misc]
-    """Keeps an exponential moving average of the weights, which evaluation and saving use.
-
-    The average is swapped in for each evaluation and out again after the checkpoint is written;
-    the raw weights go beside the checkpoint, so that `--resume` goes on from them.
-    """
-
-    def __init__(self, model: torch.nn.Module, decay: float) -> None:
-        self.model = model
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(decay))
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.average.update_parameters(self.model)
-
-    def load_into_model(self) -> None:
-        self.model.load_state_dict(self.average.module.state_dict())
-
-
-def finetune(recipe: Recipe, output: Path, resume: bool = False) -> dict[str, Any]:
-    """Train by `recipe` and leave the model in `output`; returns the metrics on validation."""
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     set_seed(recipe.train.seed)
-    clips, problems = load_clips(recipe)
-    labels = labels_of(recipe, clips)
-    parts: dict[str, list[Clip]] = {"train": [], "validation": [], "test": []}
-    for clip in clips:
-        parts[clip.part].append(clip)
-    if not parts["train"] or not parts["validation"]:
-        raise UserError("The split leaves no clips to train or to validate on; add data.")
-    noises = (
-        load_noises(recipe.path(recipe.augment.noise), recipe.augment.noise_exclude)
-        if recipe.augment.noise
-        else []
-    )
-    output.mkdir(parents=True, exist_ok=True)
-    (output / "problems.jsonl").write_text(
-        "".join(json.dumps({"path": p.path, "reason": p.reason}) + "\n" for p in problems)
-    )
-    print(
-        f"{len(parts['train'])} clips to train on, {len(parts['validation'])} to validate, "
-        f"{len(parts['test'])} to test; {len(problems)} left out (problems.jsonl)"
-    )
     model, extractor = build_model(recipe, labels)
-    length = round(recipe.model.window * RATE)
-    draws = WordDraws(
-        parts["train"], labels, recipe.model.non_intents,
-        tuple(section.weight for section in recipe.data),
-        recipe.augment, noises, length, len(parts["train"]), recipe.train.seed,
-    )
-    evaluation = FixedWindows(
-        [c for c in parts["validation"] if c.placing == "word"] or parts["validation"],
-        labels, length,
-    )
-    trainer = _trainer(recipe, model, extractor, draws, evaluation, output)
-    averaging = None
-    if recipe.train.average:
-        averaging = Averaging(model, recipe.train.average)
-        trainer.add_callback(averaging)
-    trainer.train(resume_from_checkpoint=resume or None)
-    if averaging is not None:
-        averaging.load_into_model()
-    logits = trainer.predict(evaluation)
-    result = _measure(logits.predictions, logits.label_ids, labels, recipe)
-    trainer.save_model(str(output))
-    (output / "metrics.json").write_text(json.dumps(result, indent=2) + "\n")
-    return result
+    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output)
+    trainer.add_callback(RichProgress(console))
+    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
+    if resume and checkpoint is None:
+        console.print("No whole checkpoint yet: training begins anew.", highlight=False)
+    keeper = keeper_of(trainer)
+    if checkpoint is not None and step_of(checkpoint) >= trainer.total_steps:
+        _load_weights(trainer, checkpoint)
+        return trainer
+    try:
+        with keeper.catching_signals():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except OSError as error:
+        raise UserError(
+            f"Training could not save ({error}); make room, then --resume goes on from the last "
+            "whole checkpoint.",
+            status=1,
+        ) from error
+    if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
+        raise StoppedError(keeper.signal, trainer.state.global_step)
+    trainer.keep_average()
+    return trainer
 
 
-def _measure(
-    logits: Any, references: Any, labels: tuple[str, ...], recipe: Recipe
-) -> dict[str, Any]:
-    intents = [n for n, label in enumerate(labels) if label not in recipe.model.non_intents]
-    hits, n = metrics.closed_set_accuracy(np.asarray(logits), np.asarray(references), intents)
-    return {
-        **metrics.compute(logits, references),
-        "n": len(references),
-        "closed_set_accuracy": hits / n if n else None,
-        "closed_set_n": n,
-        "closed_set_interval": metrics.wilson(hits, n),
-    }
+def _load_weights(trainer: IntentTrainer, checkpoint: Path) -> None:
+    import safetensors.torch
+
+    if trainer.averaged is not None:
+        trainer.load_average(checkpoint)
+        trainer.keep_average()
+        return
+    best = trainer.best_checkpoint(checkpoint)
+    state = safetensors.torch.load_file(best / "model.safetensors")
+    trainer.model.load_state_dict(state)
 
 
 def _trainer(
-    recipe: Recipe, model: Any, extractor: Any, draws: Any, evaluation: Any, output: Path
-) -> Trainer:
+    recipe: Recipe,
+    model: Any,
+    extractor: Any,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    output: Path,
+) -> IntentTrainer:
+    draws, evaluation = datasets_of(recipe, loaded, labels, noises)
     settings = recipe.train
-    per_epoch = max(1, -(-len(draws) // settings.batch_size) // settings.gradient_accumulation)
+    world = int(_environment("WORLD_SIZE", "1"))
+    batches = -(-len(draws) // (settings.batch_size * world))
+    per_epoch = max(1, -(-batches // settings.gradient_accumulation))
     every = settings.eval_every or per_epoch
+    total = settings.steps or int(np.ceil(settings.epochs * per_epoch))
     arguments = TrainingArguments(
         output_dir=str(output / "checkpoints"),
-        max_steps=settings.steps or -1,
-        num_train_epochs=settings.epochs,
+        max_steps=total,
         per_device_train_batch_size=settings.batch_size,
         per_device_eval_batch_size=settings.batch_size,
         gradient_accumulation_steps=settings.gradient_accumulation,
@@ -172,30 +122,97 @@ def _trainer(
         warmup_steps=settings.warmup,
         lr_scheduler_type=settings.schedule,
         weight_decay=settings.weight_decay,
-        label_smoothing_factor=settings.label_smoothing,
+        label_smoothing_factor=settings.label_smoothing if recipe.model.unit == "word" else 0.0,
         eval_strategy="steps",
         eval_steps=every,
         save_strategy="steps",
         save_steps=every,
-        save_total_limit=2,
+        save_total_limit=3,
         load_best_model_at_end=not settings.average,
         metric_for_best_model="accuracy",
         logging_steps=10,
         seed=settings.seed,
-        bf16=torch.cuda.is_available() and torch.cuda.is_bf16_supported(),
+        bf16=_bf16(settings.precision),
         dataloader_num_workers=0,
-        disable_tqdm=False,
+        disable_tqdm=True,
         report_to="none",
+        # Bags are collated by hand, and their windows are no columns of a data set.
+        remove_unused_columns=False,
+        label_names=["labels"],
     )
-
-    def compute(prediction: Any) -> dict[str, float]:
-        return metrics.compute(prediction.predictions, prediction.label_ids)
-
-    return Trainer(
+    loss: Callable[..., Any] | None = None
+    collator: Any = WindowCollator(extractor)
+    if recipe.model.unit == "utterance":
+        collator = BagCollator(extractor)
+        loss = BagLoss(
+            collator.input_name, recipe.model.hop / recipe.model.window,
+            recipe.rolling.forgetting, settings.label_smoothing,
+        )
+    trainer = IntentTrainer(
         model=model,
         args=arguments,
         train_dataset=draws,
         eval_dataset=evaluation,
         processing_class=extractor,
-        compute_metrics=compute,
+        data_collator=collator,
+        compute_metrics=_compute,
+        average=settings.average,
+        loss=loss,
+        total_steps=total,
     )
+    trainer.remove_callback(PrinterCallback)
+    if settings.freeze_features and hasattr(model, "freeze_feature_encoder"):
+        model.freeze_feature_encoder()
+    if settings.layer_decay < 1:
+        trainer.create_optimizer = functools.partial(
+            layerwise_optimizer, trainer, settings.layer_decay
+        )
+    if settings.freeze_encoder_steps:
+        trainer.add_callback(FreezeAtFirst(model, settings.freeze_encoder_steps))
+    return trainer
+
+
+def datasets_of(
+    recipe: Recipe, loaded: Loaded, labels: tuple[str, ...], noises: Sequence[Audio]
+) -> tuple[Any, Any]:
+    """What is drawn from in training, and what is evaluated on meanwhile.
+
+    Raises UserError if the gate finds no speech in what is trained on.
+    """
+    train, validation = loaded.part("train"), loaded.part("validation")
+    settings = setup_of_recipe(recipe, labels)
+    if recipe.model.unit == "word":
+        draws = WordDraws(
+            train, labels, recipe.model.non_intents,
+            tuple(section.weight for section in recipe.data),
+            recipe.augment, noises, settings.window_samples, len(train), recipe.train.seed,
+        )
+        return draws, FixedWindows(words_of(validation), labels, settings.window_samples)
+    first = recipe.model.windows == "first"
+    bags = UtteranceBags(
+        train, labels, settings, draw=recipe.augment, noises=noises,
+        limit=recipe.train.bag_windows, first=first, seed=recipe.train.seed,
+    )
+    held = UtteranceBags(validation, labels, settings, draw=None, first=first)
+    if not len(bags) or not len(held):
+        raise UserError("The gate finds no speech in the recordings; is gate.kind right for them?")
+    return bags, held
+
+
+def words_of(clips: list[Clip]) -> list[Clip]:
+    """The clips that are single words; all of them if none is."""
+    return [clip for clip in clips if clip.placing == "word"] or clips
+
+
+def _compute(prediction: Any) -> dict[str, float]:
+    return metrics.compute(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+
+
+def _bf16(precision: str) -> bool:
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bf16"
+
+
+def _environment(name: str, default: str) -> str:
+    return os.environ.get(name, default)

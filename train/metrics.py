@@ -10,6 +10,7 @@ import datasets
 import evaluate
 import numpy as np
 from numpy.typing import NDArray
+from scipy.stats import chi2
 
 
 def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
@@ -20,6 +21,50 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
     middle = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n)) / (1 + z * z / n)
     return max(0.0, middle - half), min(1.0, middle + half)
+
+
+def poisson_upper(count: int, hours: float) -> float | None:
+    """Upper end of the one-sided 95 % interval of a rate an hour, `count` heard in `hours`.
+
+    Exact for a Poisson count (Garwood 1936): 3.0 / hours where none was heard. None for no hours.
+    """
+    if hours <= 0:
+        return None
+    return float(chi2.ppf(0.95, 2 * (count + 1)) / 2 / hours)
+
+
+def calibration_error(
+    probabilities: NDArray[np.floating[Any]], references: NDArray[np.int64], bins: int = 15
+) -> float:
+    """Expected calibration error of the top label (Guo et al. 2017), equal-width bins, in [0, 1]."""
+    if not len(references):
+        return 0.0
+    return float(sum(n * abs(hit - said) for said, hit, n in reliability(
+        probabilities, references, bins
+    )) / len(references))
+
+
+def reliability(
+    probabilities: NDArray[np.floating[Any]], references: NDArray[np.int64], bins: int = 15
+) -> list[tuple[float, float, int]]:
+    """(mean confidence, accuracy, count) of each bin of the top label's probability that is not
+    empty. `probabilities` (n, labels), `references` (n,)."""
+    top = probabilities.max(axis=-1)
+    right = probabilities.argmax(axis=-1) == references
+    number = np.minimum((top * bins).astype(int), bins - 1)
+    return [
+        (float(top[number == b].mean()), float(right[number == b].mean()), int((number == b).sum()))
+        for b in np.unique(number)
+    ]
+
+
+def confusion(
+    predictions: NDArray[np.int64], references: NDArray[np.int64], labels: int
+) -> NDArray[np.int64]:
+    """Counts, shape (labels, labels): row what was true, column what was said."""
+    counts = np.zeros((labels, labels), np.int64)
+    np.add.at(counts, (references, predictions), 1)
+    return counts
 
 
 class _LabelMetric(evaluate.Metric):  # type: ignore[misc]

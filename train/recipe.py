@@ -14,6 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
+from daemon.config.schema import EventKeys, GateKeys, RollingKeys
 from daemon.errors import UserError
 
 Range = tuple[float, float]
@@ -29,11 +30,16 @@ class ModelSection(Section):
     """A hub id, a model directory, "bundled" (the encoder that ships), or "small" (see
     train/encoder.py) for random weights of a small Wav2Vec2."""
     unit: Literal["word", "utterance"] = "word"
-    window: float = Field(1.0, gt=0, le=30)
-    hop: float = Field(0.24, gt=0, le=30)
+    window: float = Field(default=1.0, gt=0, le=30)
+    hop: float = Field(default=0.24, gt=0, le=30)
     non_intents: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     """The labels in order; empty: the data's labels, sorted."""
+    windows: Literal["all", "first"] = "all"
+    """Of an utterance: all windows with speech in them, or the first alone (what truncation to one
+    window does, for comparison)."""
+    license: str = "other"
+    """Identifier for the model card."""
 
 
 class DataSection(Section):
@@ -49,7 +55,7 @@ class DataSection(Section):
     """One label for the whole source, where it has no column for it."""
     rename: dict[str, str] = {}
     """Label in the data to label of the model; "*" stands for every label not named."""
-    weight: float = Field(1.0, gt=0)
+    weight: float = Field(default=1.0, gt=0)
     """How often the source is drawn from, relative to its number of clips."""
     placing: Literal["word", "crop", "auto"] = "auto"
     """word: the word lies somewhere in the window, whole; crop: any window of the recording;
@@ -58,19 +64,40 @@ class DataSection(Section):
     """False: the source has no validation or test part and is trained on whole."""
     exclude: tuple[str, ...] = ()
     """File names (without folder) that are left out."""
+    attribution: str = ""
+    """Name, author and licence of the data, for the model card."""
 
 
 class SplitSection(Section):
     seed: int | None = None
-    """None: splits are drawn from the hash of speaker or path, so adding data moves nobody."""
+    """None: splits are drawn from the hash of speaker or path alone, so that parts are the same
+    in every recipe; a number: another draw of the same kind."""
     test: tuple[int, ...] = (0,)
     validation: tuple[int, ...] = (1,)
-    buckets: int = 10
+    buckets: int = Field(default=10, ge=2)
+    fold: int | None = Field(default=None, ge=0)
+    """Cross-validation: bucket `fold` is the test part, whatever `test` says, and a tenth of the
+    rest (by another hash) validates."""
+    test_size: float | None = Field(default=None, gt=0, lt=1)
+    """Instead of buckets: train_test_split of the `datasets` library, stratified by label, with
+    `seed` (42 if None); half as much again validates. Groups may be torn apart, and adding data
+    moves clips across: only for data sets that are finished and know no speakers."""
+
+    @model_validator(mode="after")
+    def _in_range(self) -> SplitSection:
+        buckets = (*self.test, *self.validation, *(() if self.fold is None else (self.fold,)))
+        if any(not 0 <= number < self.buckets for number in buckets):
+            raise ValueError(f"bucket numbers must lie between 0 and {self.buckets - 1}")
+        if set(self.test) & set(self.validation):
+            raise ValueError("test and validation share a bucket")
+        return self
 
 
 class AugmentSection(Section):
     noise: str | None = None
     """Folder of noise recordings; None: no noise is mixed in."""
+    attribution: str = ""
+    """Name, author and licence of the noise, for the model card."""
     noise_exclude: tuple[str, ...] = ()
     noise_probability: Probability = 0.75
     snr_db: Range = (3.0, 30.0)
@@ -86,6 +113,14 @@ class AugmentSection(Section):
     background_label: str = "background"
     neighbour_probability: Probability = 0.0
     """Share of word windows whose free room is filled with other people's speech."""
+    telephone_probability: Probability = 0.0
+    """Share of windows that pass a telephone's band (300 to 3,400 Hz), pitch as it is."""
+    room_probability: Probability = 0.0
+    """Share of windows that are heard in a synthetic room."""
+    room_seconds: Range = (0.15, 0.6)
+    """Reverberation time (60 dB) of those rooms."""
+    room_direct_db: Range = (0.0, 12.0)
+    """Energy of the direct sound over that of the reverberation."""
     mask_time_prob: Probability = 0.05
     mask_time_length: int = 5
     mask_feature_prob: Probability = 0.0
@@ -93,23 +128,66 @@ class AugmentSection(Section):
 
 
 class TrainSection(Section):
-    steps: int = Field(0, ge=0)
+    steps: int = Field(default=0, ge=0)
     """Optimizer steps; 0: as many as `epochs` take."""
-    epochs: float = Field(10, gt=0)
-    batch_size: int = Field(32, ge=1)
-    gradient_accumulation: int = Field(1, ge=1)
-    learning_rate: float = Field(3e-5, gt=0)
-    warmup: float = Field(0.1, ge=0, lt=1)
+    epochs: float = Field(default=10, gt=0)
+    batch_size: int = Field(default=32, ge=1)
+    """Windows a step (unit "word") or utterances a step (unit "utterance"), each device."""
+    bag_windows: int = Field(default=0, ge=0)
+    """At most so many windows of an utterance a step, drawn at random; 0: all of them."""
+    gradient_accumulation: int = Field(default=1, ge=1)
+    learning_rate: float = Field(default=3e-5, gt=0)
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    """Learning rate of each layer relative to the one above it; 1: the same for all."""
+    freeze_features: bool = False
+    """Keep the convolutional feature encoder as it is."""
+    freeze_encoder_steps: int = Field(default=0, ge=0)
+    """Steps at the start in which only the head learns."""
+    warmup: float = Field(default=0.1, ge=0, lt=1)
     schedule: Literal["linear", "cosine", "constant_with_warmup"] = "linear"
-    weight_decay: float = Field(0.0, ge=0)
-    label_smoothing: float = Field(0.0, ge=0, lt=1)
-    average: float = Field(0.0, ge=0, lt=1)
+    weight_decay: float = Field(default=0.0, ge=0)
+    label_smoothing: float = Field(default=0.0, ge=0, lt=1)
+    average: float = Field(default=0.0, ge=0, lt=1)
     """Decay of an exponential moving average of the weights, which is what is saved; 0: off."""
-    eval_every: int = Field(0, ge=0)
+    eval_every: int = Field(default=0, ge=0)
     """Steps between evaluations and checkpoints; 0: each epoch."""
     seed: int = 0
-    threads: int = Field(0, ge=0)
+    threads: int = Field(default=0, ge=0)
     """Threads of the processor; 0: all cores."""
+    precision: Literal["auto", "fp32", "bf16"] = "auto"
+    """auto: bf16 on a GPU that has it, else fp32."""
+    push_to_hub: str | None = None
+    """Hub id that the finished model is pushed to."""
+
+
+class CalibrateSection(Section):
+    """How temperature and thresholds are chosen, on the validation part."""
+
+    false_alarms_per_hour: float = Field(default=1.0, gt=0)
+    """What all intents together may raise on command-free audio and between words."""
+    per_label: int = Field(default=40, ge=1)
+    """Clips of each intent in a validation stream."""
+    spacing: float = Field(default=2.5, gt=0)
+    snr_db: tuple[float, ...] = (20.0, 10.0)
+    """One validation stream with noise for each, beside one without."""
+    threshold: Range = (0.3, 0.99)
+    """Least and greatest threshold that may be chosen."""
+    rolling_windows: tuple[Annotated[int, Field(ge=1)], ...] = ()
+    """Values of rolling.windows to choose from; none: the recipe's own."""
+
+    @model_validator(mode="after")
+    def _limits_in_order(self) -> CalibrateSection:
+        if not 0 < self.threshold[0] < self.threshold[1] < 1:
+            raise ValueError("threshold must be two values between 0 and 1, in order")
+        return self
+
+
+class EvaluateSection(Section):
+    noise: str | None = None
+    """A recording that the model was never trained with; None: `augment.noise`."""
+    snr_db: tuple[float, ...] = (24.0, 18.0, 12.0, 6.0)
+    per_label: int = Field(default=40, ge=1)
+    spacing: float = Field(default=2.5, gt=0)
 
 
 class Recipe(Section):
@@ -118,11 +196,19 @@ class Recipe(Section):
     name: str
     root: str = "."
     description: str = ""
+    problems: Literal["skip", "fatal"] = "skip"
+    """Rows that cannot be used: listed and left out, or listed and the end of the run."""
     model: ModelSection = ModelSection()
     data: tuple[DataSection, ...]
     split: SplitSection = SplitSection()
     augment: AugmentSection = AugmentSection()
     train: TrainSection = TrainSection()
+    gate: GateKeys = GateKeys()
+    """This and the next two: what the daemon runs the model with, as in config.toml."""
+    rolling: RollingKeys = RollingKeys()
+    events: EventKeys = EventKeys()
+    calibrate: CalibrateSection = CalibrateSection()
+    evaluate: EvaluateSection = EvaluateSection()
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Recipe:

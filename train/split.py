@@ -1,27 +1,71 @@
 """Who is trained on, who is validated on, who is tested on: drawn by hash, so that it never moves.
 
-The bucket of a clip is the SHA-1 of its speaker (or of its path, where the speaker is unknown)
-modulo the number of buckets. Adding data moves nobody from one part to another, and a speaker is
-never in two parts.
+The bucket of a clip is the SHA-1 of its group (speaker, or path where the speaker is unknown)
+modulo the number of buckets. Adding data moves nobody from one part to another, and a group is
+never in two parts. Every label is spread alike, since the hash knows nothing of labels; `check`
+says where few groups left a label without a part.
 """
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Sequence
 from hashlib import sha1
 from typing import Literal
 
 from train.recipe import SplitSection
 
 Part = Literal["train", "validation", "test"]
+PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 def bucket(key: str, buckets: int) -> int:
+    """Where `key` falls, 0 to `buckets` - 1."""
     return int(sha1(key.encode()).hexdigest(), 16) % buckets
 
 
 def part_of(key: str, split: SplitSection) -> Part:
     """The part that the speaker (or path) `key` belongs to."""
-    number = bucket(key if split.seed is None else f"{split.seed}/{key}", split.buckets)
+    seeded = key if split.seed is None else f"{split.seed}/{key}"
+    number = bucket(seeded, split.buckets)
+    if split.fold is not None:
+        if number == split.fold:
+            return "test"
+        return "validation" if bucket(f"validation/{seeded}", 10) == 0 else "train"
     if number in split.test:
         return "test"
     return "validation" if number in split.validation else "train"
+
+
+def draw_stratified(labels: Sequence[str], split: SplitSection) -> list[Part]:
+    """The parts of clips with these labels by `datasets`' train_test_split (`split.test_size`).
+
+    Raises ValueError if a label is too rare to be in every part.
+    """
+    from datasets import ClassLabel, Dataset, Features, Value
+
+    assert split.test_size is not None
+    names = sorted(set(labels))
+    table = Dataset.from_dict(
+        {"row": list(range(len(labels))), "label": [names.index(label) for label in labels]},
+        features=Features({"row": Value("int64"), "label": ClassLabel(names=names)}),
+    )
+    seed = 42 if split.seed is None else split.seed
+    halves = table.train_test_split(split.test_size, seed=seed, stratify_by_column="label")
+    rest = halves["train"].train_test_split(
+        split.test_size / 2, seed=seed, stratify_by_column="label"
+    )
+    parts: list[Part] = ["train"] * len(labels)
+    for row in halves["test"]["row"]:
+        parts[row] = "test"
+    for row in rest["test"]["row"]:
+        parts[row] = "validation"
+    return parts
+
+
+def counts(labels: Sequence[str], parts: Sequence[Part]) -> dict[str, dict[str, int]]:
+    """Clips of each label in each part."""
+    number = Counter(zip(labels, parts, strict=True))
+    return {
+        label: {part: number[label, part] for part in PARTS} for label in sorted(set(labels))
+    }

@@ -90,7 +90,7 @@ def voices(seed: int, count: int) -> list[Voice]:
 
 
 def speak(text: str, voice: Voice) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """`text` spoken by `voice`, mono float32 at 16 kHz. Raises UserError without the synthesiser."""
+    """`text` spoken by `voice`, mono float32 at 16 kHz; UserError without the synthesiser."""
     if shutil.which(voice.engine) is None:
         raise UserError(
             f"{voice.engine} is not installed; on Debian or Ubuntu: apt install {voice.engine}."
@@ -121,7 +121,7 @@ FLITE_PITCH = {"awb": 115.0, "rms": 95.0, "slt": 165.0, "kal16": 105.0}
 def sentences(seed: int, count: int, avoid: Sequence[str]) -> list[str]:
     """Everyday sentences and near-misses, none with a word of `avoid` in it."""
     rng = np.random.default_rng(seed)
-    made = []
+    made: list[str] = []
     while len(made) < count:
         if rng.random() < 0.25:
             text = ", ".join(str(word) for word in rng.choice(NEAR, 4, replace=False))

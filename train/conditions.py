@@ -1,0 +1,111 @@
+"""The daemon's settings as a recipe states them, and the tracks that a recipe is judged on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from daemon.decide import EventSettings, RollingSettings
+from daemon.windowing import GateSettings
+from train.augment import Audio
+from train.data import RATE, Clip
+from train.listen import Setup
+from train.recipe import Recipe
+from train.streams import Track, choose, joined, spaced
+
+
+@dataclass(frozen=True, slots=True)
+class Tracks:
+    """What detection is measured on. `free` has no command in it: any event is a false alarm."""
+
+    words: tuple[Track, ...]
+    free: tuple[Track, ...]
+
+    @property
+    def all(self) -> tuple[Track, ...]:
+        return self.words + self.free
+
+    @property
+    def free_hours(self) -> float:
+        return sum(track.seconds for track in self.free) / 3600
+
+
+def setup_of_recipe(recipe: Recipe, labels: tuple[str, ...]) -> Setup:
+    """What the daemon would run a model of this recipe with, before calibration."""
+    return Setup(
+        labels=labels,
+        non_intents=frozenset(recipe.model.non_intents),
+        unit=recipe.model.unit,
+        window=recipe.model.window,
+        hop=recipe.model.hop,
+        gate=GateSettings(**recipe.gate.model_dump()),
+        rolling=RollingSettings(**recipe.rolling.model_dump()),
+        events=EventSettings(**recipe.events.model_dump()),
+    )
+
+
+def intents_of(recipe: Recipe, labels: Sequence[str]) -> list[str]:
+    return [label for label in labels if label not in recipe.model.non_intents]
+
+
+def word_track(
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    labels: Sequence[str],
+    per_label: int,
+    spacing: float,
+    noise: Audio | None,
+    snr_db: float,
+    seed: int = 0,
+) -> Track:
+    """`per_label` clips of each intent, one every `spacing` seconds, in noise (or without)."""
+    chosen = choose(clips, intents_of(recipe, labels), per_label, seed)
+    name = "without noise" if noise is None else f"{snr_db:g} dB"
+    return spaced(name, chosen, recipe.model.non_intents, spacing, noise, snr_db, seed)
+
+
+def free_tracks(
+    recipe: Recipe, clips: Sequence[Clip], noises: Sequence[Audio], spacing: float
+) -> tuple[Track, ...]:
+    """Command-free audio: every source's non-intent clips, one after the other, single words one
+    every `spacing` seconds, and the noises."""
+    tracks = []
+    others = [clip for clip in clips if clip.label in recipe.model.non_intents]
+    for number, section in enumerate(recipe.data):
+        mine = [clip for clip in others if clip.source == number]
+        words = [clip for clip in mine if clip.placing == "word"]
+        crops = [clip for clip in mine if clip.placing != "word"]
+        if words:
+            track = spaced(f"{section.path}: other words", words, (), spacing, None, 0.0)
+            tracks.append(replace(track, truth=()))
+        if crops:
+            tracks.append(joined(f"{section.path}: other speech", crops))
+    if noises and recipe.model.non_intents:
+        tracks.append(Track("noise", np.concatenate(list(noises)), ()))
+    return tuple(tracks)
+
+
+def calibration_tracks(
+    recipe: Recipe, clips: Sequence[Clip], labels: Sequence[str], noises: Sequence[Audio]
+) -> Tracks:
+    """Streams of validation clips without noise and with it, and command-free audio."""
+    settings = recipe.calibrate
+    noise = np.concatenate(list(noises)) if noises else None
+    levels: list[float | None] = [None]
+    if noise is not None:
+        levels += list(settings.snr_db)
+    words = tuple(
+        word_track(
+            recipe, clips, labels, settings.per_label, settings.spacing,
+            None if level is None else _turned(noise, number), level or 0.0, seed=number,
+        )
+        for number, level in enumerate(levels)
+    )
+    return Tracks(words, free_tracks(recipe, clips, noises, settings.spacing))
+
+
+def _turned(noise: Audio | None, number: int) -> Audio | None:
+    """The noise begun elsewhere for each track."""
+    return None if noise is None else np.roll(noise, -number * 37 * RATE)

@@ -1,0 +1,215 @@
+"""`intentd-train evaluate`: what is measured on what, and the table on the screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from daemon.errors import UserError
+from daemon.model.classifier import Classifier
+from daemon.model.loading import resolve_model
+from train import run as steps
+from train.data import Clip, Loaded, load_clips
+from train.evaluate import Options
+from train.recipe import DataSection, EvaluateSection, ModelSection, Recipe, load_recipe
+from train.split import PARTS
+
+OTHERS = "unknown"
+"""The non-intent that labels unknown to a model count as, if the model has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The command's arguments."""
+
+    model: str
+    data: str
+    assignments: tuple[str, ...] = ()
+    part: str = "test"
+    spacing: float | None = None
+    snr_db: tuple[float, ...] = ()
+    per_label: int | None = None
+    noise: Path | None = None
+    json_file: Path | None = None
+    plots: Path | None = None
+
+
+def measure(request: Request, console: Console) -> dict[str, Any]:
+    """Measure, show a table, write what was asked for; returns the figures.
+
+    Raises UserError if model, data and options don't fit together.
+    """
+    steps.quiet()
+    path = resolve_model(request.model)
+    classifier = steps.open_model(path)
+    recipe, clips, left_out = _clips(request, classifier)
+    if request.noise is not None:
+        if not request.noise.is_file():
+            raise UserError(f"The noise {request.noise} does not exist.")
+        noise = str(request.noise.resolve())
+        recipe = recipe.model_copy(
+            update={"evaluate": recipe.evaluate.model_copy(update={"noise": noise})}
+        )
+    options = _options(request, recipe.evaluate)
+    run = steps.Run(recipe, path, steps.command_line(), Console(stderr=True))
+    if options.levels != (None,) and steps.evaluation_noise(recipe) is None:
+        if request.snr_db:
+            raise UserError("--snr needs a noise: give --noise FILE.")
+        console.print("Without a noise (--noise FILE) nothing is measured in noise.")
+    found = steps.evaluate_model(run, classifier, clips, options)
+    figures: dict[str, Any] = {
+        "model": request.model,
+        "data": request.data,
+        "part": request.part if _is_recipe(request.data) else "all",
+        "left_out": left_out,
+        "spacing": options.spacing,
+        "per_label": options.per_label,
+        "versions": steps.versions(),
+        **found.figures(),
+    }
+    show(figures, console)
+    if request.json_file is not None:
+        _write(request.json_file, json.dumps(figures, indent=2) + "\n")
+    if request.plots is not None:
+        from train import plots
+
+        request.plots.mkdir(parents=True, exist_ok=True)
+        plots.confusion(request.plots / "confusion.png", found)
+        plots.reliability(request.plots / "reliability.png", found)
+        plots.noise(request.plots / "noise.png", found)
+    return figures
+
+
+def show(figures: dict[str, Any], console: Console) -> None:
+    """The table on the screen."""
+    table = Table(title="by noise", title_justify="left")
+    for name in (
+        "noise", "windows", "recordings", "macro-F1", "calibration error", "intents", "heard",
+        "wrong", "false alarms", "delay",
+    ):
+        table.add_column(name, justify="right")
+    for row in figures["conditions"]:
+        windows, said, stream = row["windows"], row["utterances"], row["stream"]
+        table.add_row(
+            "none" if row["snr_db"] is None else f"{row['snr_db']:g} dB",
+            _share(windows, "accuracy", "accuracy_interval", "n"),
+            _share(said, "accuracy", "accuracy_interval", "n"),
+            f"{said['macro_f1']:.3f}" if said["n"] else "",
+            f"{said['calibration_error']:.3f}" if said["n"] else "",
+            _share(said, "intents_accuracy", "intents_interval", "intents_n"),
+            f"{stream['hits']} of {stream['said']}",
+            str(stream["wrong"]),
+            f"{stream['false_alarms']} ({stream['false_alarms_per_hour']:.1f}/h)",
+            "" if stream["delay_median"] is None else f"{stream['delay_median']:.2f} s",
+        )
+    console.print(table)
+    console.print(
+        "windows: one a word (or all with speech of an utterance); recordings: the verdict on "
+        "each clip; heard, wrong, false alarms, delay: events of a stream with a clip every "
+        f"{figures['spacing']:g} s.",
+        style="dim",
+    )
+    free = figures["command_free"]
+    if free["hours"]:
+        console.print(
+            f"command-free audio: {free['false_alarms']} false alarms in {free['hours']:.2f} h, "
+            f"{free['false_alarms_per_hour']:.2f} an hour, at most "
+            f"{free['false_alarms_per_hour_upper']:.1f} with 95 % confidence",
+            highlight=False,
+        )
+        for name, track in figures["command_free_tracks"].items():
+            console.print(
+                f"  {name}: {track['false_alarms']} in {track['hours']:.2f} h", highlight=False
+            )
+    by_label = figures["conditions"][0]["utterances_by_label"] if figures["conditions"] else {}
+    words = Table(title="by label, recordings without added noise", title_justify="left")
+    for name in ("label", "right", "N", "95 %"):
+        words.add_column(name, justify="right")
+    for label, row in by_label.items():
+        low, high = row["interval"]
+        words.add_row(label, f"{row['accuracy']:.1%}", str(row["n"]), f"{low:.1%} to {high:.1%}")
+    console.print(words)
+
+
+def _share(row: dict[str, Any], key: str, interval: str, n: str) -> str:
+    if not row.get(n) or row.get(key) is None:
+        return ""
+    low, high = row[interval]
+    return f"{row[key]:.1%} ({low:.1%} to {high:.1%}, N={row[n]})"
+
+
+def _is_recipe(data: str) -> bool:
+    path = Path(data)
+    return path.suffix == ".toml" or not (path.exists() or "/" in data)
+
+
+def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[Clip], int]:
+    """The recipe that says how to measure, the clips, and how many rows were left out."""
+    if _is_recipe(request.data):
+        recipe = load_recipe(request.data, request.assignments)
+        loaded = load_clips(recipe)
+        if request.part not in (*PARTS, "all"):
+            raise UserError(f"--part is one of {', '.join(PARTS)} or all, not {request.part!r}.")
+        clips = [c for c in loaded.clips if request.part in (c.part, "all")]
+        what = f"the {request.part} part of {request.data}"
+    else:
+        recipe, loaded = _of_path(request, classifier)
+        clips, what = list(loaded.clips), request.data
+    strange = sorted({clip.label for clip in clips} - set(classifier.labels))
+    if strange:
+        raise UserError(
+            f"{what} has labels that the model doesn't know: {', '.join(strange)}."
+        )
+    if not clips:
+        raise UserError(f"{what} holds no recording.")
+    return recipe, clips, len(loaded.problems)
+
+
+def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
+    info = classifier.info
+    rename = {label: label for label in classifier.labels}
+    if OTHERS in info.non_intents:
+        rename["*"] = OTHERS
+    tree: dict[str, Any] = {
+        "name": Path(request.data).stem,
+        "model": ModelSection(
+            unit=info.unit,
+            window=classifier.window / info.rate,
+            hop=info.hop or 0.24,
+            non_intents=tuple(sorted(info.non_intents)),
+        ),
+        "data": (DataSection(path=request.data, rename=rename, placing="word"),),
+    }
+    if request.assignments:
+        raise UserError("--set works with recipes only.")
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{request.data}: {error.errors()[0]['msg']}.") from error
+    return recipe, load_clips(recipe)
+
+
+def _options(request: Request, section: EvaluateSection) -> Options:
+    for name, value in (("--spacing", request.spacing), ("--per-label", request.per_label)):
+        if value is not None and value <= 0:
+            raise UserError(f"{name} must be above 0.")
+    return Options(
+        levels=request.snr_db or (None, *section.snr_db),
+        per_label=request.per_label or section.per_label,
+        spacing=request.spacing or section.spacing,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written to ({error.strerror}).", status=1) from error

@@ -1,0 +1,244 @@
+"""What lies beside a model for people: the model card and the pictures."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from train import plots
+from train.evaluate import Evaluation
+from train.recipe import Recipe
+
+PICTURES = "report"
+
+
+def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, Any]) -> None:
+    """Write README.md (the model card) and the pictures into `output`."""
+    folder = output / PICTURES
+    folder.mkdir(exist_ok=True)
+    plots.confusion(folder / "confusion.png", found)
+    plots.reliability(folder / "reliability.png", found)
+    plots.noise(folder / "noise.png", found)
+    pictures = ["confusion", "reliability", "noise"]
+    history = _read(output / "history.json")
+    if history.get("log"):
+        plots.loss(folder / "loss.png", history["log"])
+        pictures.append("loss")
+    calibration = _read(output / "calibration.json")
+    measured = calibration.get("intentd", {}).get("measured", {})
+    if calibration.get("curve") and measured.get("words"):
+        chosen = measured["false_alarms_per_hour"], 1 - measured["hits"] / measured["words"]
+        plots.trade_off(folder / "trade_off.png", calibration["curve"], chosen)
+        pictures.append("trade_off")
+    (output / "README.md").write_text(
+        card(recipe, figures, calibration.get("intentd", {}), history, pictures), encoding="utf-8"
+    )
+
+
+def card(
+    recipe: Recipe,
+    figures: dict[str, Any],
+    calibration: dict[str, Any],
+    history: dict[str, Any],
+    pictures: list[str],
+) -> str:
+    """The model card, Markdown with a header that the hub reads."""
+    sections = [
+        _header(recipe, figures),
+        _what(recipe, figures),
+        _data(recipe, figures),
+        _training(recipe, figures, history),
+        _metrics(figures),
+        _calibration(calibration),
+        LIMITS.format(non_intents=", ".join(recipe.model.non_intents) or "none"),
+        "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
+    ]
+    return "\n".join(sections)
+
+
+LIMITS = """## What it should not be used for
+
+- Anything where a command that is missed or heard by mistake does harm: brakes, doors, machines,
+  emergencies. See the misses and false alarms above.
+- Deciding who speaks, or anything about a speaker. It was made to tell intents apart, no more.
+- Other languages, other words, children's voices, or distant microphones, unless you have measured
+  it there. Recordings of a set share microphones and manners; a real room may be harder.
+- Labels that are not intents ({non_intents}) are there to be told from intents; their own scores
+  mean little.
+"""
+
+
+def _header(recipe: Recipe, figures: dict[str, Any]) -> str:
+    accuracy = figures["conditions"][0]["utterances"].get("accuracy")
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: audio-classification",
+        f"license: {recipe.model.license}",
+        "tags: [intentd, wav2vec2, keyword-spotting, spoken-intent]",
+        "metrics: [accuracy, f1]",
+    ]
+    if accuracy is not None:
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(recipe.name)}",
+            "  results:",
+            "  - task: {type: audio-classification}",
+            f"    dataset: {{name: {json.dumps(recipe.name)}, type: custom, "
+            f"split: {figures['part']}}}",
+            f"    metrics: [{{type: accuracy, value: {accuracy:.4f}}}]",
+        ]
+    return "\n".join([*lines, "---", ""])
+
+
+def _what(recipe: Recipe, figures: dict[str, Any]) -> str:
+    unit = (
+        f"A word fits in one window of {recipe.model.window:g} s"
+        if recipe.model.unit == "word"
+        else f"Windows of {recipe.model.window:g} s of one utterance are evidence together"
+    )
+    base = {"small": "random weights of a small Wav2Vec2"}.get(recipe.model.base, recipe.model.base)
+    return (
+        f"# {recipe.name}\n\n{recipe.description or 'Spoken intents.'}\n\n"
+        f"A Wav2Vec2-style audio classifier for [intentd]; it began from {base}. {unit}, one every "
+        f"{recipe.model.hop:g} s, mono at 16 kHz.\n\n"
+        f"Labels: {', '.join(figures['labels'])}. "
+        + (
+            f"Not intents: {', '.join(figures['non_intents'])}."
+            if figures["non_intents"]
+            else "All are intents."
+        )
+        + "\n\n```sh\nintentd replay --model DIRECTORY RECORDING.wav\n```\n\n"
+        "[intentd]: a daemon that hears spoken intents on your own machine\n"
+    )
+
+
+def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
+    lines = ["## Data\n"]
+    for section in recipe.data:
+        lines.append(f"- {section.attribution or f'{section.path} (no attribution given)'}")
+    if recipe.augment.noise:
+        lines.append(f"- {recipe.augment.attribution or f'noise: {recipe.augment.noise}'}")
+    lines += ["", "| label | training | validation | test |", "|---|---:|---:|---:|"]
+    for label, row in figures["clips"].items():
+        lines.append(f"| {label} | {row['train']} | {row['validation']} | {row['test']} |")
+    split = recipe.split
+    if split.test_size is not None:
+        how = f"train_test_split with test_size {split.test_size:g}, stratified by label"
+    elif split.fold is not None:
+        how = f"SHA-1 of speaker or path modulo {split.buckets}: {split.fold} is the test part"
+    else:
+        how = (
+            f"SHA-1 of the speaker (or of the path, where the speaker is unknown) modulo "
+            f"{split.buckets}: {', '.join(map(str, split.test))} test, "
+            f"{', '.join(map(str, split.validation))} validation, the rest training"
+        )
+    lines += ["", f"Split: {how}. split.jsonl lists every clip."]
+    for source, number in figures["unknown_speakers"].items():
+        lines.append(
+            f"Of {source} the speakers of {number} clips are unknown; these are split by clip, so "
+            "a voice may be in several parts."
+        )
+    lines.append(f"{figures['problems']} recordings were left out (problems.jsonl).")
+    return "\n".join(lines) + "\n"
+
+
+def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) -> str:
+    t = recipe.train
+    length = f"{t.steps} steps" if t.steps else f"{t.epochs:g} epochs"
+    versions = ", ".join(f"{name} {value}" for name, value in figures["versions"].items())
+    took = f" It took {history['seconds'] / 60:.0f} minutes." if history.get("seconds") else ""
+    return (
+        "## Training\n\n"
+        f"`{figures['command']}`, {figures['date']}, seed {figures['seed']}: {length} of "
+        f"{t.batch_size * t.gradient_accumulation}, AdamW, learning rate {t.learning_rate:g}, "
+        f"{t.schedule} schedule with {t.warmup:.0%} warm-up"
+        + (f", weights averaged with decay {t.average:g}" if t.average else "")
+        + f".{took} recipe.json has every setting.\n\nVersions: {versions}.\n"
+    )
+
+
+def _metrics(figures: dict[str, Any]) -> str:
+    lines = [
+        f"## How good it is\n\nOn the {figures['part']} part, in brackets the 95 % interval "
+        "(Wilson). *Windows*: one a word (or every window with speech of an utterance). "
+        "*Recordings*: the verdict on each clip as a recording of its own. *Heard*: events of a "
+        "stream of clips in continuous noise; a hit is an event of the right intent that overlaps "
+        "the clip widened by 0.5 s. *Delay*: from the word's end to the event, median. Noise: the "
+        "clip's RMS over the noise's, whole clip.\n",
+        "| noise | windows | recordings | intents only | macro-F1 | calibration error | heard | "
+        "wrong | false alarms | delay |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in figures["conditions"]:
+        windows, said, stream = row["windows"], row["utterances"], row["stream"]
+        delay = stream["delay_median"]
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    "none" if row["snr_db"] is None else f"{row['snr_db']:g} dB",
+                    share(windows, "accuracy", "accuracy_interval", "n"),
+                    share(said, "accuracy", "accuracy_interval", "n"),
+                    share(said, "intents_accuracy", "intents_interval", "intents_n"),
+                    f"{said['macro_f1']:.3f}" if said["n"] else "",
+                    f"{said['calibration_error']:.3f}" if said["n"] else "",
+                    share(stream, "hit_rate", "hit_rate_interval", "said"),
+                    str(stream["wrong"]),
+                    str(stream["false_alarms"]),
+                    "" if delay is None else f"{delay:.2f} s",
+                ]
+            )
+            + " |"
+        )
+    lines += ["", "| label | recordings without added noise |", "|---|---|"]
+    for label, row in figures["conditions"][0]["utterances_by_label"].items():
+        lines.append(f"| {label} | {share(row, 'accuracy', 'interval', 'n')} |")
+    free = figures["command_free"]
+    if free["hours"]:
+        lines += [
+            "",
+            f"Command-free audio, {free['hours']:.2f} h of other words, other speech and noise: "
+            f"{free['false_alarms']} false alarms, {free['false_alarms_per_hour']:.2f} an hour; the "
+            f"95 % upper bound is {free['false_alarms_per_hour_upper']:.1f} an hour. Few hours "
+            "prove little.",
+        ]
+    if figures["utterances_without_speech"]:
+        lines.append(
+            f"In {figures['utterances_without_speech']} recordings the gate found no speech; they "
+            "count as wrong."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _calibration(calibration: dict[str, Any]) -> str:
+    if not calibration:
+        return ""
+    measured = calibration["measured"]
+    thresholds = ", ".join(f"{k} {v:.2f}" for k, v in calibration["thresholds"].items())
+    return (
+        "## Calibration\n\n"
+        f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on "
+        f"validation streams and command-free audio of together {measured['hours']:.2f} h for at "
+        f"most {measured['false_alarms_asked_per_hour']:g} false alarms an hour: "
+        f"{measured['hits']} of {measured['words']} words heard, {measured['wrong']} wrong, "
+        f"{measured['false_alarms']} false alarms (95 % upper bound "
+        f"{measured['false_alarms_per_hour_upper_95']:.1f} an hour). These are figures of the very "
+        "audio the thresholds were chosen on; the table above is not.\n"
+    )
+
+
+def share(row: dict[str, Any], key: str, interval: str, n: str) -> str:
+    """A proportion with its interval and N; empty where nothing was measured."""
+    if not row.get(n) or row.get(key) is None:
+        return ""
+    low, high = row[interval]
+    return f"{row[key]:.1%} ({low:.1%} to {high:.1%}), N={row[n]}"
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

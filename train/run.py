@@ -1,0 +1,327 @@
+"""The steps of a recipe in order: data, training, calibration, evaluation, report.
+
+Each step leaves what it found in the output folder, so that a run that was interrupted goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import platform
+import shutil
+import sys
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from daemon.errors import UserError
+from daemon.model.calibration import write_intentd_key
+from daemon.model.classifier import Classifier, load_classifier
+from train import report
+from train.augment import Audio
+from train.calibrate import Calibrated, calibrate, fit_pooled_temperature, fit_temperature
+from train.conditions import calibration_tracks, setup_of_recipe
+from train.data import (
+    Clip,
+    Loaded,
+    check_parts,
+    labels_of,
+    load_clips,
+    load_noise,
+    write_problems,
+    write_split,
+)
+from train.dataset import middle_window
+from train.evaluate import Evaluation, Options, evaluate
+from train.finetune import noises_of, train_model, words_of
+from train.listen import hear
+from train.recipe import Recipe
+from train.split import Part, counts
+from train.streams import with_noise
+
+FINISHED = "metrics.json"
+"""Written last: where it lies, a model is finished."""
+RECIPE = "recipe.json"
+HISTORY = "history.json"
+PACKAGES = (
+    "intentd", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scipy",
+    "soxr", "soundfile",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a recipe."""
+
+    recipe: Recipe
+    output: Path
+    command: str
+    """As typed, for the model card."""
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    resume: bool = False
+    force: bool = False
+
+
+def main_process() -> bool:
+    """Whether this is the first of the processes that accelerate started (or the only one)."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def train(run: Run) -> dict[str, Any]:
+    """The whole recipe; returns what is in metrics.json ({} in processes other than the first).
+
+    Raises UserError on whatever is wrong with recipe, data or output folder, StoppedError on a signal.
+    """
+    quiet()
+    _claim(run)
+    loaded, labels = load(run)
+    noises = noises_of(run.recipe)
+    if main_process():
+        _write_sources(run, loaded)
+    began = time.monotonic()
+    trainer = train_model(
+        run.recipe, loaded, labels, noises, run.output, run.resume, run.console
+    )
+    seconds = time.monotonic() - began
+    if not main_process():
+        return {}
+    trainer.save_model(str(run.output))
+    history = {"seconds": seconds, "log": trainer.state.log_history}
+    (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
+    calibrate_model(run, loaded, labels, noises)
+    return finish(run, loaded)
+
+
+def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
+    """The recipe's clips, counted on screen. Raises UserError if a row cannot be used and the
+    recipe says that this is fatal."""
+    loaded = load_clips(run.recipe)
+    if loaded.problems:
+        run.output.mkdir(parents=True, exist_ok=True)
+        write_problems(run.output / "problems.jsonl", loaded.problems)
+        if run.recipe.problems == "fatal":
+            first = loaded.problems[0]
+            raise UserError(
+                f"{len(loaded.problems)} recordings cannot be used, the first, {first.path}, "
+                f"{first.reason}; {run.output / 'problems.jsonl'} lists them all."
+            )
+    table = counts([c.label for c in loaded.clips], [c.part for c in loaded.clips])
+    say = run.console.print if main_process() else lambda *_, **__: None
+    total = {p: sum(row[p] for row in table.values()) for p in ("train", "validation", "test")}
+    say(
+        f"{total['train']} clips to train on, {total['validation']} to validate, {total['test']} "
+        f"to test; {len(loaded.problems)} left out"
+        + (" (problems.jsonl says why)" if loaded.problems else ""),
+        highlight=False,
+    )
+    for source, number in loaded.unknown_groups.items():
+        say(f"{source}: {number} clips of unknown speakers are split clip by clip", highlight=False)
+    for sentence in check_parts(run.recipe, loaded.clips):
+        say(f"note: there is {sentence}", highlight=False)
+    return loaded, labels_of(run.recipe, loaded.clips)
+
+
+def calibrate_model(
+    run: Run, loaded: Loaded, labels: tuple[str, ...], noises: Sequence[Audio]
+) -> Calibrated:
+    """Calibrate the model in the output folder and write its `intentd` key.
+
+    Raises UserError if there is no model, or its labels are not the recipe's.
+    """
+    recipe = run.recipe
+    setup = setup_of_recipe(recipe, labels)
+    classifier = open_model(run.output, recipe)
+    if classifier.labels != labels:
+        raise UserError(
+            f"The model in {run.output} has the labels {', '.join(classifier.labels)} and the "
+            f"recipe {', '.join(labels)}."
+        )
+    validation = loaded.part("validation")
+    with run.console.status("calibrating"):
+        if recipe.model.unit == "word":
+            windows, references = _calibration_windows(recipe, validation, labels, noises)
+            temperature = fit_temperature(classifier.logits(windows), references)
+        else:
+            hearings = hear([clip.audio for clip in validation], setup, classifier.logits)
+            references = np.array([labels.index(clip.label) for clip in validation], np.int64)
+            temperature = fit_pooled_temperature(hearings, references, setup)
+        tracks = calibration_tracks(recipe, validation, labels, noises)
+        found = calibrate(
+            recipe, labels, setup, temperature, tracks, classifier.logits,
+            {"recipe": recipe.name, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
+        )
+    write_intentd_key(run.output, found.calibration)
+    curve = [
+        {
+            "threshold": point.threshold,
+            "miss_rate": point.miss_rate,
+            "false_alarms_per_hour": point.false_alarms_per_hour,
+        }
+        for point in found.curve
+    ]
+    (run.output / "calibration.json").write_text(
+        json.dumps({"intentd": found.calibration.to_dict(), "curve": curve}, indent=2) + "\n",
+        encoding="utf-8",
+    )
+    measured = found.calibration.measured
+    run.console.print(
+        f"calibrated: temperature {temperature:.2f}, {measured['hits']} of {measured['words']} "
+        f"words at {measured['false_alarms']} false alarms in {measured['hours']:.2f} h",
+        highlight=False,
+    )
+    return found
+
+
+def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
+    """Evaluate the model in the output folder on the test part and write metrics.json, the
+    pictures and the model card."""
+    recipe = run.recipe
+    part: Part = "test" if loaded.part("test") else "validation"
+    clips = loaded.part(part)
+    found = evaluate_model(run, open_model(run.output, recipe), clips, options_of(recipe))
+    figures = {
+        "part": part,
+        "recipe": recipe.name,
+        "seed": recipe.train.seed,
+        "command": run.command,
+        "versions": versions(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "clips": counts([c.label for c in loaded.clips], [c.part for c in loaded.clips]),
+        "unknown_speakers": loaded.unknown_groups,
+        "problems": len(loaded.problems),
+        **found.figures(),
+    }
+    report.write(run.output, recipe, found, figures)
+    (run.output / FINISHED).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return figures
+
+
+def options_of(recipe: Recipe) -> Options:
+    e = recipe.evaluate
+    return Options((None, *e.snr_db), e.per_label, e.spacing)
+
+
+def evaluate_model(
+    run: Run, classifier: Classifier, clips: Sequence[Clip], options: Options
+) -> Evaluation:
+    """Measure a model on clips, with the recipe's noise."""
+    with run.console.status("evaluating") as status:
+        return evaluate(
+            classifier, run.recipe, clips, evaluation_noise(run.recipe), options,
+            lambda what: status.update(f"evaluating: {what}"),
+        )
+
+
+def evaluation_noise(recipe: Recipe) -> Audio | None:
+    """The noise of evaluation, one recording."""
+    if recipe.evaluate.noise is not None:
+        return load_noise(recipe.path(recipe.evaluate.noise))
+    noises = noises_of(recipe)
+    return np.concatenate(noises) if noises else None
+
+
+def open_model(path: Path | str, recipe: Recipe | None = None) -> Classifier:
+    """The daemon's classifier of a model, with batches for throughput."""
+    return load_classifier(
+        path, max_batch=64, backend="torch",
+        window_seconds=None if recipe is None else recipe.model.window,
+        threads=recipe.train.threads if recipe is not None else 0,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def quiet() -> None:
+    """Let neither progress bars nor advice of the libraries run through ours."""
+    import datasets
+    import transformers
+
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate|datasets)(\..*)?")
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+
+
+def command_line() -> str:
+    """What was typed, for the model card."""
+    return " ".join(["intentd-train", *sys.argv[1:]])
+
+
+def _claim(run: Run) -> None:
+    """Make the output folder ours. Raises UserError if it holds a model or another run."""
+    output, recipe = run.output, json.loads(run.recipe.model_dump_json())
+    if not main_process():
+        return
+    if output.exists() and not output.is_dir():
+        raise UserError(f"{output} is a file; give a folder with --output.")
+    if run.force and output.is_dir():
+        if any(output.iterdir()) and not (output / RECIPE).is_file():
+            raise UserError(f"{output} was not made by intentd-train and is left alone.")
+        shutil.rmtree(output)
+    if (output / FINISHED).is_file():
+        raise UserError(
+            f"{output} holds a finished model; --force trains it anew, --output names another "
+            "folder."
+        )
+    if (output / RECIPE).is_file():
+        if not run.resume:
+            raise UserError(
+                f"{output} holds an unfinished run; --resume goes on with it, --force begins anew."
+            )
+        before = json.loads((output / RECIPE).read_text(encoding="utf-8"))
+        changed = sorted(k for k in recipe if recipe[k] != before.get(k) and k != "root")
+        if changed:
+            raise UserError(
+                f"The run in {output} has another recipe (differing in {', '.join(changed)}); "
+                "--resume needs the same."
+            )
+        return
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output} is not empty; give another folder with --output.")
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        (output / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{output} cannot be written to ({error.strerror}).") from error
+
+
+def _write_sources(run: Run, loaded: Loaded) -> None:
+    write_problems(run.output / "problems.jsonl", loaded.problems)
+    write_split(run.output / "split.jsonl", loaded, run.recipe)
+
+
+def _calibration_windows(
+    recipe: Recipe, clips: list[Clip], labels: tuple[str, ...], noises: Sequence[Audio]
+) -> tuple[list[Audio], np.ndarray[Any, np.dtype[np.int64]]]:
+    """One window a clip, without noise and at the levels of the validation streams in turn."""
+    length = round(recipe.model.window * 16_000)
+    noise = np.concatenate(list(noises)) if noises else None
+    levels = [None, *recipe.calibrate.snr_db] if noise is not None else [None]
+    windows, references = [], []
+    for number, clip in enumerate(words_of(clips)):
+        window, level = middle_window(clip.audio, length), levels[number % len(levels)]
+        if level is not None and noise is not None:
+            window = with_noise(window, noise, level, offset=9973 * number)
+        windows.append(window)
+        references.append(labels.index(clip.label))
+    return windows, np.array(references, np.int64)
