@@ -18,6 +18,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from daemon.errors import UserError
+from daemon.signals import not_yet
 
 app = typer.Typer(
     name="intentd",
@@ -256,6 +257,97 @@ def _expanded(recordings: Sequence[str]) -> list[str]:
     ]
 
 
+@app.command()
+def status(
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print one JSON object a daemon.")
+    ] = False,
+    pid: Annotated[
+        int | None, typer.Option("--pid", metavar="PID", help="Ask this process only.")
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Say how the running intentd is: status 0 if healthy, 1 if not, 2 if none runs."""
+    from daemon.commands.status import run
+
+    return run(as_json=as_json, pid=pid)
+
+
+service = typer.Typer(
+    help="Listen from login on, as a systemd user service.", no_args_is_help=True
+)
+app.add_typer(service, name="service")
+
+
+@service.command("install", context_settings={"ignore_unknown_options": True})
+def service_install(
+    options: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[LIVE OPTIONS]...", help="Options of intentd live to run with."),
+    ] = None,
+    sandbox: Annotated[
+        bool,
+        typer.Option("--sandbox/--no-sandbox", help="Hide the file system from the service."),
+    ] = True,
+    network: Annotated[
+        bool, typer.Option("--network", help="Let the service use the network.")
+    ] = False,
+    debug: Debug = False,
+) -> int:
+    """Write the unit and start it; a second call brings it up to date."""
+    from daemon.commands.service import install
+
+    arguments, layers = _live_options(options or [])
+    return install(arguments, layers, sandbox=sandbox, network=network)
+
+
+@service.command("uninstall")
+def service_uninstall(debug: Debug = False) -> int:
+    """Stop the service and remove the unit."""
+    from daemon.commands.service import uninstall
+
+    return uninstall()
+
+
+@service.command("status")
+def service_status(debug: Debug = False) -> int:
+    """Say whether the service is installed and runs: status 0 if so, 1 if not, 2 if there is
+    none."""
+    from daemon.commands.service import status
+
+    return status()
+
+
+def _live_options(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
+    """Options of `live`, checked, with paths that hold in any working directory; and the settings'
+    layers that they make."""
+    command: Any = typer.main.get_command(app)
+    live_command = command.commands["live"]
+    with live_command.make_context("intentd live", list(options)) as context:
+        values = dict(context.params)
+    values.pop("debug", None)
+    for name in ("config", "jsonl", "model"):
+        value = values.get(name)
+        if value is not None and str(value) != "-" and (name != "model" or Path(value).exists()):
+            values[name] = os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111
+    arguments: list[str] = []
+    for parameter in live_command.params:
+        value, name = values.get(parameter.name), parameter.opts[0]
+        if isinstance(value, bool):
+            arguments += [name] if value else []
+        elif value is not None:
+            for each in value if isinstance(value, list | tuple) else [value]:
+                arguments += [name, str(each)]
+    layers = _layers(
+        Path(values["config"]) if values["config"] else None,
+        values["assignments"],
+        audio__device=("--device", values["device"]),
+        model__path=("--model", values["model"]),
+        output__jsonl=("--jsonl", values["jsonl"]),
+    )
+    return arguments, layers
+
+
 class _Terminated(BaseException):
     """SIGTERM before the engine took signals over, or after it gave them back."""
 
@@ -299,6 +391,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
+    not_yet()
     status = run(sys.argv[1:])
     if "torch" in sys.modules:
         leave(status)

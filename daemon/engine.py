@@ -23,6 +23,7 @@ from daemon.errors import UserError
 from daemon.messages import RunInfo, Status
 from daemon.output.dispatch import Dispatcher
 from daemon.signals import AtOnce, Signals
+from daemon.watcher import Watcher
 from daemon.worker import Worker
 
 log = logging.getLogger("intentd.engine")
@@ -86,8 +87,9 @@ class Engine:
 
     `wake` is what the rings set and the worker waits for. `hang_seconds`: a batch that takes
     longer ends the run with status 1. `lossless`: a replay, whose outputs are waited for.
-    `debug`: tracebacks on stderr. A `dashboard` attached before `run` owns the main thread while
-    the run lasts.
+    `watchers` look on. `reload`: called on SIGHUP to read the settings again, says what came of
+    it. `debug`: tracebacks on stderr. A `dashboard` attached before `run` owns the main thread
+    while the run lasts.
     """
 
     def __init__(
@@ -100,6 +102,8 @@ class Engine:
         attention: Wake,
         hang_seconds: float,
         lossless: bool,
+        watchers: Sequence[Watcher] = (),
+        reload: Callable[[], Sequence[Status]] = lambda: (),
         debug: bool = False,
     ) -> None:
         self._supply = supply
@@ -109,8 +113,11 @@ class Engine:
         self._attention = attention
         self._hang_seconds = hang_seconds
         self._lossless = lossless
+        self._watchers = watchers
+        self._reload = reload
         self._debug = debug
         self._quit = False
+        self.paused = False
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self.stuck = False
@@ -125,6 +132,7 @@ class Engine:
 
     def on_pause(self, paused: bool) -> None:
         """Stop listening, or go on."""
+        self.paused = paused
         if paused:
             self._supply.pause()
         else:
@@ -138,15 +146,21 @@ class Engine:
         Raises UserError if nothing could be started. A second SIGINT or SIGTERM leaves with
         `stuck` set and the outputs closed as far as they let themselves be closed at once.
         """
-        with Signals(self._hasten, self._dispatcher.reopen) as signals:
+        with Signals(self._hasten, self._attention.set) as signals:
             try:
                 self._dispatcher.open(self._run)
                 try:
                     self._supply.start()
                     self._thread.start()
+                    for watcher in self._watchers:
+                        watcher.started()
                     ending = self._watch(signals, dashboard)
+                    for watcher in self._watchers:
+                        watcher.stopping()
                     self._end(ending, signals)
                 finally:
+                    for watcher in self._watchers:
+                        watcher.stopping()
                     self._supply.stop()
                     self._dispatcher.close(FLUSH_SECONDS)
                 return self._conclude(ending, signals)
@@ -195,7 +209,23 @@ class Engine:
         if signals.status:
             signals.status = False
             self._dispatcher.publish(Status(None, self._worker.status_line()))
+        if signals.hangup:
+            signals.hangup = False
+            self._hang_up()
+        now = time.monotonic()
+        for watcher in self._watchers:
+            watcher.tick(now)
         return None if self._ask_supply() else Ending.FAILED
+
+    def _hang_up(self) -> None:
+        """SIGHUP in a daemon: read the settings again, and open files again by their names."""
+        for watcher in self._watchers:
+            watcher.reloading()
+        for status in self._reload():
+            self._dispatcher.publish(status)
+        self._dispatcher.reopen()
+        for watcher in self._watchers:
+            watcher.reloaded()
 
     def _ask_supply(self) -> bool:
         """Pass on what the supply has to say; False if one of its threads is dead."""

@@ -18,18 +18,21 @@ class Signals:
     """While entered, SIGINT and SIGTERM are remembered instead of obeyed, and `notify` is called;
     a second of either raises `AtOnce` in the main thread.
 
-    SIGHUP asks for `reopen` where there is no terminal, and is SIGTERM where the terminal has just
-    closed. Windows has neither SIGHUP nor a real SIGTERM: Ctrl-C and Ctrl-Break stand in for them.
-    Does nothing outside the main thread, where Python allows no handlers.
+    SIGHUP sets `hangup` where there is no terminal, and is SIGTERM where the terminal has just
+    closed; `attend` is called for what can wait for the next look. Windows has neither SIGHUP nor
+    a real SIGTERM: Ctrl-C and Ctrl-Break stand in for them. Does nothing outside the main thread,
+    where Python allows no handlers.
     """
 
-    def __init__(self, notify: Callable[[], None], reopen: Callable[[], None]) -> None:
+    def __init__(self, notify: Callable[[], None], attend: Callable[[], None]) -> None:
         self.ending: int | None = None
         """The first signal that asked for an end."""
         self.status = False
         """A status line is wanted; whoever gives it sets this back."""
+        self.hangup = False
+        """Settings are to be read and files to be opened again; whoever does it sets this back."""
         self._notify = notify
-        self._reopen = reopen
+        self._attend = attend
         self._before: dict[int, Any] = {}
         # Asked now, since a terminal that has gone is no terminal any more.
         self._terminal = _has_terminal()
@@ -68,10 +71,23 @@ class Signals:
         if self._terminal:
             self._end(int(signal.SIGTERM), frame)
         else:
-            self._reopen()
+            self.hangup = True
+            self._attend()
 
     def _tell(self, _number: int, _frame: FrameType | None) -> None:
         self.status = True
+        self._attend()
+
+
+def not_yet() -> None:
+    """Before a run has begun, what only a run can answer must not end the process: SIGUSR1, and
+    SIGHUP where there is no terminal, are passed over."""
+    if threading.current_thread() is not threading.main_thread():
+        return
+    for name, passed_over in (("SIGUSR1", True), ("SIGHUP", not _has_terminal())):
+        number = getattr(signal, name, None)
+        if number is not None and passed_over and signal.getsignal(number) is signal.SIG_DFL:
+            signal.signal(number, signal.SIG_IGN)
 
 
 def _has_terminal() -> bool:

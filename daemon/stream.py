@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -54,6 +54,21 @@ class StreamSettings:
     gate: GateSettings = field(default_factory=GateSettings)
     rolling: RollingSettings = field(default_factory=RollingSettings)
     events: EventSettings = field(default_factory=EventSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A stream's counts so far. Samples are source samples; seconds are of stream time."""
+
+    seconds: float
+    windows: int
+    gated: int
+    events: int
+    samples_classified: int
+    samples_gated: int
+    samples_lost: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
 
 
 class SoundChunk(Protocol):
@@ -140,6 +155,36 @@ class Stream:
             rolling=settings.rolling,
             events=settings.events,
             levels=levels,
+        )
+
+    def adopt(self, *, hop: float, events: EventSettings) -> None:
+        """Other settings from the next sample on; `hop` in seconds. Between two turns only.
+
+        Another hop begins a new segment, since windows of one segment lie on one grid; the sound
+        goes on without a gap. ValueError unless 0 < hop <= window.
+        """
+        if not 0 < hop <= self._plan.window:
+            raise ValueError(f"a hop of {hop} s does not fit a window of {self._plan.window} s")
+        if hop != self._plan.hop:
+            self._end_segment()
+        for item in self._queue:
+            if isinstance(item, Segment):
+                item.adopt(events)
+        self._plan = replace(self._plan, hop=hop, events=events)
+
+    def progress(self) -> Progress:
+        """Counts so far; any thread may ask, and gets what may be a moment apart."""
+        ledger = self._ledger
+        return Progress(
+            seconds=ledger.position / self.info.rate,
+            windows=self._windows,
+            gated=self._gated,
+            events=self._events,
+            samples_classified=ledger.classified,
+            samples_gated=ledger.gated,
+            samples_lost=ledger.lost,
+            latency_p50_ms=self._latency.percentile(50),
+            latency_p99_ms=self._latency.percentile(99),
         )
 
     # ---- sound in -------------------------------------------------------------------------------

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,6 +20,7 @@ from numpy.typing import NDArray
 
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
+from daemon.decide import EventSettings
 from daemon.messages import Event, Message, Prediction, Status
 from daemon.stream import DueWindow, Stream
 from daemon.windowing import GateBank
@@ -51,6 +53,8 @@ class Track:
     """The ring has given everything it will ever give."""
     ended: bool = False
     """The summary has been told."""
+    heard_at: float | None = None
+    """When the newest sound arrived that was processed, in the worker's clock."""
 
     @property
     def live(self) -> bool:
@@ -92,6 +96,7 @@ class Worker:
         self._wake = wake
         self._max_batch = max_batch
         self._hop = hop
+        self.lag_warning = lag_warning
         self._lag = LagWatch(lag_warning)
         self._lag_limit = lag_limit
         self._clock = clock
@@ -100,6 +105,9 @@ class Worker:
         self._deadline: float | None = None
         self._abandoned = False
         self._latency = 0.0
+        self._orders: deque[Callable[[], None]] = deque()
+        self.processed = 0
+        """Source samples that were taken from the rings and dealt with, shed ones aside."""
         self.windows = 0
         """Windows told of so far, gated ones included."""
         self.busy_since: float | None = None
@@ -119,6 +127,32 @@ class Worker:
         """Return as soon as the present batch is done, and say nothing more."""
         self._abandoned = True
         self._wake.set()
+
+    def adopt(self, *, hop: float, events: EventSettings, lag_warning: float) -> None:
+        """Other settings, from the worker's next turn on; see `Stream.adopt`."""
+
+        def obey() -> None:
+            for track in self._tracks:
+                if not track.heard_all:
+                    track.stream.adopt(hop=hop, events=events)
+            self._hop = hop
+            if lag_warning != self.lag_warning:
+                self.lag_warning = lag_warning
+                self._lag = LagWatch(lag_warning)
+
+        self._orders.append(obey)
+        self._wake.set()
+
+    @property
+    def tracks(self) -> Sequence[Track]:
+        """All streams, to be looked at."""
+        return self._tracks
+
+    @property
+    def lag(self) -> float:
+        """Seconds from the arrival of live sound to now, for the oldest that is not done."""
+        going = [track.waiting for track in self._tracks if track.live and not track.ended]
+        return max(*going, self._latency) if going else 0.0
 
     @property
     def load(self) -> float | None:
@@ -155,12 +189,15 @@ class Worker:
 
     def step(self) -> bool:
         """One turn for every stream; whether there was anything to do."""
+        while self._orders:
+            self._orders.popleft()()
         begun = self._clock()
         going = [track for track in self._tracks if not track.ended]
         # What fills one batch: more at once would only make the first of it wait.
         seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
-        heard = 0.0
+        heard, taken = 0.0, 0
         busy = False
+        newest: list[tuple[Track, float]] = []
         for track in going:
             if track.live:
                 self._shed(track)
@@ -168,6 +205,9 @@ class Worker:
             if chunk is not None:
                 track.stream.feed(chunk)
                 heard += len(chunk.samples) / track.ring.rate
+                taken += len(chunk.samples)
+                if len(chunk.samples):
+                    newest.append((track, chunk.arrival(chunk.end - 1)))
                 busy = True
             elif track.ring.finished and not track.heard_all:
                 track.stream.finish()
@@ -178,6 +218,9 @@ class Worker:
         self._classify([(track, window) for track in going for window in track.stream.due()])
         for track in going:
             self._tell(track)
+        for track, arrival in newest:
+            track.heard_at = arrival
+        self.processed += taken
         now = self._clock()
         self._load.add(now - begun, heard, now)
         self._look_at_lag(going, now)
@@ -201,8 +244,8 @@ class Worker:
         for message in track.stream.take():
             if isinstance(message, Prediction):
                 self.windows += 1
-                if message.latency_ms is not None and track.live:
-                    self._latency = message.latency_ms / 1000
+                if track.live:
+                    self._latency = (message.latency_ms or 0.0) / 1000  # silence costs nothing
             elif isinstance(message, Event) and track.live:
                 at = datetime.now(UTC).isoformat(timespec="milliseconds")
                 message = replace(message, at=at.replace("+00:00", "Z"))  # noqa: PLW2901
@@ -220,9 +263,8 @@ class Worker:
             track.ring.shed_to(round(KEEP_SECONDS * rate))
 
     def _look_at_lag(self, going: Sequence[Track], now: float) -> None:
-        live = [track.waiting for track in going if track.live]
-        if live:
-            status = self._lag.look(max(*live, self._latency), now)
+        if any(track.live for track in going):
+            status = self._lag.look(self.lag, now)
             if status is not None:
                 self._publish(status)
 

@@ -10,6 +10,7 @@ from daemon.capture.wake import Wake
 from daemon.commands.running import run_engine
 from daemon.commands.session import load_model, note, prepare
 from daemon.config import AudioSettings
+from daemon.service.notify import Notifier, Patience
 from daemon.supply import LiveInput
 
 MARGIN_SECONDS = 2.0
@@ -24,7 +25,8 @@ def run(layers: Mapping[str, Any], *, debug: bool) -> int:
     audio = setup.settings.audio
     wake = Wake()
     if audio.wait_for_device:
-        microphone = wait_for_microphone(lambda: build(audio, wake), lambda: False, note)
+        patience = Patience(Notifier())
+        microphone = wait_for_microphone(lambda: build(audio, wake), patience.cancelled, note)
         assert microphone is not None  # nothing but a signal ends the wait
     else:
         microphone = build(audio, wake)

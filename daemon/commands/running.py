@@ -11,13 +11,18 @@ from typing import TYPE_CHECKING, Protocol
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.cli import leave
+from daemon.commands.reload import Reloader
 from daemon.commands.session import Setup
+from daemon.config import Settings
 from daemon.engine import Engine, Picture, Supply
-from daemon.messages import RunInfo, StreamInfo
+from daemon.health.vitals import HealthWatcher, Vitals
+from daemon.messages import RunInfo, Status, StreamInfo
 from daemon.output.base import Output
 from daemon.output.dispatch import Dispatcher
 from daemon.output.jsonl import JsonLines
 from daemon.output.plain import Plain
+from daemon.service.notify import Manager, Notifier
+from daemon.watcher import Watcher
 from daemon.worker import Track, Worker
 
 if TYPE_CHECKING:
@@ -48,7 +53,8 @@ def run_engine(
     attention = Wake()
     controls = _Controls()
     dashboard = _dashboard(setup, controls)
-    dispatcher = Dispatcher(_outputs(setup, dashboard), lossless=not live, notify=attention.set)
+    outputs = _outputs(setup, dashboard)
+    dispatcher = Dispatcher(outputs, lossless=not live, notify=attention.set)
     gates = setup.load_gates()
     worker = Worker(
         [
@@ -64,23 +70,26 @@ def run_engine(
         lag_warning=settings.output.lag_warning,
         lag_limit=settings.audio.buffer_seconds,
     )
+    run = RunInfo(
+        streams=tuple(info for info, _ in streams),
+        labels=setup.info.labels,
+        non_intents=setup.info.non_intents,
+        thresholds=setup.thresholds,
+        model=setup.model_name,
+        backend=classifier.backend,
+        window=settings.window.seconds,
+        hop=settings.window.hop,
+    )
     engine = Engine(
         supply,
         worker,
         dispatcher,
-        RunInfo(
-            streams=tuple(info for info, _ in streams),
-            labels=setup.info.labels,
-            non_intents=setup.info.non_intents,
-            thresholds=setup.thresholds,
-            model=setup.model_name,
-            backend=classifier.backend,
-            window=settings.window.seconds,
-            hop=settings.window.hop,
-        ),
+        run,
         attention=attention,
         hang_seconds=settings.model.hang_seconds,
         lossless=not live,
+        watchers=_watchers(worker, run, dispatcher, controls) if live else (),
+        reload=Reloader(setup, run, worker, dispatcher, outputs, _other_outputs),
         debug=debug,
     )
     controls.engine, controls.worker = engine, worker
@@ -88,6 +97,17 @@ def run_engine(
     if engine.stuck:
         leave(status)
     return status
+
+
+def _watchers(
+    worker: Worker, run: RunInfo, dispatcher: Dispatcher, controls: _Controls
+) -> list[Watcher]:
+    """Who looks after a daemon from outside: `intentd status`, and a service manager."""
+    vitals = Vitals(worker, run, controls.paused)
+    return [
+        HealthWatcher(vitals, lambda text: dispatcher.publish(Status(None, text, "warning"))),
+        Manager(Notifier(), vitals.processed, worker.status_line),
+    ]
 
 
 class _Controls:
@@ -104,6 +124,9 @@ class _Controls:
         if self.engine is not None:
             self.engine.on_quit()
 
+    def paused(self) -> bool:
+        return self.engine is not None and self.engine.paused
+
     def load(self) -> float | None:
         return None if self.worker is None else self.worker.load
 
@@ -118,6 +141,15 @@ def _dashboard(setup: Setup, controls: _Controls) -> _Shown | None:
         return None
     log = Path(output.log).expanduser() if output.log else None
     return Dashboard(controls, load=controls.load, log=log)
+
+
+def _other_outputs(old: Settings, new: Settings, outputs: Sequence[Output]) -> list[Output]:
+    """Outputs for other settings; those that serve these as well stay. See `Reloader`."""
+    if old.output.jsonl == new.output.jsonl:
+        return list(outputs)
+    kept = [output for output in outputs if not isinstance(output, JsonLines)]
+    target = new.output.jsonl
+    return [JsonLines(os.path.expanduser(target)), *kept] if target else kept  # noqa: PTH111
 
 
 class _Shown(Output, Picture, Protocol):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from daemon.config import ModelSettings, Settings, load_settings
@@ -43,6 +43,14 @@ class Setup:
 
     settings: Settings
     info: ModelInfo
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments of `load_settings`, to read the settings again."""
+    file: str | None = None
+    """The settings file that was read."""
+
+    def having(self, settings: Settings) -> Setup:
+        """The same with other settings."""
+        return replace(self, settings=settings)
 
     @property
     def model_name(self) -> str:
@@ -87,7 +95,7 @@ def prepare(layers: Mapping[str, Any]) -> Setup:
     info = read_info(settings.model)
     loaded.check_labels(info.labels)
     info.window_samples(settings.window.seconds)
-    return Setup(settings, info)
+    return Setup(settings, info, layers, loaded.file)
 
 
 def load_model(setup: Setup) -> Classifier:
@@ -111,5 +119,5 @@ def load_gates(settings: Settings) -> GateBank:
 
 def _mirrored(kind: type[D], section: object) -> D:
     """A frozen dataclass from the section of the same keys."""
-    names = [field.name for field in fields(kind)]  # type: ignore[arg-type]
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
     return kind(**{name: getattr(section, name) for name in names})

@@ -39,5 +39,5 @@ def run(*, as_json: bool, pid: int | None) -> int:
 
 
 def _pid(stem: str) -> int | None:
-    number = stem.split("-")[0]
+    number = stem.partition("-")[0]
     return int(number) if number.isascii() and number.isdigit() else None

@@ -83,13 +83,19 @@ class EventDetector:
         rate: int = 16000,
     ) -> None:
         """Labels in `thresholds` that are none of `labels` are passed over."""
-        self.thresholds = thresholds_of(labels, settings)
-        self._release = self.thresholds * np.float32(settings.release)
+        self._labels = tuple(labels)
         self._intents = [i for i, label in enumerate(labels) if label not in non_intents]
         self._unit = unit
-        self._min_duration = round(settings.min_duration * rate)
-        self._refractory = round(settings.refractory * rate)
+        self._rate = rate
+        self.adopt(settings)
         self.reset()
+
+    def adopt(self, settings: EventSettings) -> None:
+        """Other settings from the next window on; what has begun goes on under them."""
+        self.thresholds = thresholds_of(self._labels, settings)
+        self._release = self.thresholds * np.float32(settings.release)
+        self._min_duration = round(settings.min_duration * self._rate)
+        self._refractory = round(settings.refractory * self._rate)
 
     def reset(self) -> None:
         """As if nothing had been heard."""

@@ -34,8 +34,8 @@ class Dispatcher:
         capacity: int = CAPACITY,
         first_retry: float = FIRST_RETRY,
     ) -> None:
-        self._lanes = [
-            Lane(
+        def lane(output: Output) -> Lane:
+            return Lane(
                 output,
                 lossless=lossless,
                 warn=self._warn,
@@ -43,8 +43,10 @@ class Dispatcher:
                 capacity=capacity,
                 first_retry=first_retry,
             )
-            for output in outputs
-        ]
+
+        self._new_lane = lane
+        self._lanes = [lane(output) for output in outputs]
+        self._lost_before: dict[str, int] = {}  # by lanes that were exchanged
 
     @property
     def error(self) -> Exception | None:
@@ -59,7 +61,11 @@ class Dispatcher:
     @property
     def lost(self) -> dict[str, int]:
         """Messages that outputs did not get, by the output's name; only those above zero."""
-        return {lane.output.name: lane.lost for lane in self._lanes if lane.lost}
+        lost = dict(self._lost_before)
+        for lane in self._lanes:
+            if lane.lost:
+                lost[lane.output.name] = lost.get(lane.output.name, 0) + lane.lost
+        return lost
 
     @property
     def pending(self) -> int:
@@ -80,6 +86,37 @@ class Dispatcher:
             raise
         for lane in self._lanes:
             lane.start()
+
+    def exchange(self, outputs: Sequence[Output], run: RunInfo, timeout: float = 1.0) -> None:
+        """Go on with `outputs`, in that order: those that are there already stay as they are, new
+        ones are opened, the others write what they hold, within `timeout` seconds, and are closed.
+
+        Raises UserError if a new one can't be opened; then everything stays as it was.
+        """
+        there = {id(lane.output): lane for lane in self._lanes}
+        opened: list[Output] = []
+        try:
+            for output in outputs:
+                if id(output) not in there:
+                    output.open(run)
+                    opened.append(output)
+        except BaseException:
+            for output in opened:
+                with contextlib.suppress(Exception):
+                    output.close()
+            raise
+        lanes = [there.get(id(output)) or self._new_lane(output) for output in outputs]
+        for lane in lanes:
+            if id(lane.output) not in there:
+                lane.start()
+        before, self._lanes = self._lanes, lanes
+        deadline = time.monotonic() + timeout
+        for lane in before:
+            if lane not in lanes:
+                lane.finish(deadline)
+                if lane.lost:
+                    name = lane.output.name
+                    self._lost_before[name] = self._lost_before.get(name, 0) + lane.lost
 
     def publish(self, message: Message) -> None:
         """Queue a message for all outputs; keeps the order of one calling thread."""

@@ -1,0 +1,101 @@
+"""From a run's worker to its health, and the watcher that serves it."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+
+import daemon
+from daemon.errors import UserError
+from daemon.health.server import HealthServer
+from daemon.health.snapshot import Health, StreamHealth
+from daemon.messages import RunInfo
+from daemon.watcher import Watcher
+from daemon.worker import Track, Worker
+
+
+class Vitals:
+    """Looks at a worker from any thread. What it finds may be a moment apart, since nothing is
+    stopped for it.
+
+    paused: whether the user has stopped listening.
+    """
+
+    def __init__(
+        self,
+        worker: Worker,
+        run: RunInfo,
+        paused: Callable[[], bool] = lambda: False,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._worker = worker
+        self._run = run
+        self._paused = paused
+        self._clock = clock
+        self._begun = clock()
+
+    def health(self) -> Health:
+        """How the daemon is now."""
+        now = self._clock()
+        busy = self._worker.busy_since
+        return Health(
+            pid=os.getpid(),
+            version=daemon.__version__,
+            uptime=now - self._begun,
+            model=self._run.model,
+            backend=self._run.backend,
+            paused=self._paused(),
+            load=self._worker.load,
+            lag=self._worker.lag,
+            lag_limit=self._worker.lag_warning,
+            busy=None if busy is None else max(0.0, now - busy),
+            streams=tuple(_stream(track, now) for track in self._worker.tracks),
+        )
+
+    def processed(self) -> int:
+        """Source samples of all streams that the worker has taken and is done with."""
+        return self._worker.processed
+
+
+def _stream(track: Track, now: float) -> StreamHealth:
+    info, progress = track.stream.info, track.stream.progress()
+    heard = track.heard_at
+    return StreamHealth(
+        name=info.name,
+        rate=info.rate,
+        live=info.live,
+        going=not track.ended,
+        seconds=progress.seconds,
+        windows=progress.windows,
+        gated=progress.gated,
+        events=progress.events,
+        samples_captured=track.ring.captured,
+        samples_classified=progress.samples_classified,
+        samples_gated=progress.samples_gated,
+        samples_lost=progress.samples_lost,
+        waiting=track.waiting,
+        last_audio_age=None if heard is None else max(0.0, now - heard),
+        latency_p50_ms=progress.latency_p50_ms,
+        latency_p99_ms=progress.latency_p99_ms,
+    )
+
+
+class HealthWatcher(Watcher):
+    """Serves the health of a run on its socket while the run lasts.
+
+    warn: told a sentence if there is no place for a socket; the run goes on without.
+    """
+
+    def __init__(self, vitals: Vitals, warn: Callable[[str], None]) -> None:
+        self.server = HealthServer(lambda: vitals.health().to_json())
+        self._warn = warn
+
+    def started(self) -> None:
+        try:
+            self.server.start()
+        except UserError as error:
+            self._warn(f"{error} (intentd status can't see this run)")
+
+    def stopping(self) -> None:
+        self.server.stop()

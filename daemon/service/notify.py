@@ -1,0 +1,126 @@
+"""What a service manager is told: datagrams to the socket that NOTIFY_SOCKET names.
+
+The protocol is sd_notify(3); without the variable everything here does nothing. A watchdog ping
+is sent only if sound was processed since the one before, so that a daemon that has gone deaf is
+restarted, however alive its threads are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import time
+from collections.abc import Callable, Mapping
+
+from daemon.watcher import Watcher
+
+PINGS = 4
+"""Pings within the time that the service manager allows; it advises two or more."""
+
+
+class Notifier:
+    """Sends states to the service manager of `environ`."""
+
+    def __init__(self, environ: Mapping[str, str] | None = None) -> None:
+        environ = os.environ if environ is None else environ
+        self._address = environ.get("NOTIFY_SOCKET", "")
+        if self._address.startswith("@"):
+            self._address = "\0" + self._address[1:]  # Linux's abstract namespace
+        self.watchdog = _watchdog(environ)
+        """Seconds within which the manager wants a ping; None if it wants none."""
+
+    @property
+    def wanted(self) -> bool:
+        """There is a service manager that listens."""
+        return bool(self._address) and hasattr(socket, "AF_UNIX")
+
+    def send(self, *assignments: str) -> None:
+        """Send `NAME=value` strings in one datagram. Nobody may be there to read it: no error."""
+        if not self.wanted:
+            return
+        with (
+            contextlib.suppress(OSError),
+            socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
+        ):
+            sender.settimeout(0.5)
+            sender.sendto("\n".join(assignments).encode(errors="replace"), self._address)
+
+
+class Manager(Watcher):
+    """Tells a service manager of a run, from the main thread.
+
+    processed: source samples of all streams processed so far.
+    status: one line for `systemctl status`.
+    """
+
+    def __init__(
+        self,
+        notifier: Notifier,
+        processed: Callable[[], int],
+        status: Callable[[], str],
+        status_every: float = 10.0,
+    ) -> None:
+        self._notifier = notifier
+        self._processed = processed
+        self._status = status
+        self._status_every = status_every
+        self._next_status = 0.0
+        self._next_ping = 0.0
+        self._heard = 0
+
+    def started(self) -> None:
+        """Everything runs."""
+        self._heard = self._processed()
+        self._notifier.send("READY=1", "STATUS=listening")
+
+    def tick(self, now: float) -> None:
+        """Called several times a second of the monotonic clock."""
+        watchdog = self._notifier.watchdog
+        if watchdog is not None and now >= self._next_ping:
+            heard = self._processed()
+            if heard > self._heard:
+                self._heard = heard
+                self._next_ping = now + watchdog / PINGS
+                self._notifier.send("WATCHDOG=1")
+        if self._notifier.wanted and now >= self._next_status:
+            self._next_status = now + self._status_every
+            self._notifier.send(f"STATUS={self._status()}")
+
+    def reloading(self) -> None:
+        """The settings are read again; `reloaded` follows."""
+        # Type=notify-reload wants the clock with it (sd_notify(3)).
+        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+
+    def reloaded(self) -> None:
+        self._notifier.send("READY=1")
+
+    def stopping(self) -> None:
+        """The end has begun."""
+        self._notifier.send("STOPPING=1", "STATUS=finishing what was heard")
+
+
+class Patience:
+    """Keeps a service manager waiting while a daemon waits for its microphone before it starts."""
+
+    def __init__(self, notifier: Notifier, clock: Callable[[], float] = time.monotonic) -> None:
+        self._notifier = notifier
+        self._clock = clock
+        self._next = 0.0
+
+    def cancelled(self) -> bool:
+        """Never, as `wait_for_microphone` asks; to be called more often than every ten seconds."""
+        now = self._clock()
+        if now >= self._next:
+            self._next = now + 10.0
+            self._notifier.send("EXTEND_TIMEOUT_USEC=60000000", "STATUS=waiting for the microphone")
+        return False
+
+
+def _watchdog(environ: Mapping[str, str]) -> float | None:
+    try:
+        microseconds = int(environ.get("WATCHDOG_USEC", ""))
+        pid = int(environ.get("WATCHDOG_PID", os.getpid()))
+    except ValueError:
+        return None
+    return microseconds / 1e6 if microseconds > 0 and pid == os.getpid() else None

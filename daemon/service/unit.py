@@ -1,0 +1,104 @@
+"""The text of the systemd user unit. Pure: nothing is read or written here."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+NAME = "intentd.service"
+
+
+@dataclass(frozen=True, slots=True)
+class Unit:
+    """What a unit depends on. Paths are absolute."""
+
+    command: tuple[str, ...]
+    """The program and its arguments."""
+    writes: tuple[Path, ...] = ()
+    """Folders that the outputs write to."""
+    network: bool = False
+    """The model or an output needs the network."""
+    sandbox: bool = True
+    """Hide the file system. It takes unprivileged user namespaces, which some kernels refuse."""
+    watchdog: float = 30.0
+    """Seconds without any sound processed after which systemd starts intentd anew."""
+
+    def text(self) -> str:
+        families = "AF_UNIX AF_INET AF_INET6 AF_NETLINK" if self.network else "AF_UNIX"
+        lines = [
+            "# Written by `intentd service install`, which overwrites it; changes that are to stay",
+            "# go into `systemctl --user edit intentd`.",
+            "[Unit]",
+            "Description=intentd, spoken intents from a microphone",
+            "After=pipewire.service pipewire-pulse.service pulseaudio.service",
+            "# It is tried for ever: a microphone may come back after any time.",
+            "StartLimitIntervalSec=0",
+            "",
+            "[Service]",
+            "Type=notify",
+            f"ExecStart={' '.join(map(quoted, self.command))}",
+            "ExecReload=/bin/kill -HUP $MAINPID",
+            "Restart=always",
+            "RestartSec=1",
+            "# Wrong settings or a missing model do not mend themselves.",
+            "RestartPreventExitStatus=2",
+            f"WatchdogSec={self.watchdog:g}",
+            "TimeoutStartSec=120",
+            "TimeoutStopSec=5",
+            "SyslogIdentifier=intentd",
+            "WorkingDirectory=%h",
+            "RuntimeDirectory=intentd",
+            "RuntimeDirectoryMode=0700",
+            "RuntimeDirectoryPreserve=yes",
+            "UMask=0077",
+            "",
+            "NoNewPrivileges=yes",
+            f"RestrictAddressFamilies={families}",
+            "RestrictNamespaces=yes",
+            "RestrictSUIDSGID=yes",
+            "LockPersonality=yes",
+            "SystemCallArchitectures=native",
+            "SystemCallFilter=@system-service",
+            "SystemCallErrorNumber=EPERM",
+            *self._sandbox(),
+            "",
+            "[Install]",
+            "WantedBy=default.target",
+        ]
+        return "\n".join(lines) + "\n"
+
+    def _sandbox(self) -> list[str]:
+        if not self.sandbox:
+            return []
+        return [
+            "",
+            "# A user's service manager can do what follows only in a user namespace of its own",
+            "# (PrivateUsers). Where the kernel refuses those, the service ends with",
+            "# 226/NAMESPACE; `intentd service install --no-sandbox` leaves it out.",
+            "PrivateUsers=yes",
+            "ProtectSystem=strict",
+            "ProtectHome=read-only",
+            # /tmp stays shared: PulseAudio's and PipeWire's sockets may lie there, and other
+            # users can't reach what is ours. PrivateDevices would take the sound cards away, and
+            # MemoryDenyWriteExecute the compiled kernels of the model's runtime.
+            "ProtectKernelTunables=yes",
+            "ProtectControlGroups=yes",
+            *(f"ReadWritePaths=-{quoted(str(path))}" for path in self.writes),
+        ]
+
+
+def quoted(argument: str) -> str:
+    """An argument as one word of a unit file (systemd.syntax(7), "Quoting"): specifiers and
+    variables are no more than text. ValueError for characters that no unit can hold."""
+    if any(character in argument for character in "\0\n\r"):
+        raise ValueError("a unit file cannot hold a line break")
+    text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
+    plain = text.replace("/", "").replace(".", "").replace("-", "").replace("_", "")
+    return text if plain.isalnum() and text.isascii() else f'"{text}"'
+
+
+def command_line(program: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
+    """`live` as a service runs it: without a screen, and waiting for its microphone."""
+    extra = [flag for flag in ("--headless", "--wait-for-device") if flag not in arguments]
+    return (*program, "live", *extra, *arguments)
