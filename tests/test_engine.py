@@ -438,3 +438,23 @@ def test_load_is_work_for_a_second_of_sound() -> None:
     for second in range(30, 90):
         load.add(0.5, 1.0, float(second))
     assert load.value == pytest.approx(0.5, abs=0.01)
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="POSIX only")
+def test_sighup_reopens_files_without_a_terminal_and_ends_with_one(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    reopened = []
+
+    class File(Kept):
+        def reopen(self) -> None:
+            reopened.append(True)
+
+    monkeypatch.setattr("daemon.signals._has_terminal", lambda: False)
+    assert Run(speechlike(2.0), Model(), live=True, output=File()).run(0.7, signal.SIGHUP)[0] == 0
+    assert reopened == [True]
+    monkeypatch.setattr("daemon.signals._has_terminal", lambda: True)
+    run = Run(speechlike(30.0), Model(), live=True, output=File())
+    status, took = run.run(0.7, signal.SIGHUP)
+    assert status == 0 and took < 2.0
+    assert reopened == [True] and run.output.summary.windows > 0

@@ -332,3 +332,60 @@ def test_headless_says_events_and_a_summary_on_standard_output(
     assert [line.split()[1] for line in lines[: len(events)]] == [e["intent"] for e in events]
     top = alone["a.wav"][-1]["top"][0]["intent"]
     assert lines[len(events)].startswith(f"a.wav: {top} ")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX terminal")
+def test_on_a_terminal_the_dashboard_pauses_and_quits(word_model: Path, tmp_path: Path) -> None:
+    """On a real (pseudo) terminal: space holds the recording, q ends with 0 and a summary, and the
+    terminal is as it was."""
+    import pty
+    import select
+    import termios
+
+    master, slave = pty.openpty()
+    before = termios.tcgetattr(slave)
+    out = tmp_path / "out.jsonl"
+    with subprocess.Popen(
+        command(
+            *("replay", "b.wav", "c.wav", "--speed", "1", "--model", str(word_model)),
+            *("--jsonl", str(out), "--set", f"output.log={tmp_path / 'intentd.log'}"),
+        ),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm-256color"},
+    ) as child:
+        seen = b""
+
+        def read(seconds: float, until: bytes | None = None) -> None:
+            nonlocal seen
+            end = time.monotonic() + seconds
+            while (left := end - time.monotonic()) > 0 and not (until and until in seen):
+                if select.select([master], [], [], left)[0]:
+                    seen += os.read(master, 65536)
+
+        read(60, b"\x1b[?1049h")
+        assert b"\x1b[?1049h" in seen
+        read(1.2)
+        os.write(master, b" ")
+        read(0.6)
+        held = out.read_bytes()
+        read(1.5)
+        assert out.read_bytes() == held != b""
+        os.write(master, b" ")
+        read(1.0)
+        assert len(out.read_bytes()) > len(held)
+        os.write(master, b"q")
+        begun = time.monotonic()
+        read(10, b"c.wav: ")
+        assert child.wait(10) == 0
+        assert time.monotonic() - begun < 2.0
+        read(0.2)
+    assert termios.tcgetattr(slave) == before
+    after = seen.rpartition(b"\x1b[?1049l")[2].decode()
+    assert "b.wav: " in after and "samples captured" in after and "Traceback" not in after
+    summaries = [line for line in lines_of(out.read_text()) if line["type"] == "summary"]
+    assert len(summaries) == 2
+    os.close(master)
+    os.close(slave)
