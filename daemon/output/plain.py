@@ -5,11 +5,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, TextIO
 
 from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Status, Summary
 from daemon.output.base import OutputClosed
+from daemon.output.journal import journal_line, leads_to_journal
+from daemon.output.repeats import Repeats
 from daemon.output.sanitize import screen_text
 from daemon.output.words import event_line, gap_line, summary_lines
 
@@ -34,9 +38,17 @@ class Plain:
     name = "plain lines"
     ignores: ClassVar[frozenset[type]] = frozenset({Level, Prediction})
 
-    def __init__(self, out: TextIO | None, err: TextIO | None = None) -> None:
+    def __init__(
+        self,
+        out: TextIO | None,
+        err: TextIO | None = None,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         self._out = out
         self._err = sys.stderr if err is None else err
+        self._clock = clock
+        self._journal = leads_to_journal(self._err)
+        self._flood = Repeats()
         self._several = False
         self._intent_width = 0
         self._gaps: dict[tuple[str, str], _Tally] = {}
@@ -72,12 +84,15 @@ class Plain:
     def close(self) -> None:
         self._tell_held(None)
         self._tell_repeats()
+        held = self._flood.held()
+        if held:
+            self._write_complaint(f"{held} messages more, like those before", "info")
 
     def _gap(self, gap: Gap) -> None:
         key = (gap.stream, gap.reason)
         tally = self._gaps.get(key)
         if tally is None or (tally.held is None and gap.start >= tally.said_until):
-            self._complain(gap_line(gap))
+            self._complain(gap_line(gap), "warning")
             self._gaps[key] = _Tally(gap.end + GAPS_TOGETHER)
             return
         held = tally.held or replace(gap, samples_lost=0)
@@ -90,7 +105,7 @@ class Plain:
     def _tell_tally(self, key: tuple[str, str]) -> None:
         tally = self._gaps[key]
         if tally.held is not None:
-            self._complain(gap_line(tally.held, tally.count))
+            self._complain(gap_line(tally.held, tally.count), "warning")
             self._gaps[key] = _Tally(tally.held.end + GAPS_TOGETHER)
 
     def _tell_held(self, stream: str | None) -> None:
@@ -104,11 +119,12 @@ class Plain:
             return
         self._tell_repeats()
         self._last_status = status
-        self._complain(status_line(status))
+        self._complain(self._status_line(status), status.level)
 
     def _tell_repeats(self) -> None:
         if self._repeats and self._last_status is not None:
-            self._complain(f"{status_line(self._last_status)} ({self._repeats} times more)")
+            last = self._last_status
+            self._complain(f"{self._status_line(last)} ({self._repeats} times more)", last.level)
         self._repeats = 0
 
     def _say(self, text: str) -> None:
@@ -120,15 +136,25 @@ class Plain:
             _silence(self._out)
             raise OutputClosed from None
 
-    def _complain(self, text: str) -> None:
+    def _status_line(self, status: Status) -> str:
+        return status_line(status, with_level=not self._journal)
+
+    def _complain(self, text: str, level: str) -> None:
+        admitted, held = self._flood.admit(text, self._clock())
+        if admitted:
+            more = f" ({held} more like it before)" if held else ""
+            self._write_complaint(text + more, level)
+
+    def _write_complaint(self, text: str, level: str) -> None:
+        line = journal_line(text, level) if self._journal else f"intentd: {text}"
         # Without a stderr there is nobody left to tell.
         with contextlib.suppress(OSError, ValueError):
-            _write(self._err, f"intentd: {text}")
+            _write(self._err, line)
 
 
-def status_line(status: Status) -> str:
+def status_line(status: Status, *, with_level: bool = True) -> str:
     stream = "" if status.stream is None else f"{screen_text(status.stream)}: "
-    level = f"{status.level}: " if status.level in ("warning", "error") else ""
+    level = f"{status.level}: " if with_level and status.level in ("warning", "error") else ""
     return f"{level}{stream}{screen_text(status.text)}"
 
 

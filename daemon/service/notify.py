@@ -43,7 +43,9 @@ class Notifier:
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
         ):
-            sender.settimeout(0.5)
+            sender.settimeout(
+                0.2
+            )  # the manager's queue may be full; the main thread has more to do
             sender.sendto("\n".join(assignments).encode(errors="replace"), self._address)
 
 

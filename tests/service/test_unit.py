@@ -1,0 +1,199 @@
+"""The unit that `intentd service` writes, and what it does where there is no systemd."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from daemon.cli import run
+from daemon.service.unit import Unit, command_line, quoted
+
+pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
+analyze = pytest.mark.skipif(
+    shutil.which("systemd-analyze") is None, reason="needs systemd-analyze, of the package systemd"
+)
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A user without a service manager, and without settings."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "config"))
+    (tmp_path / "run").mkdir(mode=0o700)
+    monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
+    for name in [name for name in os.environ if name.startswith("INTENTD_")]:
+        monkeypatch.delenv(name)
+    return tmp_path
+
+
+def unit_file(home: Path) -> Path:
+    return home / "config" / "systemd" / "user" / "intentd.service"
+
+
+def settings_of(text: str) -> dict[str, list[str]]:
+    """Key to values, in their order."""
+    found: dict[str, list[str]] = {}
+    for line in text.splitlines():
+        if "=" in line and not line.startswith("#"):
+            key, value = line.split("=", 1)
+            found.setdefault(key, []).append(value)
+    return found
+
+
+def unquoted(word: str) -> str:
+    """A word as systemd reads it (systemd.syntax(7), systemd.service(5), "Command lines")."""
+    if word.startswith('"'):
+        word = word[1:-1].replace('\\"', '"')
+    return word.replace("\\\\", "\\").replace("%%", "%").replace("$$", "$")
+
+
+@given(st.text(st.characters(exclude_characters="\0\n\r", exclude_categories=["Cs"])))
+def test_quoting_keeps_an_argument(argument: str) -> None:
+    word = quoted(argument)
+    if not word.startswith('"'):
+        assert not set(word) & set(" \t'\"\\;")
+    if "\\" not in argument:  # the order of undoing matters with backslashes
+        assert unquoted(word) == argument
+
+
+def test_what_no_unit_can_hold_is_refused(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ValueError):
+        quoted("two\nlines")
+    assert run(["service", "install", "--device", "two\nlines"]) == 2
+    assert "line break" in capsys.readouterr().err
+    assert not unit_file(home).exists()
+
+
+def test_install_writes_a_hardened_unit_and_says_what_to_do(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (home / "my.toml").write_text('[output]\njsonl = "events/out.jsonl"\n')
+    (home / "events").mkdir()
+    assert run(["service", "install", "--config", "my.toml", "--device", 'USB "5%"']) == 0
+    said = capsys.readouterr()
+    assert said.out == f"wrote {unit_file(home)}\n"
+    assert "systemctl --user enable --now intentd" in said.err
+    unit = settings_of(unit_file(home).read_text())
+    for key, value in {
+        "Type": "notify", "Restart": "always", "RestartSec": "1", "NoNewPrivileges": "yes",
+        "ProtectSystem": "strict", "ProtectHome": "read-only", "PrivateUsers": "yes",
+        "RestrictAddressFamilies": "AF_UNIX", "WatchdogSec": "30", "RuntimeDirectory": "intentd",
+    }.items():  # fmt: skip
+        assert unit[key] == [value], key
+    assert unit["ReadWritePaths"] == [f"-{quoted(str(home / 'events'))}"]
+    (command,) = unit["ExecStart"]
+    assert command.endswith(
+        'live --headless --wait-for-device --device "USB \\"5%%\\"" '
+        f"--config {quoted(str(home / 'my.toml'))}"
+    )
+    program = unquoted(command.split(" live ")[0].split()[0])
+    assert os.access(program, os.X_OK)
+
+
+def test_install_again_changes_what_changed_only(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["service", "install"]) == 0
+    first = unit_file(home).stat()
+    assert run(["service", "install"]) == 0
+    assert unit_file(home).stat().st_mtime_ns == first.st_mtime_ns
+    assert capsys.readouterr().out.splitlines()[1].startswith("unchanged: ")
+    assert run(["service", "install", "--no-sandbox", "--network", "--headless"]) == 0
+    unit = settings_of(unit_file(home).read_text())
+    assert "ProtectSystem" not in unit and unit["NoNewPrivileges"] == ["yes"]
+    assert "AF_INET" in unit["RestrictAddressFamilies"][0]
+    assert unit["ExecStart"][0].count("--headless") == 1
+    assert list(unit_file(home).parent.iterdir()) == [unit_file(home)]
+
+
+def test_a_model_of_the_hub_takes_the_network(home: Path) -> None:
+    assert run(["service", "install", "--model", "someone/some-model"]) == 0
+    assert "AF_INET" in unit_file(home).read_text()
+    (home / "model").mkdir()
+    assert run(["service", "install", "--model", "model"]) == 0
+    text = unit_file(home).read_text()
+    assert "AF_INET" not in text and f"--model {quoted(str(home / 'model'))}" in text
+
+
+def test_the_settings_of_this_folder_are_pinned(home: Path) -> None:
+    (home / "config.toml").write_text("[gate]\nkind = 'off'\n")
+    assert run(["service", "install"]) == 0
+    assert f"--config {quoted(str(home / 'config.toml'))}" in unit_file(home).read_text()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["--devise", "x"], "--devise"),
+        (["--config", "missing.toml"], "missing.toml"),
+        (["--set", "gate.kind=loud"], "gate.kind"),
+        (["--jsonl", "nowhere/out.jsonl"], "nowhere"),
+    ],
+)
+def test_what_live_would_refuse_is_refused_at_once(
+    home: Path, capsys: pytest.CaptureFixture[str], arguments: list[str], part: str
+) -> None:
+    assert run(["service", "install", *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("intentd: ") and part in line
+    assert not unit_file(home).exists()
+
+
+def test_status_and_uninstall(home: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run(["service", "status"]) == 2
+    assert "not installed" in capsys.readouterr().out
+    assert run(["service", "install"]) == 0
+    assert run(["service", "status"]) == 1  # no service manager, so it does not run
+    assert f"installed: {unit_file(home)}" in capsys.readouterr().out
+    assert run(["service", "uninstall"]) == 0
+    assert not unit_file(home).exists()
+    assert run(["service", "uninstall"]) == 0
+    assert "there is no" in capsys.readouterr().out
+
+
+def test_systemd_is_told_in_order(
+    home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where there is a systemctl, the unit is loaded, enabled and started, and stopped again."""
+    tools = tmp_path / "bin"
+    tools.mkdir()
+    script = tools / "systemctl"
+    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\necho ActiveState=active\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert run(["service", "install"]) == 0
+    assert run(["service", "status"]) == 0
+    assert run(["service", "uninstall"]) == 0
+    calls = [line.split(" ", 2)[2] for line in (tmp_path / "calls").read_text().splitlines()]
+    assert calls[:3] == ["daemon-reload", "enable intentd.service", "restart intentd.service"]
+    assert calls[3].startswith("show intentd.service")
+    assert calls[4:] == ["disable --now intentd.service", "daemon-reload"]
+
+
+@analyze
+@pytest.mark.parametrize("sandbox", [True, False])
+def test_systemd_accepts_the_unit(tmp_path: Path, sandbox: bool) -> None:
+    folder = tmp_path / "folder with 100% spaces"
+    folder.mkdir()
+    command = command_line((sys.executable, "-m", "daemon"), ["--device", "a; b 'c' $d \\e"])
+    unit = Unit(command, writes=(folder,), network=True, sandbox=sandbox)
+    path = tmp_path / "intentd.service"
+    path.write_text(unit.text())
+    done = subprocess.run(
+        ["systemd-analyze", "--user", "--man=no", "verify", str(path)],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    ours = [line for line in done.stderr.splitlines() if "intentd.service" in line]
+    assert (done.returncode, ours) == (0, [])
