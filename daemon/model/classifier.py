@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UserError
-from daemon.model.backends import AUTO, Backend, open_backend
+from daemon.model.backends import AUTO, Backend, Job, open_backend
 from daemon.model.cores import default_threads
 from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
@@ -130,7 +130,8 @@ def load_classifier(
     weights = find_weights(info)
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(window)))
     features = open_features(info, window, batch)
-    runtime = open_backend(backend, info, weights, threads or default_threads())
+    job = Job(info, weights, window, threads or default_threads())
+    runtime = open_backend(backend, job)
     classifier = Classifier(info, runtime, features, window, batch)
     classifier.warm_up()
     return classifier

@@ -3,39 +3,58 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 from daemon.errors import UserError
 from daemon.model.backends.base import Backend
 from daemon.model.info import ModelInfo
 
-__all__ = ["AUTO", "Backend", "backend_names", "open_backend"]
+__all__ = ["AUTO", "Backend", "Job", "backend_names", "open_backend"]
 
 AUTO = "auto"
 
 
-def _torch(info: ModelInfo, weights: Path, threads: int) -> Backend:
+@dataclass(frozen=True, slots=True)
+class Job:
+    """What a backend is opened on."""
+
+    info: ModelInfo
+    weights: Path
+    """The model's safetensors file."""
+    window: int
+    """Samples of the windows it will be given."""
+    threads: int
+    """Of the processor, at least 1."""
+
+
+def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
     from daemon.model.backends.torch_backend import open_torch
 
-    return open_torch(info, weights, threads)
+    return open_torch(job.info, job.weights, job.threads, device=device, bf16=bf16)
 
 
-def _torch_cpu(info: ModelInfo, weights: Path, threads: int) -> Backend:
-    from daemon.model.backends.torch_backend import open_torch
+def _onnx(job: Job) -> Backend:
+    from daemon.model.backends.conversion import graph
+    from daemon.model.backends.onnx_backend import OnnxBackend
 
-    return open_torch(info, weights, threads, device="cpu")
-
-
-def _torch_bf16(info: ModelInfo, weights: Path, threads: int) -> Backend:
-    from daemon.model.backends.torch_backend import open_torch
-
-    return open_torch(info, weights, threads, bf16=True)
+    return OnnxBackend(graph(job.info, job.weights, job.window), job.threads)
 
 
-_OPENERS: dict[str, Callable[[ModelInfo, Path, int], Backend]] = {
+def _openvino(job: Job, bf16: bool = False) -> Backend:
+    from daemon.model.backends.conversion import graph
+    from daemon.model.backends.openvino_backend import OpenVinoBackend
+
+    return OpenVinoBackend(graph(job.info, job.weights, job.window), job.threads, bf16=bf16)
+
+
+_OPENERS: dict[str, Callable[[Job], Backend]] = {
     "torch": _torch,
-    "torch-cpu": _torch_cpu,
-    "torch-bf16": _torch_bf16,
+    "torch-cpu": lambda job: _torch(job, "cpu"),
+    "torch-bf16": lambda job: _torch(job, "cpu", bf16=True),
+    "onnx": _onnx,
+    "openvino": _openvino,
+    "openvino-bf16": lambda job: _openvino(job, bf16=True),
 }
 
 
@@ -44,25 +63,21 @@ def backend_names() -> tuple[str, ...]:
     return (AUTO, *_OPENERS)
 
 
-def open_backend(name: str, info: ModelInfo, weights: Path, threads: int) -> Backend:
-    """Open the backend `name` on a model.
+def open_backend(name: str, job: Job) -> Backend:
+    """Open the backend `name`, one of `backend_names()`, on a model; "auto" takes the one that
+    `choose` names.
 
-    Args:
-        name: one of `backend_names()`; "auto" takes the fastest known to agree with float32.
-        weights: the model's safetensors file.
-        threads: of the processor, at least 1.
-
-    Raises:
-        UserError: no such backend, it is not available here, or the weights don't fit.
+    Raises `UserError` where there is no such backend, it is not available here, or the weights
+    don't fit.
     """
     if name == AUTO:
-        name = choose(info)
+        name = choose(job.info)
     if name not in _OPENERS:
         raise UserError(
             f"there is no backend {name!r:.60}; model.backend must be one of "
             f"{', '.join(backend_names())}"
         )
-    return _OPENERS[name](info, weights, threads)
+    return _OPENERS[name](job)
 
 
 BF16_PAYS = 20_000_000
