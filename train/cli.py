@@ -3,6 +3,7 @@
     intentd-train RECIPE [--set key=value]…     train by a recipe
     intentd-train evaluate MODEL DATA           measure a model
     intentd-train calibrate MODEL RECIPE        temperature and thresholds anew
+    intentd-train report MODEL RECIPE           metrics.json and the model card anew
     intentd-train synthesize OUT WORD…          synthetic speech to train with
 
 A recipe may not be called like a command; give such a one with its path.
@@ -22,7 +23,7 @@ from rich.console import Console
 
 from daemon.errors import UserError
 
-COMMANDS = ("evaluate", "calibrate", "synthesize", "train")
+COMMANDS = ("evaluate", "calibrate", "report", "synthesize", "train")
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, instead of the recipe's.")
 ]
@@ -125,6 +126,25 @@ def calibrate(
     loaded, labels = steps.load(run)
     found = steps.calibrate_model(run, loaded, labels, noises_of(loaded_recipe))
     print(json.dumps(found.calibration.to_dict(), indent=2))
+
+
+@app.command()
+def report(
+    model: Annotated[Path, typer.Argument(help="A model directory.")],
+    recipe: Annotated[str, typer.Argument(help="The recipe it was trained by.")],
+    assignments: Assignments = None,
+) -> None:
+    """Measure a trained model on the test part again; write metrics.json, pictures, model card."""
+    from train import run as steps
+    from train.recipe import load_recipe
+
+    loaded_recipe = load_recipe(recipe, assignments or ())
+    run = steps.Run(loaded_recipe, model, f"intentd-train {recipe}")
+    steps.quiet()
+    steps.open_model(model, loaded_recipe)
+    loaded, _ = steps.load(run)
+    steps.finish(run, loaded)
+    print(f"{model / 'README.md'} tells how good it is.")
 
 
 @app.command()

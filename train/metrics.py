@@ -36,7 +36,7 @@ def poisson_upper(count: int, hours: float) -> float | None:
 def calibration_error(
     probabilities: NDArray[np.floating[Any]], references: NDArray[np.int64], bins: int = 15
 ) -> float:
-    """Expected calibration error of the top label (Guo et al. 2017), equal-width bins, in [0, 1]."""
+    """Expected calibration error of the top label (Guo et al. 2017), in [0, 1]; equal bins."""
     if not len(references):
         return 0.0
     return float(sum(n * abs(hit - said) for said, hit, n in reliability(

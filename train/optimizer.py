@@ -53,7 +53,7 @@ class FreezeAtFirst(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, model: torch.nn.Module, steps: int) -> None:
         self.steps = steps
-        layers = int(getattr(model.config, "num_hidden_layers", 12))  # type: ignore[arg-type]
+        layers = int(getattr(model.config, "num_hidden_layers", 12))
         self.below = [p for name, p in model.named_parameters() if depth_of(name, layers) > 0]
 
     def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **_: Any) -> None:

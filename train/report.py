@@ -21,7 +21,7 @@ def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, An
     plots.reliability(folder / "reliability.png", found)
     plots.noise(folder / "noise.png", found)
     pictures = ["confusion", "reliability", "noise"]
-    history = _read(output / "history.json")
+    history = _read(output / "history.json") or _checkpoint_history(output)
     if history.get("log"):
         plots.loss(folder / "loss.png", history["log"])
         pictures.append("loss")
@@ -200,9 +200,9 @@ def _metrics(figures: dict[str, Any]) -> str:
         lines += [
             "",
             f"Command-free audio, {free['hours']:.2f} h of other words, other speech and noise: "
-            f"{free['false_alarms']} false alarms, {free['false_alarms_per_hour']:.2f} an hour; the "
-            f"95 % upper bound is {free['false_alarms_per_hour_upper']:.1f} an hour. Few hours "
-            "prove little.",
+            f"{free['false_alarms']} false alarms, {free['false_alarms_per_hour']:.2f} an hour; "
+            f"the 95 % upper bound is {free['false_alarms_per_hour_upper']:.1f} an hour. Few "
+            "hours prove little.",
         ]
     if figures["utterances_without_speech"]:
         lines.append(
@@ -235,6 +235,13 @@ def share(row: dict[str, Any], key: str, interval: str, n: str) -> str:
         return ""
     low, high = row[interval]
     return f"{row[key]:.1%} ({low:.1%} to {high:.1%}), N={row[n]}"
+
+
+def _checkpoint_history(output: Path) -> dict[str, Any]:
+    states = list(output.glob("checkpoints/checkpoint-*/trainer_state.json"))
+    if not states:
+        return {}
+    return {"log": _read(max(states, key=lambda path: path.stat().st_mtime))["log_history"]}
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -80,7 +80,8 @@ def main_process() -> bool:
 def train(run: Run) -> dict[str, Any]:
     """The whole recipe; returns what is in metrics.json ({} in processes other than the first).
 
-    Raises UserError on whatever is wrong with recipe, data or output folder, StoppedError on a signal.
+    Raises UserError on whatever is wrong with recipe, data or output folder, and StoppedError on
+    a signal.
     """
     quiet()
     _claim(run)
