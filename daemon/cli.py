@@ -143,8 +143,12 @@ def live(
 @app.command()
 def replay(
     recordings: Annotated[
-        list[str], typer.Argument(metavar="WAV...", help='Recordings; "-" is standard input.')
-    ],
+        list[str] | None,
+        typer.Argument(metavar="WAV...", help='Recordings; "-" is standard input.'),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", help="The recording that comes with intentd.")
+    ] = False,
     speed: Annotated[
         str, typer.Option("--speed", metavar="X|max", help="1.0 is the recordings' own pace.")
     ] = "1.0",
@@ -156,10 +160,13 @@ def replay(
     debug: Debug = False,
 ) -> int:
     """Replay recordings as if they were microphones, each a stream of its own, all at once."""
-    from daemon.commands.replay import run
+    from daemon.commands.replay import DEMO, run
 
+    paths = _expanded(recordings or []) + ([str(DEMO)] if demo else [])
+    if not paths:
+        raise UserError("name a recording to replay, or --demo for the one that comes with intentd")
     return run(
-        _expanded(recordings),
+        paths,
         speed,
         _layers(
             config,
