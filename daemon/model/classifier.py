@@ -116,7 +116,7 @@ def load_classifier(
     Args:
         path: a directory, a hub id, or "" or "bundled" for the model that comes with intentd.
         backend: a name of `backend_names()`.
-        threads: of the processor; 0: one a core, at most 4.
+        threads: of the processor; 0: one for a small model, else one a core, at most 4.
         window_seconds: length of the windows; None: as the model says, else 1 s.
         max_batch: windows that go through the network at once, at most. Less where they would
             take more than 1 GB.
@@ -130,7 +130,7 @@ def load_classifier(
     weights = find_weights(info)
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(window)))
     features = open_features(info, window, batch)
-    job = Job(info, weights, window, threads or default_threads())
+    job = Job(info, weights, window, threads or default_threads(weights.stat().st_size))
     runtime = open_backend(backend, job)
     classifier = Classifier(info, runtime, features, window, batch)
     classifier.warm_up()

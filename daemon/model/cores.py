@@ -13,9 +13,15 @@ _CPUINFO = Path("/proc/cpuinfo")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 
 
-def default_threads() -> int:
-    """The physical cores that this process may use, at most `MOST_THREADS`."""
-    return max(1, min(usable_cores(), MOST_THREADS))
+SMALL = 40 << 20
+"""Bytes of weights up to which one thread is enough: a window takes some milliseconds then, and
+threads that share it on a busy machine spend more time waiting for each other than working."""
+
+
+def default_threads(weight_bytes: int) -> int:
+    """One for a small model; else the physical cores that this process may use, at most
+    `MOST_THREADS`."""
+    return 1 if weight_bytes <= SMALL else max(1, min(usable_cores(), MOST_THREADS))
 
 
 def usable_cores() -> int:

@@ -31,7 +31,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_hyper_threads_share_a_core(machine: Path) -> None:
     assert cores.usable_cores() == 3
-    assert cores.default_threads() == 3
+    assert cores.default_threads(cores.SMALL + 1) == 3
 
 
 def test_only_cores_that_the_process_may_use(
@@ -53,7 +53,8 @@ def test_the_quota_of_a_container(machine: Path, quota: str, expected: int) -> N
 def test_without_proc_each_processor_counts_and_threads_are_bounded(machine: Path) -> None:
     (machine / "cpuinfo").unlink()
     assert cores.usable_cores() == 6
-    assert cores.default_threads() == cores.MOST_THREADS
+    assert cores.default_threads(cores.SMALL + 1) == cores.MOST_THREADS
+    assert cores.default_threads(cores.SMALL) == 1
 
 
 @pytest.mark.parametrize(
