@@ -11,7 +11,6 @@ import errno
 import json
 import math
 import os
-import select
 import stat
 import sys
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from daemon.messages import (
     Summary,
 )
 from daemon.output.base import OutputClosed
+from daemon.output.descriptor import write_whole
 from daemon.output.lane import reason
 from daemon.output.sanitize import screen_text, utf8_text
 
@@ -176,7 +176,7 @@ class JsonLines:
             raise OSError(errno.EBADF, "the file is not open")
         line = self._format.line(message)
         try:
-            _write_whole(self._fd, line)
+            write_whole(self._fd, line)
         except BrokenPipeError:
             if not self._standard:
                 raise
@@ -231,21 +231,3 @@ def _end_torn_line(path: Path, fd: int) -> None:
 
 def _open_reason(error: OSError) -> str:
     return "nobody reads that pipe" if error.errno == errno.ENXIO else reason(error)
-
-
-def _write_whole(fd: int, data: bytes) -> None:
-    """All of `data` in one write where the system lets us; a regular file is cut back to where it
-    was if only a part found room, and the error raised."""
-    written = 0
-    try:
-        while written < len(data):
-            try:
-                written += os.write(fd, data[written:] if written else data)
-            except BlockingIOError:
-                select.select([], [fd], [])
-    except OSError:
-        if written:
-            status = os.fstat(fd)
-            if stat.S_ISREG(status.st_mode):
-                os.ftruncate(fd, status.st_size - written)
-        raise

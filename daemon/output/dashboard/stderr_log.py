@@ -1,0 +1,85 @@
+"""Standard error in a file while a picture owns the terminal.
+
+PortAudio, ALSA and others write to file descriptor 2 itself, past Python; so the descriptor is
+what is turned away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import platformdirs
+
+LARGEST = 1_000_000
+"""Bytes of a log from which it is put aside as .1 before a new one is begun."""
+
+
+def log_path() -> Path:
+    """Where the log lies: the user's log folder."""
+    return Path(platformdirs.user_log_dir("intentd", appauthor=False)) / "intentd.log"
+
+
+class StderrToLog:
+    """While entered, descriptor 2 leads to `path` if it is a terminal; a file or pipe that the
+    user chose is left alone. Afterwards the terminal is told of the log if anything was written."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._terminal: int | None = None
+        self._size = 0
+
+    def __enter__(self) -> Self:
+        if not _is_terminal(2):
+            return self
+        target = self._open()
+        self._terminal = os.dup(2)
+        _flush()
+        os.dup2(target, 2)
+        self._size = os.fstat(target).st_size
+        os.close(target)
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        terminal, self._terminal = self._terminal, None
+        if terminal is None:
+            return
+        _flush()
+        grown = os.fstat(2).st_size > self._size
+        os.dup2(terminal, 2)
+        os.close(terminal)
+        if grown:
+            with contextlib.suppress(OSError):
+                os.write(2, f"intentd: messages were logged to {self._path}\n".encode())
+
+    def _open(self) -> int:
+        try:
+            self._path.parent.mkdir(parents=True, exist_ok=True)
+            if self._path.exists() and self._path.stat().st_size > LARGEST:
+                self._path.replace(self._path.with_suffix(".log.1"))
+            return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        except OSError:
+            # Better unlogged than torn: the outputs have said what matters.
+            return os.open(os.devnull, os.O_WRONLY)
+
+
+def _is_terminal(fd: int) -> bool:
+    try:
+        return os.isatty(fd)
+    except OSError:
+        return False
+
+
+def _flush() -> None:
+    if sys.stderr is not None:
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
