@@ -66,7 +66,9 @@ class ModelSettings(Section):
         "", 'a model\'s directory or hub id in quotes ("" is the model that comes with intentd)'
     )
     backend: str = _key("auto", 'the name of a backend in quotes, or "auto"', min_length=1)
-    threads: int = _key(0, "0 (one for a small model, else one a core, at most 4) to 256", ge=0, le=256)
+    threads: int = _key(
+        0, "0 (one for a small model, else one a core, at most 4) to 256", ge=0, le=256
+    )
     max_batch: int = _key(16, "1 to 256 windows", ge=1, le=256)
     hang_seconds: float = _key(30.0, "1 to 3600 s", ge=1.0, le=3600.0)
 
