@@ -11,6 +11,7 @@ import threading
 import time
 import traceback
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 from types import FrameType
 from typing import Any, ClassVar, Protocol
@@ -80,7 +81,7 @@ class Dashboard:
         self._suspended = False
 
     def open(self, run: RunInfo) -> None:
-        self.state = DashboardState(run, self._clock())
+        self.state = DashboardState(run, self._clock(), datetime.now())
         self._said.open(run)
 
     def publish(self, message: Message) -> None:

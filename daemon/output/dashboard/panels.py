@@ -10,10 +10,13 @@ import numpy as np
 from rich.style import Style
 
 from daemon.output.dashboard.canvas import Line, Row, name_width
-from daemon.output.dashboard.parts import bar, lane, meter
+from daemon.output.dashboard.parts import bar, lanes, meter
 from daemon.output.dashboard.state import FLASH, FLOOR, DashboardState, Entry, StreamState
 from daemon.output.dashboard.theme import Theme
 from daemon.output.words import clock, milliseconds
+
+COUNTED = 56
+"""Width from which each label's events are counted beside its bar."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +86,7 @@ def bars(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
     label_width = name_width(theme, run.labels, max(6, width // 3))
     out: list[Row] = []
     fired = _fired(stream, scene.now)
+    counted = 7 if width >= COUNTED else 0
     for label in shown:
         value = float(stream.rolling[label])
         intent = run.labels[label] not in run.non_intents
@@ -90,12 +94,14 @@ def bars(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
         over = threshold is not None and value >= threshold
         style = theme.intent(label) if over else theme.bar
         line = scene.line(width)
-        name_style = theme.flash if fired == label else style if over else theme.quiet
-        line.name(run.labels[label], label_width, name_style).raw("  ")
-        bar(line, value, max(0, line.left - 6), style, threshold)
-        line.raw(
-            f"  {value:4.2f}", style if over else theme.quiet if value >= 0.01 else theme.faint
-        )
+        name_style = style if over else theme.quiet
+        _label(line, run.labels[label], label_width, name_style, flash=fired == label)
+        line.raw("  ")
+        bar(line, value, max(0, line.left - 6 - counted), style, threshold)
+        figure = style if over else theme.quiet if value >= 0.01 else theme.faint
+        line.raw(f"  {value:4.2f}", figure)
+        if counted and label in stream.fired:
+            line.raw(f"{stream.fired[label]:>6}x"[-7:], theme.quiet)
         out.append(line.row())
         if apart and len(out) < rows:
             out.append(scene.blank(width))
@@ -133,7 +139,8 @@ def stream_row(
     if trouble is not None:
         line.name(trouble[0], max(0, room), theme.level(trouble[1]))
     elif room >= 6:
-        lane(line, stream.timeline.columns(room))
+        (drawn,) = lanes(theme, stream.timeline.columns(room))
+        line.join(drawn, room)
     line.to(line.width - thought)
     _thought(scene, stream, line, intents)
     return line.row()
@@ -219,8 +226,15 @@ def _thought(scene: Scene, stream: StreamState, line: Line, intents: int) -> Non
     value = float(stream.rolling[top])
     over = run.labels[top] not in run.non_intents and value >= run.thresholds[top]
     style = theme.intent(top) if over else theme.quiet
-    name_style = theme.flash if _fired(stream, scene.now) == top else style
-    line.name(run.labels[top], intents, name_style).raw(f"  {value:4.2f}", style)
+    flash = _fired(stream, scene.now) == top
+    _label(line, run.labels[top], intents, style, flash=flash).raw(f"  {value:4.2f}", style)
+
+
+def _label(line: Line, label: str, width: int, style: Style, *, flash: bool) -> Line:
+    """A label in `width` cells, standing out while its event is new."""
+    end = line.used + width
+    cells = name_width(line.theme, [label], width)
+    return line.name(label, cells, line.theme.flash if flash else style).to(end)
 
 
 def _entry(scene: Scene, entry: Entry, width: int, *, labels: int, with_stream: bool) -> Row:
@@ -233,7 +247,7 @@ def _entry(scene: Scene, entry: Entry, width: int, *, labels: int, with_stream: 
             line.raw("  ")
         return line.name(entry.text, line.left, theme.level(entry.level)).row()
     colour = theme.intent(entry.label) if entry.label is not None else theme.text
-    line.name(entry.text, labels, theme.flash if fresh else colour)
+    _label(line, entry.text, labels, colour, flash=fresh)
     if entry.score is not None:
         line.raw(f"  {entry.score:4.2f}", theme.text)
     if with_stream and line.left > 4:

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
 
+import numpy as np
+from numpy.typing import NDArray
+from rich.segment import Segment
 from rich.style import Style
 
-from daemon.output.dashboard.canvas import Line, harmless
+from daemon.output.dashboard.canvas import Line, Row, harmless
 from daemon.output.dashboard.state import FLOOR, Mark
+from daemon.output.dashboard.theme import Theme
 from daemon.output.dashboard.timeline import GAP, INTENT, NOTHING, SPEECH, Columns
 
 CLIP = -1.0
@@ -66,31 +71,53 @@ def meter(line: Line, rms: float, hold: float, width: int, style: Style) -> Line
     return line.raw(glyphs.peak, hot).raw(track[at + 1 :], theme.faint)
 
 
-def lane(line: Line, columns: Columns, row: int = 0, rows: int = 1) -> Line:
-    """Row `row` (0 is the top) of `rows` of a timeline whose height is the loudness and whose
-    colour is what it was."""
-    theme, glyphs = line.theme, line.theme.glyphs
-    base = (rows - 1 - row) * 8
-    lowest = row == rows - 1
+def lanes(theme: Theme, columns: Columns, rows: int = 1) -> tuple[Row, ...]:
+    """A timeline in `rows` rows, top first; its height is the loudness and its colour is what it
+    was."""
+    eighths = np.rint(_heights(columns) * (8 * rows)).astype(np.int16)
+    return _lanes(columns.kinds.tobytes(), eighths.tobytes(), rows, theme)
+
+
+@lru_cache(maxsize=256)
+def _lanes(kinds: bytes, eighths: bytes, rows: int, theme: Theme) -> tuple[Row, ...]:
+    # Remembered, since most timelines stand still from one frame to the next.
+    cells = list(
+        zip(
+            np.frombuffer(kinds, np.int16).tolist(),
+            np.frombuffer(eighths, np.int16).tolist(),
+            strict=True,
+        )
+    )
+    return tuple(_lane(cells, base, theme) for base in range(8 * (rows - 1), -1, -8))
+
+
+def _lane(cells: list[tuple[int, int]], base: int, theme: Theme) -> Row:
+    """One row of (kind, height) cells; heights from `base` to `base` + 8 are drawn in it."""
+    glyphs = theme.glyphs
+    least = 1 if base == 0 else 0
+    out: list[Segment] = []
     run, run_style = "", theme.faint
-    for kind, level in zip(columns.kinds.tolist(), columns.levels.tolist(), strict=True):
+    for kind, height in cells:
+        style = theme.faint
         if kind == GAP:
             glyph, style = glyphs.gap, theme.warning
         elif kind == NOTHING:
-            glyph, style = " ", theme.faint
+            glyph = " "
         else:
-            eighths = round(_height(kind, level) * 8 * rows) - base
-            glyph = glyphs.levels[min(8, max(1 if lowest else 0, eighths))]
-            style = theme.faint
-            if kind >= INTENT:
+            glyph = glyphs.levels[min(8, max(least, height - base))]
+            # What is blank needs no colour, and runs that are as long as can be are fast.
+            if glyph == " ":
+                style = run_style
+            elif kind >= INTENT:
                 style = theme.intent(kind - INTENT)
             elif kind == SPEECH:
                 style = theme.speech
-        if style is not run_style:
-            line.raw(run, run_style)
-            run, run_style = "", style
+        if style is not run_style and run:
+            out.append(Segment(run, run_style))
+            run = ""
+        run_style = style
         run += glyph
-    return line.raw(run, run_style)
+    return (*out, Segment(run, run_style))
 
 
 def captions(line: Line, columns: Columns, marks: list[Mark], labels: tuple[str, ...]) -> Line:
@@ -122,9 +149,9 @@ def _share(dbfs: float) -> float:
     return min(1.0, max(0.0, 1.0 - dbfs / FLOOR))
 
 
-def _height(kind: int, level: float) -> float:
-    share = _share(level)
-    if kind >= INTENT or kind == SPEECH:
-        # At full speed there are no levels; speech must still be seen.
-        return max(share, 0.5) if level < FLOOR else share
-    return share
+def _heights(columns: Columns) -> NDArray[np.float32]:
+    """Loudness from 0 to 1, shape (columns,)."""
+    shares = np.clip(1.0 - columns.levels / np.float32(FLOOR), 0.0, 1.0)
+    # At full speed there are no levels; speech must still be seen.
+    unmeasured = (columns.levels < FLOOR) & (columns.kinds >= SPEECH)
+    return np.where(unmeasured, np.float32(0.5), shares).astype(np.float32)

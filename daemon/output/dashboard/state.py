@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 
 import numpy as np
 
@@ -92,6 +93,8 @@ class StreamState:
     notice: Status | None = None
     noticed_at: float = 0.0
     summary: Summary | None = None
+    fired: dict[int, int] = field(default_factory=dict)
+    """Events so far by label."""
 
     def peak_hold(self, now: float) -> float:
         """The held peak in dBFS, falling once it has been held."""
@@ -101,9 +104,11 @@ class StreamState:
 class DashboardState:
     """Everything the view draws."""
 
-    def __init__(self, run: RunInfo, now: float) -> None:
+    def __init__(self, run: RunInfo, now: float, wall: datetime | None = None) -> None:
+        """`wall`: the time of day at `now`, by which what happens live is dated."""
         self.run = run
         self.started = now
+        self.wall = wall if any(info.live for info in run.streams) else None
         self.streams = {info.name: _new_stream(info, run, now) for info in run.streams}
         self.feed: deque[Entry] = deque(maxlen=FEED)
         """Newest first."""
@@ -147,7 +152,7 @@ class DashboardState:
     def pause(self, paused: bool, now: float) -> None:
         self.paused = paused
         self.resumed_at = now
-        self._enter(Entry(self._uptime(now), "", "paused" if paused else "listening", "info", now))
+        self._enter(Entry(self._moment(now), "", "paused" if paused else "listening", "info", now))
 
     def select(self, step: int) -> None:
         """Move the choice of the stream that is shown in detail; stops at the ends."""
@@ -189,8 +194,11 @@ class DashboardState:
     def samples_lost(self) -> int:
         return sum(stream.samples_lost for stream in self.streams.values())
 
-    def _uptime(self, now: float) -> str:
-        return clock(self.uptime(now))
+    def _moment(self, now: float) -> str:
+        """Live the time of day, in a replay the time since it began."""
+        if self.wall is None:
+            return clock(self.uptime(now))
+        return (self.wall + timedelta(seconds=now - self.started)).strftime("%H:%M:%S")
 
     def _status(self, message: Status, now: float) -> None:
         stream = self.streams.get(message.stream) if message.stream is not None else None
@@ -198,7 +206,7 @@ class DashboardState:
             stream.notice, stream.noticed_at = message, now
         if message != self._last_status:
             name = message.stream or ""
-            self._enter(Entry(self._uptime(now), name, message.text, message.level, now))
+            self._enter(Entry(self._moment(now), name, message.text, message.level, now))
         self._last_status = message
 
     def _prediction(self, stream: StreamState, message: Prediction, now: float) -> None:
@@ -226,6 +234,7 @@ class DashboardState:
         stream.last_event = entry
         self._enter(entry)
         if label is not None:
+            stream.fired[label] = stream.fired.get(label, 0) + 1
             stream.timeline.mark(message.start, message.end, INTENT + label)
             stream.marks.append(Mark(message.start, message.end, label))
 
@@ -237,7 +246,8 @@ class DashboardState:
             stream.metered_to = max(stream.metered_to, message.end)
         text = f"lost {message.samples_lost / max(1, stream.info.rate):.2f} s: {message.reason}"
         level = "info" if message.reason == "paused" else "warning"
-        self._enter(Entry(clock(message.start, 2), message.stream, text, level, now))
+        when = self._moment(now) if stream.info.live else clock(message.start, 2)
+        self._enter(Entry(when, message.stream, text, level, now))
 
     def _enter(self, entry: Entry) -> None:
         self.feed.appendleft(entry)

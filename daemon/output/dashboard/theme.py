@@ -69,9 +69,9 @@ ASCII = Glyphs(
 )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class Theme:
-    """Styles by role, and the glyphs."""
+    """Styles by role, and the glyphs. Compared by identity: there is one for a terminal."""
 
     glyphs: Glyphs
     ascii: bool

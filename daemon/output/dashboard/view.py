@@ -11,6 +11,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import islice
 
+from rich.segment import Segment
+
 from daemon.output.dashboard.canvas import Frame, Row, name_width
 from daemon.output.dashboard.panels import (
     Scene,
@@ -23,13 +25,14 @@ from daemon.output.dashboard.panels import (
     source_line,
     stream_row,
 )
-from daemon.output.dashboard.parts import axis, captions, lane, rule
+from daemon.output.dashboard.parts import axis, captions, lanes, rule
 from daemon.output.dashboard.state import DashboardState, StreamState
 from daemon.output.dashboard.theme import Theme
 
 SMALLEST = (44, 13)
 """Columns and rows from which all parts are shown."""
 MARGIN = 1
+_SPACE = Segment(" " * MARGIN)
 
 
 @dataclass(slots=True)
@@ -51,7 +54,7 @@ def frame(state: DashboardState, width: int, height: int, now: float, theme: The
         return Frame(_small(scene, width, height), width, height)
     inner = width - 2 * MARGIN
     build = _single if len(state.streams) == 1 else _several
-    return Frame([_margin(scene, row, inner) for row in build(scene, inner, height)], width, height)
+    return Frame([_margin(row) for row in build(scene, inner, height)], width, height)
 
 
 def _single(scene: Scene, width: int, height: int) -> list[Row]:
@@ -82,7 +85,7 @@ def _single(scene: Scene, width: int, height: int) -> list[Row]:
     if caption:
         names = captions(scene.line(width), columns, list(stream.marks), state.run.labels)
         out.append(names.row())
-    out += [lane(scene.line(width), columns, i, lane_rows).row() for i in range(lane_rows)]
+    out += lanes(scene.theme, columns, lane_rows)
     if scale:
         out.append(axis(scene.line(width), columns).row())
     out += blank * (gaps >= 4)
@@ -179,5 +182,5 @@ def _thought_and_events(scene: Scene, stream: StreamState, width: int, rows: int
     ]
 
 
-def _margin(scene: Scene, row: Row, inner: int) -> Row:
-    return scene.line(inner + 2 * MARGIN).raw(" " * MARGIN).join(row, inner).row()
+def _margin(row: Row) -> Row:
+    return (_SPACE, *row, _SPACE)
