@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -47,6 +50,26 @@ def test_threads_are_those_asked_for(checkpoint: Checkpoint) -> None:
         torch.set_num_threads(before)
 
 
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks GNU's OpenMP")
+@pytest.mark.parametrize(
+    ("own", "expected"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "ACTIVE"}, "ACTIVE")]
+)
+def test_threads_sleep_while_they_wait(
+    checkpoint: Checkpoint, own: dict[str, str], expected: str
+) -> None:
+    code = (
+        "import sys\n"
+        "from daemon.model.classifier import load_classifier\n"
+        "load_classifier(sys.argv[1], backend='torch-cpu', threads=2)"
+    )
+    clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(checkpoint("wav2vec2"))],
+        capture_output=True, text=True, check=True, env=clean | {"OMP_DISPLAY_ENV": "TRUE"} | own,
+    )
+    assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr
+
+
 def test_weight_norm_is_folded_and_gradients_are_off(checkpoint: Checkpoint) -> None:
     classifier = load_classifier(checkpoint("wav2vec2"), backend="torch-cpu", threads=1)
     network = classifier._backend._network  # type: ignore[attr-defined]
@@ -75,7 +98,7 @@ def test_auto_takes_bf16_where_it_pays(
     checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch,
     parameters: int, fast: bool, expected: str,
 ) -> None:
-    monkeypatch.setattr("daemon.model.cores.has_fast_bf16", lambda: fast)
+    monkeypatch.setattr("daemon.model.backends.has_fast_bf16", lambda: fast)
     info = read_model_info(checkpoint("wav2vec2"))
     info = replace(info, architecture=replace(info.architecture, parameters=parameters))
     assert backends.choose(info) == expected

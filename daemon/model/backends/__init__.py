@@ -8,6 +8,7 @@ from pathlib import Path
 
 from daemon.errors import UserError
 from daemon.model.backends.base import Backend
+from daemon.model.cores import has_fast_bf16, let_threads_sleep
 from daemon.model.info import ModelInfo
 
 __all__ = ["AUTO", "Backend", "Job", "backend_names", "open_backend"]
@@ -29,6 +30,7 @@ class Job:
 
 
 def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
+    let_threads_sleep()
     from daemon.model.backends.torch_backend import open_torch
 
     return open_torch(job.info, job.weights, job.threads, device=device, bf16=bf16)
@@ -87,8 +89,6 @@ BF16_PAYS = 20_000_000
 def choose(info: ModelInfo) -> str:
     """The name that "auto" stands for, by the model's size and the processor alone, so that runs
     repeat."""
-    from daemon.model.cores import has_fast_bf16
-
     if info.architecture.parameters >= BF16_PAYS and has_fast_bf16():
         return "torch-bf16"
     return "torch"

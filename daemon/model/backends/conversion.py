@@ -21,6 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from daemon.errors import UserError
+from daemon.model.cores import let_threads_sleep
 from daemon.model.files import CONFIG, PREPROCESSOR
 from daemon.model.info import ModelInfo
 
@@ -121,6 +122,7 @@ def _convert(info: ModelInfo, weights: Path, window: int) -> bytes:
             "to run a model by its graph the package onnx must convert it once; "
             "install it with pip install 'intentd[onnx]', or set model.backend = \"torch\""
         )
+    let_threads_sleep()
     import torch
 
     from daemon.model.features import open_features
