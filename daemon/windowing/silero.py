@@ -20,16 +20,32 @@ _MODEL: Final = Path(__file__).parent.parent / "bundled" / "silero_vad" / "siler
 _CONTEXT: Final = 64
 """Samples of the chunk before that the network wants in front of each chunk."""
 _STATE: Final = (2, 128)
+QUIET: Final = 0.1
+"""Probability below which a chunk is surely no speech."""
+FORGET_AFTER: Final = 62
+"""Chunks in a row (2 s) below QUIET after which the network's memory is cleared.
+
+Left alone in noise it goes deaf (silero-vad's issue 725): of words spoken every 2.5 s into kitchen
+noise at 10 dB it heard 19 %, with its memory cleared after 1 or 2 s all, after 4 s 93 %; of noise
+alone at most 4 % of windows passed either way.
+"""
 
 
 class _State:
     """What one stream's chunks so far have left behind."""
 
-    __slots__ = ("context", "memory")
+    __slots__ = ("context", "memory", "quiet")
 
     def __init__(self) -> None:
         self.context = np.zeros(_CONTEXT, dtype=np.float32)
         self.memory = np.zeros(_STATE, dtype=np.float32)
+        self.quiet = 0
+
+    def hear(self, probability: float) -> None:
+        self.quiet = self.quiet + 1 if probability < QUIET else 0
+        if self.quiet >= FORGET_AFTER:
+            self.memory[:] = 0.0
+            self.quiet = 0
 
 
 class SileroDetector:
@@ -82,5 +98,6 @@ class SileroDetector:
             assert isinstance(state, _State)
             state.context[:] = chunks[i, -_CONTEXT:]
             state.memory[:] = left[:, i]
+            state.hear(float(output[i, 0]))
         found: NDArray[np.float32] = output[:, 0]
         return found

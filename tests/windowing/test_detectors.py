@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.windowing import CHUNK, RATE, Coverage, Gate, GateBank, GateSettings
 from daemon.windowing.gate import Detector
-from daemon.windowing.silero import SileroDetector
+from daemon.windowing.silero import FORGET_AFTER, QUIET, SileroDetector
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 KINDS = ["silero", "energy"]
@@ -83,6 +83,26 @@ def test_silero_tells_a_voice_from_silence_and_noise(silero: SileroDetector) -> 
     assert np.mean(spoken > 0.5) > 0.5
     assert quiet.max() < 0.1
     assert np.mean(hiss > 0.35) < 0.05
+
+
+def test_silero_clears_its_memory_after_two_quiet_seconds(silero: SileroDetector) -> None:
+    """Its twin on real recordings, below, shows what that is good for."""
+    hiss = noise(2.048, 0.01).reshape(-1, CHUNK)[: FORGET_AFTER + 1]
+    state = silero.new_state()
+    for k, chunk in enumerate(hiss):
+        fresh = silero.new_state()
+        fresh.context[:] = state.context
+        wanted = silero.probabilities(chunk[None], [fresh])[0]
+        found = silero.probabilities(chunk[None], [state])[0]
+        assert found < QUIET
+        assert (abs(found - wanted) < 1e-7) == (k in {0, FORGET_AFTER})
+
+
+def test_silero_keeps_its_memory_while_someone_speaks(silero: SileroDetector) -> None:
+    state = silero.new_state()
+    for chunk in voice(3.0)[: 90 * CHUNK].reshape(-1, CHUNK):
+        silero.probabilities(chunk[None], [state])
+        assert np.abs(state.memory).max() > 0
 
 
 def gate_of(kind: str, sound: Sound) -> Gate:
@@ -159,6 +179,16 @@ class TestRealRecordings:
         bank.run(gates)
         opened = [gate.covers(RATE, 2 * RATE) is Coverage.SPEECH for gate in gates]
         assert np.mean(opened) >= least
+
+    def test_words_are_heard_in_a_kitchen(self) -> None:
+        sound = soundfile.read(DATA / "noise" / "kitchen.flac", dtype="float32")[0]
+        starts = [round((1 + 2.5 * i) * RATE) for i in range(40)]
+        for start, word in zip(starts, self.words(40), strict=False):
+            under = sound[start : start + len(word)]
+            under += word * np.sqrt(10 * np.mean(under**2) / np.mean(word**2))  # 10 dB
+        gate = gate_of("silero", sound)
+        heard = [gate.speech_within(start, start + RATE) is not None for start in starts]
+        assert np.mean(heard) >= 0.95
 
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("name", ["pink_noise", "white_noise"])
