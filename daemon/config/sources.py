@@ -17,6 +17,8 @@ from daemon.errors import UserError
 PREFIX = "INTENTD_"
 MAX_BYTES = 1 << 20
 """More than any settings need; keeps a wrong path from being read into memory whole."""
+MOST_DOTS = 1000
+"""In one line, which may be a path's."""
 
 
 def user_file() -> Path:
@@ -45,7 +47,7 @@ def read_file(path: Path) -> Layer:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise UserError(f"{name} is larger than 1 MiB, which no settings file of intentd is")
-        values = tomllib.loads(raw.decode("utf-8-sig"))
+        values = _parse(raw.decode("utf-8-sig"))
     except OSError as error:
         raise UserError(f"{name} can't be read ({error.strerror}); check its permissions") from None
     except UnicodeDecodeError:
@@ -54,6 +56,14 @@ def read_file(path: Path) -> Layer:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
         raise UserError(f"{name} is not valid TOML: {printable(str(why))}") from None
     return Layer("file", name, values)
+
+
+def _parse(text: str) -> dict[str, Any]:
+    """TOML. ValueError (TOMLDecodeError is one) or RecursionError if it is none."""
+    # The parser's time grows with the square of a key's parts, and nobody's keys have so many.
+    if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
+        raise RecursionError
+    return tomllib.loads(text)
 
 
 def find_file(directory: Path) -> tuple[Layer | None, str | None]:
@@ -181,8 +191,8 @@ def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
         return text
     if _is_table(model_field):
         try:
-            table = tomllib.loads(f"value = {text}")["value"]
-        except (tomllib.TOMLDecodeError, RecursionError):
+            table = _parse(f"value = {text}")["value"]
+        except (ValueError, RecursionError):
             table = None
         if not isinstance(table, dict):
             raise UserError(
