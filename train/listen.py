@@ -26,7 +26,7 @@ from daemon.decide import (
 from daemon.messages import Event, Message, Prediction, Scores, StreamInfo, Summary
 from daemon.stream import DueWindow, Stream
 from daemon.windowing import GateBank, GateSettings
-from daemon.windowing.gate import Detector
+from daemon.windowing.gate import Detector, speech_model
 from train.augment import Audio
 from train.data import RATE, Clip
 
@@ -199,6 +199,10 @@ class Rehearsal:
         self._gate = GateBank(setup.gate, None if off else _Recorded(hearing.chances)).new_gate()
         for chance in hearing.chances.tolist():
             self._gate.hear(chance)
+        hop, window = setup.hop_samples, setup.window_samples
+        self._utterances = [
+            self._gate.utterance(n * hop, n * hop + window) for n in range(len(self._scores))
+        ]
 
     def opinions(self, setup: Setup) -> list[Opinion]:
         """The rolling opinion after each window, with what the detector needs beside it."""
@@ -206,9 +210,10 @@ class Rehearsal:
             setup.unit, len(setup.labels), setup.window, setup.hop, setup.rolling
         )
         found = []
-        for number, scores in enumerate(self._scores):
+        pairs = zip(self._scores, self._utterances, strict=True)
+        for number, (scores, utterance) in enumerate(pairs):
             start = number * setup.hop_samples
-            value = rolling.update(scores)
+            value = rolling.update(scores, utterance)
             found.append((start, start + setup.window_samples, scores, value, rolling.utterance))
         return found
 
@@ -270,15 +275,7 @@ class _Tap:
     @classmethod
     def load(cls, settings: GateSettings) -> _Tap:
         """With the detector that the settings name. Raises UserError if it can't run here."""
-        if settings.kind == "silero":
-            from daemon.windowing.silero import SileroDetector
-
-            return cls(settings, SileroDetector())
-        if settings.kind == "energy":
-            from daemon.windowing.energy import EnergyDetector
-
-            return cls(settings, EnergyDetector())
-        return cls(settings, None)
+        return cls(settings, speech_model(settings.kind))
 
     def forget(self) -> None:
         self.states = []

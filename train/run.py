@@ -97,7 +97,12 @@ def train(run: Run) -> dict[str, Any]:
     if not main_process():
         return {}
     trainer.save_model(str(run.output))
-    history = {"seconds": seconds, "log": trainer.state.log_history}
+    history = {
+        "seconds": seconds,
+        "processes": trainer.args.world_size,
+        "device": str(trainer.args.device),
+        "log": trainer.state.log_history,
+    }
     (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
     calibrate_model(run, loaded, labels, noises)
     return finish(run, loaded)

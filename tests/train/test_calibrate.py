@@ -1,0 +1,103 @@
+"""Temperature and thresholds."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from daemon.decide import EventSettings, RollingSettings
+from daemon.windowing import GateSettings
+from train.calibrate import Sweep, calibrate, fit_pooled_temperature, fit_temperature, pick
+from train.conditions import Tracks
+from train.listen import Hearing, Setup
+from train.recipe import Recipe
+from train.streams import Said, Track
+
+LABELS = ("up", "down", "other")
+
+
+def test_the_temperature_of_an_overconfident_model_is_found() -> None:
+    rng = np.random.default_rng(0)
+    honest = rng.standard_normal((4000, 5)) * 2
+    share = np.exp(honest) / np.exp(honest).sum(-1, keepdims=True)
+    truth = np.array([rng.choice(5, p=row) for row in share])
+    assert fit_temperature(honest * 3, truth) == pytest.approx(3.0, rel=0.1)
+    assert fit_temperature(honest, truth) == pytest.approx(1.0, rel=0.1)
+    assert fit_temperature(np.zeros((0, 5)), np.zeros(0, np.int64)) == 1.0
+
+
+def test_pooled_evidence_of_windows_that_agree_too_much_is_cooled() -> None:
+    rng = np.random.default_rng(1)
+    setup = Setup(LABELS, frozenset(), unit="utterance", gate=GateSettings(kind="off"))
+    hearings, truth = [], []
+    for _ in range(300):
+        label = int(rng.integers(3))
+        # Each window repeats the same weak and sometimes wrong hint.
+        hint = label if rng.random() < 0.7 else int(rng.integers(3))
+        logits = np.tile(2.0 * np.eye(3, dtype=np.float32)[hint], (20, 1))
+        hearings.append(Hearing(16000, np.zeros(0, np.float32), logits))
+        truth.append(label)
+    assert fit_pooled_temperature(hearings, np.array(truth), setup) > 2.5
+
+
+def test_thresholds_keep_to_the_budget_and_away_from_both_edges() -> None:
+    found = Sweep(
+        np.linspace(0.1, 0.9, 5),
+        misses=np.array([[0, 0, 0, 2, 9], [0, 0, 1, 3, 9]]),
+        wrong=np.zeros((2, 5), np.int64),
+        false_alarms=np.array([[0, 0, 0, 0, 0], [9, 4, 2, 0, 0]]),
+    )
+    assert pick(found, 9) == ([1, 1], 4)
+    assert pick(found, 3) == ([1, 2], 2)
+    columns, alarms = pick(found, 0)
+    assert columns == [1, 3]
+    assert alarms == 0
+
+
+def logits_of(plan: list[int | None], strength: float) -> np.ndarray:
+    rows = [np.eye(3, dtype=np.float32)[2 if p is None else p] * strength for p in plan]
+    return np.stack(rows)
+
+
+def test_a_label_that_cries_wolf_gets_a_higher_threshold(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hop, off = 0.24, GateSettings(kind="off")
+    setup = Setup(
+        LABELS, frozenset({"other"}), gate=off, rolling=RollingSettings(windows=1),
+        events=EventSettings(),
+    )
+    windows = 400
+    plan: list[int | None] = [None] * windows
+    truth = []
+    for n, at in enumerate(range(10, windows - 10, 20)):
+        plan[at] = plan[at + 1] = n % 2
+        truth.append(Said(LABELS[n % 2], at * hop, at * hop + 1, at * hop + 0.8, True))
+    samples = np.zeros(round((windows - 1) * hop * 16000) + 1, np.float32)
+    words = Track("words", samples, tuple(truth))
+    free = Track("free", samples, ())
+    real = logits_of(plan, 6.0)
+    # In speech without commands the model says "up", but never as surely as when it is spoken.
+    wolf = logits_of([0 if n % 25 == 0 else None for n in range(windows)], 2.5)
+    monkeypatch.setattr(
+        "train.calibrate.hear",
+        lambda sounds, *_, **__: [
+            Hearing(len(samples), np.zeros(0, np.float32), rows) for rows in (real, wolf)
+        ],
+    )
+    recipe = Recipe.model_validate(
+        {
+            "name": "t", "data": [{"path": "x"}], "gate": {"kind": "off"},
+            "model": {"labels": list(LABELS), "non_intents": ["other"]},
+            "calibrate": {"false_alarms_per_hour": 1.0},
+        }
+    )
+    found = calibrate(recipe, LABELS, setup, 1.0, Tracks((words,), (free,)), lambda w: real, {})
+    chosen = found.calibration
+    assert chosen.measured["false_alarms"] == 0
+    assert chosen.measured["hits"] == chosen.measured["words"] == len(truth)
+    assert chosen.thresholds["up"] > chosen.thresholds["down"]
+    assert chosen.thresholds["up"] > np.exp(2.5) / (np.exp(2.5) + 2)
+    bound = chosen.measured["false_alarms_per_hour_upper_95"]
+    assert bound == pytest.approx(3.0 / chosen.measured["hours"], rel=0.01)
+    assert found.curve[0].false_alarms_per_hour > 0 == found.curve[-1].false_alarms_per_hour

@@ -1,0 +1,274 @@
+"""Whole runs at tiny size: what is taught is heard by the daemon, and nothing is lost on the way."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from rich.console import Console
+from safetensors.numpy import load_file
+
+from daemon.errors import UserError
+from daemon.model.info import read_model_info
+from train import run as steps
+from train.dataset import WordDraws
+from train.finetune import StoppedError
+from train.recipe import Recipe
+from train_helpers import RATE, recipe_tree, tiny_base, word, write_words
+
+ROOT = Path(__file__).parents[2]
+SHARED = ROOT.parent / "shared" / "data" / "speech_commands" / "train.parquet"
+
+
+def run_of(tree: dict[str, Any], output: Path, **rest: Any) -> steps.Run:
+    console = Console(file=io.StringIO(), width=200)
+    recipe = Recipe.model_validate(tree)
+    return steps.Run(recipe, output, "intentd-train tiny.toml", console, **rest)
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("train")
+    write_words(folder / "words", ("rise", "fall", "flat"), 10)
+    tiny_base(folder / "base")
+    return folder
+
+
+def eight_of(folder: Path, words: dict[str, list[np.ndarray]]) -> dict[str, Any]:
+    """A recipe that overfits eight recordings: the same are trained on and validated on."""
+    for label, sounds in words.items():
+        (folder / "eight" / label).mkdir(parents=True)
+        for number, sound in enumerate(sounds):
+            soundfile.write(folder / "eight" / label / f"{number}.wav", sound, RATE)
+    tiny_base(folder / "base")
+    tree = recipe_tree(
+        folder / "eight", folder / "base", steps=260, batch_size=16, learning_rate=5e-3,
+        eval_every=130,
+    )
+    labels = [*words, "background"]
+    tree["model"] |= {"labels": labels, "non_intents": ["background"]}
+    tree["data"] = [
+        {"path": "eight", "placing": "word", "holdout": False},
+        {"path": "eight", "placing": "word"},
+    ]
+    tree["split"] = {"buckets": 2, "test": [0], "validation": [1]}
+    tree["augment"] |= {
+        "background_probability": 0.15, "floor_db": [-80.0, -50.0],
+        "cut_probability": 0.2, "cut_label": "background",
+    }
+    tree["gate"] = {"kind": "off"}
+    tree["calibrate"] |= {"rolling_windows": [1, 2], "per_label": 4}
+    return tree
+
+
+def replayed(model: Path, sound: Path) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Predictions and events of `intentd replay`."""
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "daemon", "replay", str(sound), "--model", str(model),
+            "--speed", "max", "--jsonl", "-",
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        env=os.environ | {"INTENTD_MODEL__BACKEND": "torch", "OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr
+    lines = [json.loads(line) for line in done.stdout.splitlines()]
+    return (
+        [line for line in lines if line["type"] == "prediction"],
+        [line for line in lines if line["type"] == "event"],
+    )
+
+
+def overfit_and_listen(folder: Path, words: dict[str, list[np.ndarray]]) -> None:
+    tree = eight_of(folder, words)
+    run = run_of(tree, folder / "model")
+    steps.train(run)
+    pieces, truth, at = [np.zeros(RATE, np.float32)], [], RATE
+    for number in range(4):
+        for label, sounds in words.items():
+            truth.append((label, at / RATE, (at + len(sounds[number])) / RATE))
+            pieces += [sounds[number], np.zeros(3 * RATE // 2, np.float32)]
+            at += len(sounds[number]) + 3 * RATE // 2
+    stream = np.concatenate(pieces)
+    stream = stream + 1e-3 * np.random.default_rng(0).standard_normal(len(stream))
+    sound = folder / "stream.wav"
+    soundfile.write(sound, stream, RATE)
+    predictions, events = replayed(folder / "model", sound)
+    heard = [
+        label
+        for label, start, end in truth
+        if any(e["intent"] == label and e["start"] < end and e["end"] > start for e in events)
+    ]
+    assert heard == [label for label, _, _ in truth]
+    assert len(events) == len(truth)
+    _trainer_and_daemon_agree(folder / "model", sound, predictions)
+
+
+def _trainer_and_daemon_agree(
+    model: Path, sound: Path, predictions: list[dict[str, Any]]
+) -> None:
+    """Scores of `intentd replay` at the model's temperature, taken back to temperature 1, are
+    those of transformers on the same windows to 1e-4."""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+    samples, _ = soundfile.read(sound, dtype="float32")
+    info = read_model_info(model)
+    net = AutoModelForAudioClassification.from_pretrained(model).eval()
+    extractor = AutoFeatureExtractor.from_pretrained(model)
+    for line in predictions[:60]:
+        start = round(line["start"] * RATE)
+        window = np.zeros(RATE, np.float32)
+        piece = samples[start : start + RATE]
+        window[: len(piece)] = piece
+        features = extractor(window, sampling_rate=RATE, return_tensors="pt")
+        with torch.inference_mode():
+            logits = net(**features).logits[0].double()
+        said = np.array([line["scores"][label] for label in info.labels])
+        at_one = said**info.temperature / (said**info.temperature).sum()
+        np.testing.assert_allclose(at_one, torch.softmax(logits, -1).numpy(), atol=1e-4)
+
+
+def test_eight_made_up_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> None:
+    overfit_and_listen(
+        tmp_path, {label: [word(label, n) for n in range(4)] for label in ("rise", "fall")}
+    )
+
+
+@pytest.mark.skipif(not SHARED.is_file(), reason="needs ../shared/data/speech_commands")
+def test_eight_real_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> None:
+    from datasets import Audio, load_dataset
+
+    table = load_dataset("parquet", data_files=str(SHARED), split="train")
+    table = table.cast_column("audio", Audio(decode=False))
+    names, labels = table.features["label"].names, np.array(table["label"])
+    words: dict[str, list[np.ndarray]] = {}
+    for name in ("left", "zero"):
+        rows = np.flatnonzero(labels == names.index(name))[:40]
+        found = [
+            soundfile.read(io.BytesIO(table[int(row)]["audio"]["bytes"]), dtype="float32")[0]
+            for row in rows
+        ]
+        # The loudest four: a word that is hardly there cannot be taught.
+        words[name] = sorted(found, key=lambda sound: -float(np.abs(sound).max()))[:4]
+    overfit_and_listen(tmp_path, words)
+
+
+def test_an_interrupted_run_ends_as_an_unbroken_one(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tree = recipe_tree(place / "words", place / "base", steps=14, eval_every=6, average=0.8)
+    tree["train"]["batch_size"] = 8
+    tree["augment"] |= {"mask_time_prob": 0.2, "mask_time_length": 2}
+    whole = run_of(tree, tmp_path / "whole")
+    expected = steps.train(whole)
+
+    drawn = 0
+    draw = WordDraws.__getitem__
+
+    def interrupted(self: WordDraws, index: int) -> Any:
+        nonlocal drawn
+        drawn += 1
+        if drawn == 70:
+            signal.raise_signal(signal.SIGINT)
+        return draw(self, index)
+
+    monkeypatch.setattr(WordDraws, "__getitem__", interrupted)
+    broken = run_of(tree, tmp_path / "broken")
+    with pytest.raises(StoppedError) as stop:
+        steps.train(broken)
+    assert stop.value.number == signal.SIGINT
+    assert 6 < stop.value.step < 12
+    checkpoints = tmp_path / "broken" / "checkpoints"
+    assert (checkpoints / f"checkpoint-{stop.value.step}" / "whole").is_file()
+    # A checkpoint that a full disk or kill -9 cut short is passed over.
+    half = checkpoints / "checkpoint-13"
+    half.mkdir()
+    (half / "model.safetensors").write_bytes(b"half")
+
+    with pytest.raises(UserError, match="--resume goes on"):
+        steps.train(broken)
+    other = dict(tree, train={**tree["train"], "learning_rate": 1e-4})
+    with pytest.raises(UserError, match="another recipe .*train"):
+        steps.train(run_of(other, tmp_path / "broken", resume=True))
+    result = steps.train(replace(broken, resume=True))
+    weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
+    for name, value in weights[0].items():
+        np.testing.assert_array_equal(value, weights[1][name])
+    assert result["conditions"] == expected["conditions"]
+
+    with pytest.raises(UserError, match="holds a finished model; --force"):
+        steps.train(replace(broken, resume=True))
+
+
+def test_a_folder_of_someone_elses_is_left_alone(place: Path, tmp_path: Path) -> None:
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "thesis.txt").write_text("mine")
+    tree = recipe_tree(place / "words", place / "base")
+    for force in (False, True):
+        with pytest.raises(UserError, match=r"not empty|left alone"):
+            steps.train(run_of(tree, tmp_path / "out", force=force))
+    assert (tmp_path / "out" / "thesis.txt").read_text() == "mine"
+
+
+def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> None:
+    tree = recipe_tree(place / "words", place / "base", steps=4, eval_every=2)
+    tree["data"][0]["attribution"] = "Buzzes by nobody, CC0"
+    figures = steps.train(run_of(tree, tmp_path / "out"))
+    out = tmp_path / "out"
+    info = read_model_info(out)
+    assert info.calibrated
+    assert info.non_intents == {"flat"}
+    assert set(info.calibration.thresholds) == {"rise", "fall"}
+    assert info.calibration.measured["hours"] > 0
+    assert info.calibration.gate["kind"] == "energy"
+    card = (out / "README.md").read_text()
+    for needed in (
+        "Buzzes by nobody, CC0", "`intentd-train tiny.toml`", "seed 0", "torch 2", "95 %",
+        "should not be used for", "split by clip",
+    ):
+        assert needed in card
+    assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(figures))
+    for picture in ("confusion", "reliability", "noise", "loss", "trade_off"):
+        assert f"report/{picture}.png" in card
+        assert (out / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
+    assert len((out / "split.jsonl").read_text().splitlines()) == 30
+
+
+def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
+    recipe = tmp_path / "two.toml"
+    tree = recipe_tree(place / "words", place / "base", steps=6, eval_every=3, average=0.5)
+    lines = [f"root = {json.dumps(tree['root'])}"]
+    lines += ["[[data]]", 'path = "words"', 'placing = "word"']
+    for section in ("model", "split", "augment", "train", "gate", "rolling", "calibrate"):
+        lines.append(f"[{section}]")
+        lines += [f"{key} = {json.dumps(value)}" for key, value in tree[section].items()]
+    lines += ["[evaluate]", "snr_db = []"]
+    recipe.write_text("\n".join(lines))
+    done = subprocess.run(
+        [
+            sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2",
+            "--num_machines", "1", "--mixed_precision", "no", "--main_process_port", "0",
+            "-m", "train", str(recipe), "--output", str(tmp_path / "out"),
+        ],
+        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert read_model_info(tmp_path / "out").calibrated
+    state = json.loads(
+        (tmp_path / "out" / "checkpoints" / "checkpoint-6" / "trainer_state.json").read_text()
+    )
+    assert state["global_step"] == 6
+    assert json.loads((tmp_path / "out" / "history.json").read_text())["processes"] == 2
+    assert done.stdout.count("The model is in") == 1
