@@ -201,7 +201,7 @@ class Gate:
         return [
             (run.interval, max(run.start, start), min(run.end, known))
             for run in self._runs
-            if run.end > start and run.start < known
+            if max(run.start, start) < min(run.end, known)
         ]
 
     def forget(self, spans_before: int, speech_before: int) -> None:

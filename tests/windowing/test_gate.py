@@ -134,16 +134,24 @@ def test_speech_within_does_not_change_with_what_comes_later(
 
 @quick
 @given(levels, st.integers(0, 60 * CHUNK), st.integers(1, 20000))
-def test_speech_within_lies_in_speech(values: list[float], start: int, length: int) -> None:
-    found = heard(values).speech_within(start, start + length)
-    intervals = reference(values, SETTINGS)
-    if found is None:
-        assert not any(b < (start + length) // CHUNK * CHUNK and c > start for _, b, c in intervals)
-        return
-    first, last = found
-    assert start <= first < last <= start + length
-    assert any(b <= first < c for _, b, c in intervals)
-    assert any(b < last <= c for _, b, c in intervals)
+def test_speech_within_is_from_the_first_to_the_last_voiced_chunk(
+    values: list[float], start: int, length: int
+) -> None:
+    end = start + length
+    heard_until = end // CHUNK * CHUNK
+    voiced = [
+        (max(k * CHUNK, start), min((k + 1) * CHUNK, heard_until))
+        for k, p in enumerate(values)
+        for _, onset, stop in reference(values, SETTINGS)
+        if onset <= k * CHUNK < stop and p >= SETTINGS.off
+    ]
+    voiced = [(a, b) for a, b in voiced if a < b]
+    wanted = (voiced[0][0], voiced[-1][1]) if voiced else None
+    assert heard(values).speech_within(start, end) == wanted
+
+
+def test_a_sliver_of_an_unheard_chunk_is_no_speech() -> None:
+    assert heard([0.5, 0.375]).speech_within(CHUNK, CHUNK + 1) is None
 
 
 def test_the_core_picks_the_speech_that_reaches_into_it() -> None:
