@@ -25,6 +25,7 @@ from daemon.commands.session import Setup, load_model, prepare
 from daemon.errors import UserError
 from daemon.messages import Message, StreamInfo, Summary
 from daemon.model.cores import default_threads
+from daemon.model.weights import find_weights
 from daemon.windowing import RATE, Resampler
 from daemon.worker import Track, Worker
 
@@ -93,7 +94,8 @@ def measure(setup: Setup, recording: Path | None, rounds: int) -> Result:
         model=setup.model_name,
         parameters=setup.info.architecture.parameters,
         backend=classifier.backend,
-        threads=settings.model.threads or default_threads(),
+        threads=settings.model.threads
+        or default_threads(find_weights(setup.info).stat().st_size),
         window=settings.window.seconds,
         hop=settings.window.hop,
         rounds=rounds,

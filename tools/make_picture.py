@@ -1,0 +1,50 @@
+"""Takes the README's picture: the dashboard during a real replay of the demo recording.
+
+    python tools/make_picture.py docs/dashboard.svg
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from daemon.cli import run
+from daemon.commands import running
+from daemon.commands.session import Setup
+from daemon.output.dashboard import Dashboard
+from daemon.output.dashboard.dashboard import export_svg
+
+AT_SECONDS = 25.4
+WIDTH, HEIGHT = 100, 28
+
+
+class Camera(Dashboard):
+    """A dashboard that shows itself once, to a file."""
+
+    target = Path("dashboard.svg")
+
+    def run_until(self, stop: threading.Event, tick: Callable[[], None] = lambda: None) -> None:
+        begun, taken = time.monotonic(), False
+        while not stop.wait(0.05):
+            tick()
+            if not taken and time.monotonic() - begun > AT_SECONDS and self.state is not None:
+                with self._lock:
+                    export_svg(self.state, self.target, WIDTH, HEIGHT)
+                taken = True
+
+
+def main() -> None:
+    Camera.target = Path(sys.argv[1])
+
+    def camera(setup: Setup, controls: running._Controls) -> Camera:
+        return Camera(controls, load=controls.load)
+
+    running._dashboard = camera  # type: ignore[assignment]
+    sys.exit(run(["replay", "--demo"]))
+
+
+if __name__ == "__main__":
+    main()
