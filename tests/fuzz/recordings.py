@@ -151,7 +151,7 @@ class Recordings_:  # noqa: N801 - the plain name is the supply's
 
     def _odd(self, rng: random.Random, path: str) -> str:
         targets = (
-            path, "/dev/zero", "/dev/null", "/dev/full", "/proc/self/mem", "/proc/kmsg", "/nowhere/x"
+            path, "/dev/zero", "/dev/null", "/dev/full", "/proc/self/mem", "/nowhere/x"
         )  # fmt: skip
         makers: list[Callable[[], object]] = [
             *(partial(self._link, target, path) for target in targets),
