@@ -164,10 +164,11 @@ def gate_works(settings: Settings) -> Outcome:
 
 def folders(settings: Settings) -> dict[str, Path]:
     """The folders that a run may write to, by what for."""
+    from daemon.health import places
     from daemon.output.dashboard.stderr_log import log_path
 
     log = Path(settings.output.log).expanduser() if settings.output.log else log_path()
-    found = {"log folder": log.parent}
+    found = {"log folder": log.parent, "runtime folder": places.folder()}
     if settings.output.jsonl not in ("", "-"):
         found["JSON lines' folder"] = Path(settings.output.jsonl).expanduser().parent
     return found
