@@ -187,6 +187,7 @@ def test_check_says_what_works_and_its_status_is_the_verdict(
         "model",
         "speech gate",
         "log folder",
+        "runtime folder",
         "PortAudio",
         "inputs",
         "sound server",
