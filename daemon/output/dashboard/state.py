@@ -134,7 +134,7 @@ class DashboardState:
         stream = self.streams.get(message.stream)
         if stream is None:
             return
-        stream.heard_at = now
+        stream.heard_at = max(stream.heard_at, now)
         match message:
             case Level():
                 _level(stream, message, now)
