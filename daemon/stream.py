@@ -157,7 +157,7 @@ class Stream:
             levels=levels,
         )
 
-    def adopt(self, *, hop: float, events: EventSettings) -> None:
+    def adopt(self, *, hop: float, events: EventSettings | None = None) -> None:
         """Other settings from the next sample on; `hop` in seconds. Between two turns only.
 
         Another hop begins a new segment, since windows of one segment lie on one grid; the sound
@@ -167,10 +167,12 @@ class Stream:
             raise ValueError(f"a hop of {hop} s does not fit a window of {self._plan.window} s")
         if hop != self._plan.hop:
             self._end_segment()
-        for item in self._queue:
-            if isinstance(item, Segment):
-                item.adopt(events)
-        self._plan = replace(self._plan, hop=hop, events=events)
+        if events is not None:
+            for item in self._queue:
+                if isinstance(item, Segment):
+                    item.adopt(events)
+            self._plan = replace(self._plan, events=events)
+        self._plan = replace(self._plan, hop=hop)
 
     def progress(self) -> Progress:
         """Counts so far; any thread may ask, and gets what may be a moment apart."""

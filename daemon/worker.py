@@ -23,6 +23,7 @@ from daemon.capture.wake import Wake
 from daemon.decide import EventSettings
 from daemon.messages import Event, Message, Prediction, Status
 from daemon.stream import DueWindow, Stream
+from daemon.widening import Widening
 from daemon.windowing import GateBank
 
 PATIENCE = 0.5
@@ -73,6 +74,7 @@ class Worker:
     hop: seconds from window to window.
     lag_warning: seconds behind live sound that deserve a warning.
     lag_limit: seconds of live sound that may wait before the oldest is shed.
+    widest_hop: up to where the hop widens while live sound can't be kept up with; 0: never.
     """
 
     def __init__(
@@ -87,6 +89,7 @@ class Worker:
         hop: float,
         lag_warning: float,
         lag_limit: float,
+        widest_hop: float = 0.0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._tracks = list(tracks)
@@ -105,6 +108,8 @@ class Worker:
         self._deadline: float | None = None
         self._abandoned = False
         self._latency = 0.0
+        self._widest_hop = widest_hop
+        self._widening = Widening(hop, widest_hop)
         self._orders: deque[Callable[[], None]] = deque()
         self.processed = 0
         """Source samples that were taken from the rings and dealt with, shed ones aside."""
@@ -136,6 +141,7 @@ class Worker:
                 if not track.heard_all:
                     track.stream.adopt(hop=hop, events=events)
             self._hop = hop
+            self._widening = Widening(hop, self._widest_hop)
             if lag_warning != self.lag_warning:
                 self.lag_warning = lag_warning
                 self._lag = LagWatch(lag_warning)
@@ -234,6 +240,7 @@ class Worker:
             self.busy_since = self._clock()
             scores = self._classifier.classify(np.stack([window.samples for _, window in batch]))
             now = self._clock()
+            self._widening.classified(now - self.busy_since, len(batch))
             self.busy_since = None
             for (track, window), row in zip(batch, scores, strict=True):
                 track.stream.resolve(window, row, now)
@@ -267,6 +274,17 @@ class Worker:
             status = self._lag.look(self.lag, now)
             if status is not None:
                 self._publish(status)
+            hop = self._widening.look(self.lag, self.lag_warning, len(going), now)
+            if hop is not None:
+                self._change_hop(going, hop)
+
+    def _change_hop(self, going: Sequence[Track], hop: float) -> None:
+        wider = hop > self._hop
+        self._hop = hop
+        for track in going:
+            track.stream.adopt(hop=hop)
+        why = "so that the model keeps up" if wider else "since the model keeps up again"
+        self._publish(Status(None, f"a window comes every {1000 * hop:.0f} ms now, {why}"))
 
     # ---- the end --------------------------------------------------------------------------------
 

@@ -161,6 +161,7 @@ class Run:
         hang: float = 30.0,
         lag_limit: float = 2.5,
         max_batch: int = 4,
+        widest_hop: float = 0.0,
     ) -> None:
         self.output = output or Kept()
         wake, attention = Wake(), Wake()
@@ -178,6 +179,7 @@ class Run:
             hop=HOP,
             lag_warning=0.5,
             lag_limit=lag_limit,
+            widest_hop=widest_hop,
         )
         run = RunInfo(
             (self.supply.info,),

@@ -69,6 +69,7 @@ def run_engine(
         hop=settings.window.hop,
         lag_warning=settings.output.lag_warning,
         lag_limit=settings.audio.buffer_seconds,
+        widest_hop=settings.window.widest_hop,
     )
     run = RunInfo(
         streams=tuple(info for info, _ in streams),

@@ -177,8 +177,18 @@ def _check_together(settings: Settings, blames: Mapping[str, str]) -> None:
     window, gate = settings.window, settings.gate
     limits = [
         ("window.hop", window.hop, "window.seconds", window.seconds, "leave sound unheard"),
+        (
+            "window.widest_hop",
+            window.widest_hop,
+            "window.seconds",
+            window.seconds,
+            "leave sound unheard",
+        ),
         ("gate.off", gate.off, "gate.on", gate.on, "end speech before it begins"),
     ]
+    if window.widest_hop:
+        widest = ("window.widest_hop", window.widest_hop, "leave no room to widen")
+        limits.append(("window.hop", window.hop, *widest))
     for key, value, other, limit, harm in limits:
         if value > limit:
             first = printable(blames.get(key, f"{key} (by default)"))

@@ -49,6 +49,9 @@ class AudioSettings(Section):
 class WindowSettings(Section):
     seconds: float = _key(1.0, "0.1 to 30 s", from_model=True, ge=0.1, le=30.0)
     hop: float = _key(0.24, "0.02 s to the length of the window", from_model=True, ge=0.02, le=30.0)
+    widest_hop: float = _key(
+        0.0, "0 (the hop stays) or window.hop to the length of the window, s", ge=0.0, le=30.0
+    )
 
 
 class GateKeys(Section):
