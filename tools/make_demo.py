@@ -1,4 +1,4 @@
-"""Makes the demo recording: command words among other talk and noise, spoken by Flite and espeak-ng.
+"""Makes the demo recording: command words among other talk and noise, from two synthesisers.
 
     python tools/make_demo.py daemon/bundled/demo.flac
 
@@ -25,20 +25,22 @@ NOISE_DBFS = -48.0
 SLT = Voice("flite", "slt", 1.0, 0.85)
 RMS = Voice("flite", "rms", 1.0, 0.85)
 AWB = Voice("flite", "awb", 1.0, 0.85)
-ESPEAK = Voice("espeak-ng", "en-us", 1.0, 0.85)
+KAL = Voice("flite", "kal16", 1.1, 0.85)
+ESPEAK_US = Voice("espeak-ng", "en-us", 1.0, 0.85)
+ESPEAK_GB = Voice("espeak-ng", "en-gb", 1.0, 0.9)
 
 SCRIPT: tuple[tuple[float, Voice, str, str | None], ...] = (
     # when it begins, who says it, what is said, the intent it is (None: talk)
     (1.0, SLT, "left.", "left"),
     (3.2, RMS, "The weather report is on in the evening.", None),
-    (7.0, RMS, "zero.", "zero"),
-    (9.5, SLT, "right.", "right"),
+    (7.0, RMS, "go.", "go"),
+    (9.5, AWB, "one.", "one"),
     (12.0, AWB, "My older brother forgot the train ticket.", None),
     (16.0, SLT, "five.", "five"),
-    (18.5, RMS, "down.", "down"),
-    (21.0, ESPEAK, "Some bread and butter, please.", None),
-    (24.5, RMS, "eight.", "eight"),
-    (27.0, SLT, "up.", "up"),
+    (18.5, KAL, "right.", "right"),
+    (21.0, ESPEAK_US, "Some bread and butter, please.", None),
+    (24.5, AWB, "eight.", "eight"),
+    (27.0, ESPEAK_GB, "up.", "up"),
 )
 
 
