@@ -433,9 +433,9 @@ def _defect(error: Exception) -> str:
 
 
 def _say(sentence: str, status: int) -> int:
-    from daemon.output.sanitize import screen_text
+    from daemon.output.journal import complain
 
-    print(f"intentd: {screen_text(sentence)}", file=sys.stderr, flush=True)
+    complain(sentence)
     return status
 
 

@@ -11,7 +11,6 @@ import contextlib
 import enum
 import logging
 import signal
-import sys
 import threading
 import time
 import traceback
@@ -346,7 +345,6 @@ def _where(error: BaseException) -> str:
 
 
 def _say(sentence: str) -> None:
-    from daemon.output.sanitize import screen_text
+    from daemon.output.journal import complain
 
-    with contextlib.suppress(OSError, ValueError):
-        print(f"intentd: {screen_text(sentence)}", file=sys.stderr, flush=True)
+    complain(sentence)

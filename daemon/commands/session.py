@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,7 +11,7 @@ from daemon.decide import EventSettings, RollingSettings, thresholds_of
 from daemon.messages import StreamInfo
 from daemon.model.info import ModelInfo, read_model_info
 from daemon.model.loading import resolve_model
-from daemon.output.sanitize import screen_text
+from daemon.output.journal import complain
 from daemon.stream import Stream
 from daemon.windowing import GateBank, GateSettings
 
@@ -24,7 +23,7 @@ D = TypeVar("D")
 
 def note(sentence: str) -> None:
     """A remark on stderr, which changes nothing."""
-    print(f"intentd: {screen_text(sentence)}", file=sys.stderr, flush=True)
+    complain(sentence, "warning")
 
 
 def model_layer(settings: ModelSettings) -> tuple[str, Mapping[str, Any]]:

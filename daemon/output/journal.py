@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import sys
 from collections.abc import Mapping
 from typing import TextIO
 
@@ -24,3 +26,13 @@ def leads_to_journal(stream: TextIO, environ: Mapping[str, str] | None = None) -
 def journal_line(text: str, level: str) -> str:
     """`text` with its priority; the journal knows by itself who speaks and when."""
     return f"<{_PRIORITY.get(level, 6)}>{text}"
+
+
+def complain(sentence: str, level: str = "error") -> None:
+    """One sentence on stderr, fit for a terminal. Without a stderr nobody is left to be told."""
+    from daemon.output.sanitize import screen_text
+
+    text = screen_text(sentence)
+    line = journal_line(text, level) if leads_to_journal(sys.stderr) else f"intentd: {text}"
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.messages import Gap, Status
-from daemon.output.journal import journal_line, leads_to_journal
+from daemon.output.journal import complain, journal_line, leads_to_journal
 from daemon.output.plain import Plain
 from daemon.output.repeats import Repeats
 
@@ -90,3 +90,19 @@ def test_a_redirected_stderr_is_no_journal(tmp_path: Path) -> None:
         assert not leads_to_journal(err, {})
     assert not leads_to_journal(io.StringIO(), {"JOURNAL_STREAM": "1:2"})
     assert journal_line("x", "unheard of") == "<6>x"
+
+
+def test_a_last_word_has_its_priority_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    complain("it is \x1b[31mbroken")
+    assert capsys.readouterr().err == "intentd: it is \\x1b[31mbroken\n"
+    with (tmp_path / "journal").open("w+") as err:
+        found = os.fstat(err.fileno())
+        monkeypatch.setenv("JOURNAL_STREAM", f"{found.st_dev}:{found.st_ino}")
+        monkeypatch.setattr("sys.stderr", err)
+        complain("it is broken")
+        complain("take care", "warning")
+        err.seek(0)
+        assert err.read() == "<3>it is broken\n<4>take care\n"
+    complain("nobody hears this")  # that stderr is closed by now
