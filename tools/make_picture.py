@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 import time
@@ -13,11 +14,12 @@ from pathlib import Path
 
 from daemon.cli import run
 from daemon.commands import running
+from daemon.commands.replay import DEMO
 from daemon.commands.session import Setup
 from daemon.output.dashboard import Dashboard
 from daemon.output.dashboard.dashboard import export_svg
 
-AT_SECONDS = 25.4
+AT_SECONDS = 28.3
 WIDTH, HEIGHT = 100, 28
 
 
@@ -37,13 +39,14 @@ class Camera(Dashboard):
 
 
 def main() -> None:
-    Camera.target = Path(sys.argv[1])
+    Camera.target = Path(sys.argv[1]).resolve()
 
     def camera(setup: Setup, controls: running._Controls) -> Camera:
         return Camera(controls, load=controls.load)
 
     running._dashboard = camera  # type: ignore[assignment]
-    sys.exit(run(["replay", "--demo"]))
+    os.chdir(DEMO.parent)
+    sys.exit(run(["replay", DEMO.name]))
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 from daemon.capture.recording import Recording
@@ -15,7 +16,7 @@ from daemon.config import AudioSettings
 from daemon.errors import UserError
 from daemon.supply import Recordings
 
-DEMO = files("daemon") / "bundled" / "demo.flac"
+DEMO = Path(str(files("daemon"))) / "bundled" / "demo.flac"
 """Command words among other talk; demo.json beside it lists what is said when."""
 RING_SECONDS = 4.0
 """What a recording's ring holds: one batch of windows, and not more than memory bears."""
