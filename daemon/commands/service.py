@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping, Sequence
@@ -38,7 +39,7 @@ def install(
         pinned = ["--config", str(Path(loaded.file).resolve()), *pinned]
     unit = Unit(
         command_line(program(), pinned),
-        writes=written(settings),
+        writes=written(settings) + caches(settings.model.path),
         network=network or fetches(settings.model.path),
         sandbox=sandbox,
     )
@@ -111,6 +112,21 @@ def written(settings: Settings) -> tuple[Path, ...]:
     if not folder.is_dir():
         raise UserError(f"there is no folder {folder} for the JSON lines; make it first")
     return (folder,)
+
+
+def caches(model: str) -> tuple[Path, ...]:
+    """The folders in which what a start has made is kept for the next one, made if need be:
+    converted models, and those fetched from the hub."""
+    from platformdirs import user_cache_path
+
+    folders = [user_cache_path("intentd", appauthor=False)]
+    if fetches(model):
+        home = os.environ.get("HF_HOME") or user_cache_path("huggingface", appauthor=False)
+        folders.append(Path(home).expanduser().absolute())
+    for folder in folders:
+        with contextlib.suppress(OSError):  # without a cache a start takes longer, no more
+            folder.mkdir(parents=True, exist_ok=True)
+    return tuple(folders)
 
 
 def fetches(model: str) -> bool:

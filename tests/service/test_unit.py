@@ -29,6 +29,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "run").mkdir(mode=0o700)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / "run"))
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.delenv("HF_HOME", raising=False)
     monkeypatch.delenv("DBUS_SESSION_BUS_ADDRESS", raising=False)
     for name in [name for name in os.environ if name.startswith("INTENTD_")]:
         monkeypatch.delenv(name)
@@ -89,7 +91,9 @@ def test_install_writes_a_hardened_unit_and_says_what_to_do(
         "RestrictAddressFamilies": "AF_UNIX", "WatchdogSec": "30", "RuntimeDirectory": "intentd",
     }.items():  # fmt: skip
         assert unit[key] == [value], key
-    assert unit["ReadWritePaths"] == [f"-{quoted(str(home / 'events'))}"]
+    writable = [home / "events", home / "cache" / "intentd"]
+    assert unit["ReadWritePaths"] == [f"-{quoted(str(folder))}" for folder in writable]
+    assert all(folder.is_dir() for folder in writable)
     (command,) = unit["ExecStart"]
     assert command.endswith(
         'live --headless --wait-for-device --device "USB \\"5%%\\"" '
@@ -117,7 +121,8 @@ def test_install_again_changes_what_changed_only(
 
 def test_a_model_of_the_hub_takes_the_network(home: Path) -> None:
     assert run(["service", "install", "--model", "someone/some-model"]) == 0
-    assert "AF_INET" in unit_file(home).read_text()
+    text = unit_file(home).read_text()
+    assert "AF_INET" in text and f"{home}/cache/huggingface" in text
     (home / "model").mkdir()
     assert run(["service", "install", "--model", "model"]) == 0
     text = unit_file(home).read_text()
