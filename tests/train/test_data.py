@@ -13,11 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 import soundfile
 from datasets import Audio, ClassLabel, Features, Value
+from train_helpers import RATE, word, write_words
 
 from daemon.errors import UserError
 from train.data import check_parts, labels_of, load_clips, write_split
 from train.recipe import Recipe
-from train_helpers import RATE, word, write_words
 
 
 def recipe(root: Path, *data: dict[str, Any], **rest: Any) -> Recipe:

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from numpy.typing import NDArray
+from train_helpers import RATE, word
 
 from daemon.decide import EventSettings, RollingSettings, log_floored, pool
 from daemon.windowing import GateSettings, all_windows
@@ -18,7 +19,6 @@ from train.bags import BagCollator, UtteranceBags, pool_logits
 from train.data import Clip
 from train.listen import Hearing, Rehearsal, Setup, hear, replay, softmax
 from train.recipe import AugmentSection
-from train_helpers import RATE, word
 
 LABELS = ("rise", "fall", "flat")
 ENERGY = GateSettings(kind="energy")
@@ -27,7 +27,8 @@ ENERGY = GateSettings(kind="energy")
 def colour(windows: object) -> NDArray[np.float32]:
     """A made-up model: logits from where a window's power lies in the spectrum."""
     power = np.abs(np.fft.rfft(np.asarray(windows), axis=-1)) ** 2
-    low, middle, high = (power[:, a:b].sum(axis=-1) for a, b in ((0, 700), (700, 1000), (1000, None)))
+    bands = ((0, 700), (700, 1000), (1000, None))
+    low, middle, high = (power[:, a:b].sum(axis=-1) for a, b in bands)
     total = power.sum(axis=-1) + 1e-9
     return np.stack([6 * low / total, 6 * middle / total, 6 * high / total], -1).astype(np.float32)
 

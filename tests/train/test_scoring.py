@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from train_helpers import RATE, word
 
 from daemon.messages import Event
 from train.augment import rms
@@ -11,7 +12,6 @@ from train.data import Clip
 from train.metrics import calibration_error, poisson_upper, wilson
 from train.scoring import Score, score
 from train.streams import Said, choose, spaced, with_noise
-from train_helpers import RATE, word
 
 
 def clip(label: str, seed: int, scale: float = 1.0) -> Clip:

@@ -10,7 +10,7 @@ import soundfile
 from numpy.typing import NDArray
 
 RATE = 16_000
-GLIDES = {"rise": (1.0, 2.4), "fall": (2.4, 1.0), "flat": (1.6, 1.6)}
+GLIDES = {"rise": (0.8, 1.5), "fall": (3.4, 2.4), "flat": (5.0, 5.0)}
 """Made-up words: how the resonance of a buzz moves."""
 
 
