@@ -143,6 +143,6 @@ def _model_layer(name: str, values: Mapping[str, Any]) -> Layer:
 def _overrides(merged: Merged, name: str) -> list[str]:
     return [
         f"{origin} sets {key} = {shown(value)} in place of the {shown(theirs)} that the model "
-        f"{name} was measured with"
+        f"{printable(name)} was measured with"
         for key, theirs, value, origin in merged.overridden
     ]

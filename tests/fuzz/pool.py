@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -91,6 +92,8 @@ class _Worker:
                 self._known.add(kind)
                 report.take(json.loads(line), first)
                 return
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                process.wait(2)  # it died by itself, and should be heard how
             self.close()
             status = process.returncode
             died = signal.Signals(-status).name if status < 0 else f"status {status}"
