@@ -11,7 +11,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from conftest import speechlike, write_wav
+from making import speechlike, write_wav
 
 from daemon import __version__
 from daemon.capture.devices import InputDevice

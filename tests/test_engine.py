@@ -12,7 +12,7 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 import pytest
-from conftest import speechlike
+from making import speechlike
 from numpy.typing import NDArray
 
 from daemon.capture.ring import Ring

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import speechlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import speechlike
 
 from daemon.capture.ring import Ring
 from daemon.decide import EventDetector, EventSettings

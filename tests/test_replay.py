@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import TINY_LABELS, speechlike, write_wav
+from making import TINY_LABELS, speechlike, write_wav
 
 from daemon.cli import run
 

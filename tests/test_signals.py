@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import speechlike, write_wav
+from making import speechlike, write_wav
 
 if sys.platform == "win32":
     pytest.skip("POSIX signals", allow_module_level=True)

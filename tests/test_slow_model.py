@@ -6,7 +6,7 @@ import sys
 
 import numpy as np
 import pytest
-from conftest import speechlike
+from making import speechlike
 
 if sys.platform == "win32":
     pytest.skip("signals are sent as POSIX does", allow_module_level=True)

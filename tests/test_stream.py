@@ -10,9 +10,9 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from conftest import speechlike
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from making import speechlike
 from numpy.typing import NDArray
 
 from daemon.capture.ring import Chunk, Ring

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sys
 
 import pytest
-from conftest import speechlike
 from hypothesis import given
 from hypothesis import strategies as st
+from making import speechlike
 
 from daemon.messages import Gap, Prediction, Status
 from daemon.widening import CALM, SETTLE, Widening

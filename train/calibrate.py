@@ -175,7 +175,8 @@ def calibrate(
     hearings = hear(
         [track.samples for track in tracks.all], settings, score_windows, advance=advance
     )
-    hours = sum(track.seconds for track in tracks.all) / 3600
+    # Alarms in streams of words count too, but only command-free time is time to be quiet in.
+    hours = tracks.free_hours
     rehearsals = [Rehearsal(hearing, settings, temperature) for hearing in hearings]
     budget = int(recipe.calibrate.false_alarms_per_hour * hours)
     best: tuple[tuple[float, int], Setup, Sweep, list[int]] | None = None
@@ -217,10 +218,11 @@ def calibrate(
                 "chosen_on": "validation streams and command-free audio; the figures here are of "
                 "the very audio the thresholds were chosen on",
                 "false_alarms_asked_per_hour": recipe.calibrate.false_alarms_per_hour,
-                "hours": round(hours, 3),
-                "command_free_hours": round(tracks.free_hours, 3),
+                "command_free_hours": round(hours, 3),
                 "false_alarms": words.false_alarms + free.false_alarms,
-                "false_alarms_per_hour": round((words + free).per_hour, 3),
+                "false_alarms_per_hour": _rounded(
+                    (words + free).false_alarms / hours if hours else None
+                ),
                 "false_alarms_per_hour_upper_95": _rounded(
                     metrics.poisson_upper((words + free).false_alarms, hours)
                 ),

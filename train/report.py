@@ -220,11 +220,11 @@ def _calibration(calibration: dict[str, Any]) -> str:
     return (
         "## Calibration\n\n"
         f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on "
-        f"validation streams and command-free audio of together {measured['hours']:.2f} h for at "
-        f"most {measured['false_alarms_asked_per_hour']:g} false alarms an hour: "
+        f"validation streams of words and {measured['command_free_hours']:.2f} h of command-free "
+        f"audio for at most {measured['false_alarms_asked_per_hour']:g} false alarms an hour: "
         f"{measured['hits']} of {measured['words']} words heard, {measured['wrong']} wrong, "
         f"{measured['false_alarms']} false alarms (95 % upper bound "
-        f"{measured['false_alarms_per_hour_upper_95']:.1f} an hour). These are figures of the very "
+        f"{measured['false_alarms_per_hour_upper_95'] or 0:.1f} an hour). These are figures of the very "
         "audio the thresholds were chosen on; the table above is not.\n"
     )
 

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import make_tiny_model
+from making import make_tiny_model
 from pool import Report, run_cases
 
 pytestmark = pytest.mark.skipif(

@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from conftest import make_tiny_model, speechlike, write_wav
+from making import make_tiny_model, speechlike, write_wav
 from virtual_mic import VirtualMic, missing_packages
 
 pytestmark = [

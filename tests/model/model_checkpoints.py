@@ -83,18 +83,35 @@ def _sew_d() -> tuple[Any, Any]:
 
 def _ast() -> tuple[Any, Any]:
     config = ASTConfig(
-        hidden_size=32, num_hidden_layers=2, num_attention_heads=2, intermediate_size=64,
-        max_length=128, num_mel_bins=64, initializer_range=0.2,
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        intermediate_size=64,
+        max_length=128,
+        num_mel_bins=64,
+        initializer_range=0.2,
     )
     return config, ASTFeatureExtractor(num_mel_bins=64, max_length=128)
 
 
 def _whisper() -> tuple[Any, Any]:
     config = WhisperConfig(
-        d_model=32, encoder_layers=2, encoder_attention_heads=2, encoder_ffn_dim=64,
-        decoder_layers=1, decoder_attention_heads=2, decoder_ffn_dim=64, vocab_size=64,
-        classifier_proj_size=16, init_std=0.2, max_source_positions=1500, num_mel_bins=80,
-        pad_token_id=0, bos_token_id=1, eos_token_id=2, decoder_start_token_id=3,
+        d_model=32,
+        encoder_layers=2,
+        encoder_attention_heads=2,
+        encoder_ffn_dim=64,
+        decoder_layers=1,
+        decoder_attention_heads=2,
+        decoder_ffn_dim=64,
+        vocab_size=64,
+        classifier_proj_size=16,
+        init_std=0.2,
+        max_source_positions=1500,
+        num_mel_bins=80,
+        pad_token_id=0,
+        bos_token_id=1,
+        eos_token_id=2,
+        decoder_start_token_id=3,
         begin_suppress_tokens=None,
     )
     return config, WhisperFeatureExtractor(feature_size=80)
@@ -118,8 +135,9 @@ KINDS: dict[str, Callable[[], tuple[Any, Any]]] = {
 }
 
 
-def save(directory: Path, kind: str = "wav2vec2", labels: tuple[str, ...] = LABELS,
-         **changes: Any) -> Path:
+def save(
+    directory: Path, kind: str = "wav2vec2", labels: tuple[str, ...] = LABELS, **changes: Any
+) -> Path:
     """A checkpoint of `kind`, `changes` made to its config, in `directory`."""
     torch.manual_seed(0)
     config, extractor = KINDS[kind]()

@@ -65,7 +65,10 @@ def test_threads_sleep_while_they_wait(
     clean = {key: value for key, value in os.environ.items() if key != "OMP_WAIT_POLICY"}
     done = subprocess.run(
         [sys.executable, "-c", code, str(checkpoint("wav2vec2"))],
-        capture_output=True, text=True, check=True, env=clean | {"OMP_DISPLAY_ENV": "TRUE"} | own,
+        capture_output=True,
+        text=True,
+        check=True,
+        env=clean | {"OMP_DISPLAY_ENV": "TRUE"} | own,
     )
     assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr
 
@@ -95,8 +98,11 @@ def test_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
     [(94_000_000, True, "torch-bf16"), (94_000_000, False, "torch"), (3_000_000, True, "torch")],
 )
 def test_auto_takes_bf16_where_it_pays(
-    checkpoint: Checkpoint, monkeypatch: pytest.MonkeyPatch,
-    parameters: int, fast: bool, expected: str,
+    checkpoint: Checkpoint,
+    monkeypatch: pytest.MonkeyPatch,
+    parameters: int,
+    fast: bool,
+    expected: str,
 ) -> None:
     monkeypatch.setattr("daemon.model.backends.has_fast_bf16", lambda: fast)
     info = read_model_info(checkpoint("wav2vec2"))

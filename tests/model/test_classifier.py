@@ -166,9 +166,7 @@ def test_batches_are_bounded(checkpoint: Checkpoint) -> None:
             return run(inputs)
 
     counted = Classifier(classifier.info, Counting(), classifier._features, RATE, 4)
-    np.testing.assert_array_equal(
-        counted.classify(windows(10)), classifier.classify(windows(10))
-    )
+    np.testing.assert_array_equal(counted.classify(windows(10)), classifier.classify(windows(10)))
     assert sizes == [4, 4, 2]
 
 

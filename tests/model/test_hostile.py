@@ -88,20 +88,36 @@ def test_configs(model: Path, changes: dict[str, Any], words: str) -> None:
         ("wav2vec2", "preprocessor_config.json", {"sampling_rate": 8000}, "8000 Hz"),
         ("wav2vec2", "preprocessor_config.json", {"feature_size": 2}, "feature_size"),
         ("wav2vec2", "preprocessor_config.json", {"do_normalize": "yes"}, "do_normalize"),
-        ("wav2vec2", "preprocessor_config.json",
-         {"feature_extractor_type": "WhisperFeatureExtractor"}, "feature_extractor_type"),
-        ("wav2vec2", "preprocessor_config.json",
-         {"feature_extractor_type": "os.system"}, "feature_extractor_type"),
+        (
+            "wav2vec2",
+            "preprocessor_config.json",
+            {"feature_extractor_type": "WhisperFeatureExtractor"},
+            "feature_extractor_type",
+        ),
+        (
+            "wav2vec2",
+            "preprocessor_config.json",
+            {"feature_extractor_type": "os.system"},
+            "feature_extractor_type",
+        ),
         ("whisper", "preprocessor_config.json", {"chunk_length": 10**9}, "chunk_length"),
         ("whisper", "preprocessor_config.json", {"chunk_length": 20}, "chunk_length"),
         ("whisper", "preprocessor_config.json", {"feature_size": 128}, "feature_size"),
         ("whisper", "preprocessor_config.json", {"n_fft": 10**10}, "n_fft"),
         ("whisper", "config.json", {"d_model": 10**6}, "d_model"),
         ("whisper", "config.json", {"max_source_positions": 10**9}, "max_source_positions"),
-        ("audio-spectrogram-transformer", "preprocessor_config.json", {"max_length": 10**8},
-         "max_length"),
-        ("audio-spectrogram-transformer", "preprocessor_config.json", {"num_mel_bins": 128},
-         "num_mel_bins"),
+        (
+            "audio-spectrogram-transformer",
+            "preprocessor_config.json",
+            {"max_length": 10**8},
+            "max_length",
+        ),
+        (
+            "audio-spectrogram-transformer",
+            "preprocessor_config.json",
+            {"num_mel_bins": 128},
+            "num_mel_bins",
+        ),
         ("audio-spectrogram-transformer", "config.json", {"patch_size": 0}, "patch_size"),
         ("wavlm", "config.json", {"num_buckets": 10**12}, "num_buckets"),
         ("wav2vec2-conformer", "config.json", {"max_source_positions": 10**8}, "max_source"),
@@ -109,7 +125,11 @@ def test_configs(model: Path, changes: dict[str, Any], words: str) -> None:
     ],
 )
 def test_other_sizes(
-    tmp_path: Path, kind: str, file: str, changes: dict[str, Any], words: str,
+    tmp_path: Path,
+    kind: str,
+    file: str,
+    changes: dict[str, Any],
+    words: str,
     checkpoint: Checkpoint,
 ) -> None:
     directory = Path(shutil.copytree(checkpoint(kind), tmp_path / "model"))
@@ -123,10 +143,10 @@ def test_other_sizes(
     [
         (b"", "not valid JSON"),
         (b"[]", "holds no JSON object"),
-        (b"{\"a\": ", "not valid JSON"),
+        (b'{"a": ', "not valid JSON"),
         (b"\xff\xfe\x00", "not"),
         (b"[" * 100_000, "nested too deeply"),
-        (b"{\"a\": " + b"9" * 5000 + b"}", "not valid JSON"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "not valid JSON"),
         (b" " * (17 << 20), "is larger than"),
     ],
 )
@@ -168,9 +188,15 @@ def test_other_files_have_no_say(model: Path, checkpoint: Checkpoint) -> None:
     (model / "modeling_evil.py").write_text("raise SystemExit")
     (model / "pytorch_model.bin").write_bytes(b"junk")
     edit(
-        model, attn_implementation="nobody/kernels", _attn_implementation="nobody/kernels",
-        fusion_config={"x": True}, transformers_weights="/etc/passwd", dtype="float64",
-        torch_dtype="bfloat16", distributed_config={"tp_size": 8}, _name_or_path="/etc",
+        model,
+        attn_implementation="nobody/kernels",
+        _attn_implementation="nobody/kernels",
+        fusion_config={"x": True},
+        transformers_weights="/etc/passwd",
+        dtype="float64",
+        torch_dtype="bfloat16",
+        distributed_config={"tp_size": 8},
+        _name_or_path="/etc",
     )
     found = load_classifier(model, threads=1).logits(windows(1))
     assert (found == expected).all()
@@ -325,7 +351,8 @@ EXTREME = st.sampled_from([0, -1, 1, 2**31, 2**63, 10**30, 1e308, float("nan"), 
 
 
 @settings(
-    max_examples=300, deadline=2000,
+    max_examples=300,
+    deadline=2000,
     suppress_health_check=[HealthCheck.function_scoped_fixture],
 )
 @given(data=st.data())

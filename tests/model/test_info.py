@@ -62,7 +62,9 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
     assert after.pop("intentd")["version"] == 1
     assert after == before
     assert sorted(p.name for p in directory.iterdir()) == [
-        "config.json", "model.safetensors", "preprocessor_config.json",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
     ]
 
 
@@ -107,7 +109,7 @@ def test_writing_refuses_what_reading_would(tmp_path: Path) -> None:
         ("window", True, "intentd.window is True"),
         ("window", 1e300, "intentd.window"),
         ("hop", 2.0, "intentd.hop is 2.0; it must be at most the window, 1 s"),
-        ("unit", "phoneme", "intentd.unit is 'phoneme'; it must be \"word\" or \"utterance\""),
+        ("unit", "phoneme", 'intentd.unit is \'phoneme\'; it must be "word" or "utterance"'),
         ("unit", ["word"], "intentd.unit"),
         ("non_intents", "unknown", "intentd.non_intents is 'unknown'; it must be a list"),
         ("non_intents", ["nothing"], "intentd.non_intents names 'nothing', which is no label"),
@@ -136,7 +138,8 @@ def test_labels_without_names_are_called_as_transformers_does(tmp_path: Path) ->
     edit(directory, id2label=None)
     assert read_model_info(directory).labels == ("LABEL_0", "LABEL_1")
     assert transformers.AutoConfig.from_pretrained(directory).id2label == {
-        0: "LABEL_0", 1: "LABEL_1",
+        0: "LABEL_0",
+        1: "LABEL_1",
     }
 
 
@@ -176,8 +179,12 @@ SIZES: dict[str, dict[str, Any]] = {
     "sew": {},
     "sew-d": {},
     "audio-spectrogram-transformer": {},
-    "whisper": {"d_model": 512, "encoder_layers": 6, "encoder_ffn_dim": 2048,
-                "encoder_attention_heads": 8},
+    "whisper": {
+        "d_model": 512,
+        "encoder_layers": 6,
+        "encoder_ffn_dim": 2048,
+        "encoder_attention_heads": 8,
+    },
 }
 
 
@@ -209,7 +216,9 @@ def test_reading_imports_neither_torch_nor_transformers(checkpoint: Checkpoint) 
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(checkpoint("wav2vec2"))],
-        capture_output=True, text=True, check=False,
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "up\n"), done.stderr
 

@@ -102,7 +102,11 @@ def resolve(name: str, tmp_path: Path, address: str, **environment: str) -> tupl
     clean |= {"HF_HUB_DISABLE_XET": "1"} | environment
     done = subprocess.run(
         [sys.executable, "-c", code, name],
-        capture_output=True, text=True, check=False, env=clean, timeout=120,
+        capture_output=True,
+        text=True,
+        check=False,
+        env=clean,
+        timeout=120,
     )
     assert "Traceback" not in done.stderr
     return done.stdout.strip(), done.stderr.strip()
@@ -115,7 +119,9 @@ def test_a_hub_model_is_fetched_once(hub: Hub, tmp_path: Path, checkpoint: Check
     directory, error = resolve("owner/words", tmp_path, hub.address)
     assert error == ""
     assert sorted(p.name for p in Path(directory).iterdir()) == [
-        "config.json", "model.safetensors", "preprocessor_config.json",
+        "config.json",
+        "model.safetensors",
+        "preprocessor_config.json",
     ]
     # Its files are links to the cache's blobs, the one kind of link that is followed.
     assert (Path(directory) / "config.json").is_symlink()

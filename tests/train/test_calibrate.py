@@ -64,7 +64,10 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold(
 ) -> None:
     hop, off = 0.24, GateSettings(kind="off")
     setup = Setup(
-        LABELS, frozenset({"other"}), gate=off, rolling=RollingSettings(windows=1),
+        LABELS,
+        frozenset({"other"}),
+        gate=off,
+        rolling=RollingSettings(windows=1),
         events=EventSettings(),
     )
     windows = 400
@@ -87,7 +90,9 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold(
     )
     recipe = Recipe.model_validate(
         {
-            "name": "t", "data": [{"path": "x"}], "gate": {"kind": "off"},
+            "name": "t",
+            "data": [{"path": "x"}],
+            "gate": {"kind": "off"},
             "model": {"labels": list(LABELS), "non_intents": ["other"]},
             "calibrate": {"false_alarms_per_hour": 1.0},
         }
@@ -99,5 +104,5 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold(
     assert chosen.thresholds["up"] > chosen.thresholds["down"]
     assert chosen.thresholds["up"] > np.exp(2.5) / (np.exp(2.5) + 2)
     bound = chosen.measured["false_alarms_per_hour_upper_95"]
-    assert bound == pytest.approx(3.0 / chosen.measured["hours"], rel=0.01)
+    assert bound == pytest.approx(3.0 / chosen.measured["command_free_hours"], rel=0.01)
     assert found.curve[0].false_alarms_per_hour > 0 == found.curve[-1].false_alarms_per_hour

@@ -44,7 +44,8 @@ def test_a_folder_of_words(tmp_path: Path) -> None:
     assert len(loaded.clips) == 12
     assert loaded.unknown_groups == {"words": 12}
     np.testing.assert_allclose(
-        next(c for c in loaded.clips if c.path == "rise/rise-3.wav").audio, word("rise", 3),
+        next(c for c in loaded.clips if c.path == "rise/rise-3.wav").audio,
+        word("rise", 3),
         atol=2e-4,
     )
 

@@ -49,9 +49,7 @@ def hearing(setup: Setup) -> Hearing:
     return hear([talk()], setup, colour)[0]
 
 
-def test_a_rehearsal_gives_the_events_of_the_daemons_stream(
-    setup: Setup, hearing: Hearing
-) -> None:
+def test_a_rehearsal_gives_the_events_of_the_daemons_stream(setup: Setup, hearing: Hearing) -> None:
     rehearsal = Rehearsal(hearing, setup, 1.3)
     seen = 0
     for threshold in (0.3, 0.45, 0.6, 0.9):
@@ -105,8 +103,10 @@ def test_bags_pool_as_the_daemon_does(
     tables: list[NDArray[np.float32]], forgetting: float, overlap: float
 ) -> None:
     evidence = pool_logits(
-        torch.from_numpy(np.concatenate(tables)), torch.tensor([len(t) for t in tables]),
-        overlap, forgetting,
+        torch.from_numpy(np.concatenate(tables)),
+        torch.tensor([len(t) for t in tables]),
+        overlap,
+        forgetting,
     )
     for row, table in zip(torch.softmax(evidence.double(), -1).numpy(), tables, strict=True):
         expected = pool(log_floored(softmax(table)), forgetting, overlap)

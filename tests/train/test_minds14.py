@@ -21,9 +21,20 @@ from train import run as steps
 from train.recipe import load_recipe
 
 INTENTS = (
-    "abroad", "address", "app_error", "atm_limit", "balance", "business_loan", "card_issues",
-    "cash_deposit", "direct_debit", "freeze", "high_value_payment", "joint_account",
-    "latest_transactions", "pay_bill",
+    "abroad",
+    "address",
+    "app_error",
+    "atm_limit",
+    "balance",
+    "business_loan",
+    "card_issues",
+    "cash_deposit",
+    "direct_debit",
+    "freeze",
+    "high_value_payment",
+    "joint_account",
+    "latest_transactions",
+    "pay_bill",
 )
 
 
@@ -53,8 +64,10 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
         {
             "path": f"en-US~{INTENTS[n % 14].upper()}/{n}.wav",
             "audio": {"bytes": request(n % 14, n), "path": None},
-            "transcription": "", "english_transcription": "",
-            "intent_class": n % 14, "lang_id": 0,
+            "transcription": "",
+            "english_transcription": "",
+            "intent_class": n % 14,
+            "lang_id": 0,
         }
         for n in range(168)
     ]
@@ -66,9 +79,15 @@ def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("windows", ["all", "first"])
 def test_the_default_recipe_runs_whole(copy: Path, tmp_path: Path, windows: str) -> None:
     settings = [
-        f"data.0.path={copy / 'd.parquet'}", f"model.base={copy / 'base'}",
-        f"model.windows={windows}", "train.steps=3", "train.eval_every=3", "train.threads=1",
-        "gate.kind=energy", "calibrate.per_label=1", "evaluate.per_label=1",
+        f"data.0.path={copy / 'd.parquet'}",
+        f"model.base={copy / 'base'}",
+        f"model.windows={windows}",
+        "train.steps=3",
+        "train.eval_every=3",
+        "train.threads=1",
+        "gate.kind=energy",
+        "calibrate.per_label=1",
+        "evaluate.per_label=1",
         "evaluate.snr_db=[]",
     ]
     recipe = load_recipe("minds14", settings)

@@ -53,7 +53,11 @@ def eight_of(folder: Path, words: dict[str, list[np.ndarray]], count: int) -> di
             soundfile.write(folder / "eight" / label / f"{number}.wav", sound, RATE)
     tiny_base(folder / "base")
     tree = recipe_tree(
-        folder / "eight", folder / "base", steps=count, batch_size=16, learning_rate=5e-3,
+        folder / "eight",
+        folder / "base",
+        steps=count,
+        batch_size=16,
+        learning_rate=5e-3,
         eval_every=count // 2,
     )
     labels = [*words, "background"]
@@ -64,8 +68,10 @@ def eight_of(folder: Path, words: dict[str, list[np.ndarray]], count: int) -> di
     ]
     tree["split"] = {"buckets": 2, "test": [0], "validation": [1]}
     tree["augment"] |= {
-        "background_probability": 0.15, "floor_db": [-80.0, -50.0],
-        "cut_probability": 0.2, "cut_label": "background",
+        "background_probability": 0.15,
+        "floor_db": [-80.0, -50.0],
+        "cut_probability": 0.2,
+        "cut_label": "background",
     }
     tree["gate"] = {"kind": "off"}
     tree["calibrate"] |= {"rolling_windows": [2], "per_label": 4, "threshold": [0.3, 0.7]}
@@ -78,10 +84,24 @@ def replayed(
     """Predictions and events of `intentd replay`."""
     done = subprocess.run(
         [
-            sys.executable, "-m", "daemon", "replay", str(sound), "--model", str(model),
-            "--speed", "max", "--jsonl", "-", "--headless",
+            sys.executable,
+            "-m",
+            "daemon",
+            "replay",
+            str(sound),
+            "--model",
+            str(model),
+            "--speed",
+            "max",
+            "--jsonl",
+            "-",
+            "--headless",
         ],
-        cwd=ROOT, capture_output=True, text=True, timeout=120, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
         env=os.environ
         | {"INTENTD_MODEL__BACKEND": "torch", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
         | environment,
@@ -239,12 +259,17 @@ def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> Non
     assert info.calibrated
     assert info.non_intents == {"flat"}
     assert set(info.calibration.thresholds) == {"rise", "fall"}
-    assert info.calibration.measured["hours"] > 0
+    assert info.calibration.measured["command_free_hours"] > 0
     assert info.calibration.gate["kind"] == "energy"
     card = (out / "README.md").read_text()
     for needed in (
-        "Buzzes by nobody, CC0", "`intentd-train tiny.toml`", "seed 0", "torch 2", "95 %",
-        "should not be used for", "split by clip",
+        "Buzzes by nobody, CC0",
+        "`intentd-train tiny.toml`",
+        "seed 0",
+        "torch 2",
+        "95 %",
+        "should not be used for",
+        "split by clip",
     ):
         assert needed in card
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(figures))
@@ -267,12 +292,31 @@ def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
     done = subprocess.run(
         [
             # accelerate starts several local processes by this switch alone, GPU or not.
-            sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu",
-            "--num_processes", "2", "--num_machines", "1", "--mixed_precision", "no",
-            "--dynamo_backend", "no", "--main_process_port", "0",
-            "-m", "train", str(recipe), "--output", str(tmp_path / "out"),
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--multi_gpu",
+            "--num_processes",
+            "2",
+            "--num_machines",
+            "1",
+            "--mixed_precision",
+            "no",
+            "--dynamo_backend",
+            "no",
+            "--main_process_port",
+            "0",
+            "-m",
+            "train",
+            str(recipe),
+            "--output",
+            str(tmp_path / "out"),
         ],
-        cwd=ROOT, capture_output=True, text=True, timeout=200, check=False,
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
         env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
     )
     assert done.returncode == 0, done.stderr[-3000:]

@@ -51,10 +51,18 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
     torch.manual_seed(seed)
     model = Wav2Vec2ForSequenceClassification(
         small_config(
-            hidden_size=32, num_hidden_layers=1, num_attention_heads=2, intermediate_size=64,
-            conv_dim=(32, 32, 32, 32), conv_kernel=(160, 4, 4, 4), conv_stride=(80, 2, 2, 2),
-            num_conv_pos_embeddings=8, num_conv_pos_embedding_groups=4, classifier_proj_size=32,
-            hidden_dropout=0.0, final_dropout=0.0,
+            hidden_size=32,
+            num_hidden_layers=1,
+            num_attention_heads=2,
+            intermediate_size=64,
+            conv_dim=(32, 32, 32, 32),
+            conv_kernel=(160, 4, 4, 4),
+            conv_stride=(80, 2, 2, 2),
+            num_conv_pos_embeddings=8,
+            num_conv_pos_embedding_groups=4,
+            classifier_proj_size=32,
+            hidden_dropout=0.0,
+            final_dropout=0.0,
         )
     )
     start_as_filterbank(model)
@@ -69,14 +77,20 @@ def recipe_tree(data: Path, base: Path, **train: Any) -> dict[str, Any]:
         "name": "tiny",
         "root": str(data.parent),
         "model": {
-            "base": str(base), "unit": "word", "labels": ["rise", "fall", "flat"],
+            "base": str(base),
+            "unit": "word",
+            "labels": ["rise", "fall", "flat"],
             "non_intents": ["flat"],
         },
         "data": [{"path": data.name, "placing": "word"}],
         "split": {"buckets": 4, "test": [0], "validation": [1]},
         "augment": {"mask_time_prob": 0.0, "gain_db": [-6.0, 3.0]},
         "train": {
-            "steps": 60, "batch_size": 8, "learning_rate": 3e-3, "eval_every": 30, "threads": 1,
+            "steps": 60,
+            "batch_size": 8,
+            "learning_rate": 3e-3,
+            "eval_every": 30,
+            "threads": 1,
             **train,
         },
         "gate": {"kind": "energy"},
