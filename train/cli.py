@@ -69,6 +69,10 @@ def train(
             steps.train(run)
             if steps.main_process():
                 print(f"The model is in {target}; try: intentd replay --model {target} FILE")
+                if loaded.train.push_to_hub:
+                    from train.hub import push
+
+                    print(f"It is also at {push(target, loaded.train.push_to_hub)}")
     except StoppedError as stop:
         print(
             f"intentd-train: stopped at step {stop.step}; --resume goes on from there.",

@@ -224,8 +224,8 @@ def _calibration(calibration: dict[str, Any]) -> str:
         f"audio for at most {measured['false_alarms_asked_per_hour']:g} false alarms an hour: "
         f"{measured['hits']} of {measured['words']} words heard, {measured['wrong']} wrong, "
         f"{measured['false_alarms']} false alarms (95 % upper bound "
-        f"{measured['false_alarms_per_hour_upper_95'] or 0:.1f} an hour). These are figures of the very "
-        "audio the thresholds were chosen on; the table above is not.\n"
+        f"{measured['false_alarms_per_hour_upper_95'] or 0:.1f} an hour). These are figures of the "
+        "very audio the thresholds were chosen on; the table above is not.\n"
     )
 
 

@@ -182,7 +182,7 @@ def calibrate_model(
     measured = found.calibration.measured
     run.console.print(
         f"calibrated: temperature {temperature:.2f}, {measured['hits']} of {measured['words']} "
-        f"words at {measured['false_alarms']} false alarms in {measured['command_free_hours']:.2f} h",
+        f"words, {measured['false_alarms']} false alarms in {measured['command_free_hours']:.2f} h",
         highlight=False,
     )
     return found
