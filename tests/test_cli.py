@@ -90,7 +90,7 @@ def test_without_a_command_the_help_is_shown() -> None:
     ("arguments", "part"),
     [
         (["listen"], "listen"),
-        (["replay"], "WAV"),
+        (["replay"], "--demo"),
         (["replay", "--sped", "max", "x.wav"], "--sped"),
         (["live", "--config"], "--config"),
         (["replay", "x.wav", "--speed", "fast"], "--speed"),

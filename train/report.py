@@ -27,7 +27,7 @@ def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, An
         pictures.append("loss")
     calibration = _read(output / "calibration.json")
     measured = calibration.get("intentd", {}).get("measured", {})
-    if calibration.get("curve") and measured.get("words"):
+    if calibration.get("curve") and measured.get("words") and measured.get("command_free_hours"):
         chosen = measured["false_alarms_per_hour"], 1 - measured["hits"] / measured["words"]
         plots.trade_off(folder / "trade_off.png", calibration["curve"], chosen)
         pictures.append("trade_off")
@@ -217,15 +217,20 @@ def _calibration(calibration: dict[str, Any]) -> str:
         return ""
     measured = calibration["measured"]
     thresholds = ", ".join(f"{k} {v:.2f}" for k, v in calibration["thresholds"].items())
+    hours = measured["command_free_hours"]
+    alarms = (
+        f"{measured['false_alarms']} false alarms (95 % upper bound "
+        f"{measured['false_alarms_per_hour_upper_95']:.1f} an hour)"
+        if hours
+        else "and without command-free audio nothing is known of false alarms"
+    )
     return (
         "## Calibration\n\n"
         f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on "
-        f"validation streams of words and {measured['command_free_hours']:.2f} h of command-free "
-        f"audio for at most {measured['false_alarms_asked_per_hour']:g} false alarms an hour: "
-        f"{measured['hits']} of {measured['words']} words heard, {measured['wrong']} wrong, "
-        f"{measured['false_alarms']} false alarms (95 % upper bound "
-        f"{measured['false_alarms_per_hour_upper_95'] or 0:.1f} an hour). These are figures of the "
-        "very audio the thresholds were chosen on; the table above is not.\n"
+        f"validation streams of words and {hours:.2f} h of command-free audio for at most "
+        f"{measured['false_alarms_asked_per_hour']:g} false alarms an hour: {measured['hits']} of "
+        f"{measured['words']} words heard, {measured['wrong']} wrong, {alarms}. These are figures "
+        "of the very audio the thresholds were chosen on; the table above is not.\n"
     )
 
 

@@ -104,5 +104,5 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold(
     assert chosen.thresholds["up"] > chosen.thresholds["down"]
     assert chosen.thresholds["up"] > np.exp(2.5) / (np.exp(2.5) + 2)
     bound = chosen.measured["false_alarms_per_hour_upper_95"]
-    assert bound == pytest.approx(3.0 / chosen.measured["command_free_hours"], rel=0.01)
+    assert bound == pytest.approx(3.0 / chosen.measured["command_free_hours"], rel=0.03)
     assert found.curve[0].false_alarms_per_hour > 0 == found.curve[-1].false_alarms_per_hour
