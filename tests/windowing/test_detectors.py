@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import io
+import itertools
+import json
 import subprocess
 import sys
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -151,6 +154,22 @@ def test_onnxruntime_is_imported_only_for_silero() -> None:
         "GateBank.load(GateSettings()); assert 'onnxruntime' in sys.modules"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=Path(__file__).parents[2])
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_demo_opens_the_gate_where_something_is_said(kind: str) -> None:
+    bundled = Path(str(files("daemon"))) / "bundled"
+    sound = soundfile.read(bundled / "demo.flac", dtype="float32")[0]
+    gate = gate_of(kind, sound)
+    said = json.loads((bundled / "demo.json").read_text())
+    for line in said:
+        start, end = round(line["start"] * RATE), round(line["end"] * RATE)
+        assert gate.speech_within(start, end) is not None, line
+    # From half a second after one thing said to half a second before the next is silence.
+    for one, following in itertools.pairwise(said):
+        first, last = round((one["end"] + 0.5) * RATE), round((following["start"] - 0.5) * RATE)
+        if last - first > RATE // 5:
+            assert gate.covers(first, last) is Coverage.GATED, (one, following)
 
 
 @pytest.mark.skipif(not DATA.is_dir(), reason="recordings of people are not here")
