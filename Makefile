@@ -15,7 +15,7 @@ test: $(VENV)/.test lint
 	$(BIN)/python -m pytest -m "not soak"
 
 soak: $(VENV)/.test
-	$(BIN)/python -m pytest -m soak -p no:cacheprovider --timeout=0
+	$(BIN)/python -m pytest -m soak -s -p no:cacheprovider --timeout=0
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check daemon train tests

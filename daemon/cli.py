@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import glob
 import os
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from types import FrameType
 from typing import Annotated, Any, NoReturn
 
 import typer
 
 from daemon.errors import UserError
+from daemon.program import debugging, leave, run_app, want_debug
 from daemon.signals import not_yet
 
 app = typer.Typer(
@@ -29,18 +28,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-# typer carries click inside since 0.26 and beside it before; the class is the same by name.
-_UsageProblem: type[Exception] = next(
-    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
-)
-_debug = False
-
-
-def _set_debug(value: bool) -> bool:
-    global _debug  # noqa: PLW0603 - read by the one place that prints errors
-    _debug = _debug or value
-    return value
 
 
 def _print_version(value: bool) -> None:
@@ -54,7 +41,7 @@ def _print_version(value: bool) -> None:
 Debug = Annotated[
     bool,
     typer.Option(
-        "--debug", help="Show tracebacks and the log on errors.", callback=_set_debug, is_eager=True
+        "--debug", help="Show tracebacks and the log on errors.", callback=want_debug, is_eager=True
     ),
 ]
 Config = Annotated[
@@ -136,7 +123,7 @@ def live(
             output__headless=("--headless", _flag(headless)),
             output__jsonl=("--jsonl", jsonl),
         ),
-        debug=_debug,
+        debug=debugging(),
     )
 
 
@@ -175,7 +162,7 @@ def replay(
             output__headless=("--headless", _flag(headless)),
             output__jsonl=("--jsonl", jsonl),
         ),
-        debug=_debug,
+        debug=debugging(),
     )
 
 
@@ -280,9 +267,7 @@ def status(
     return run(as_json=as_json, pid=pid)
 
 
-service = typer.Typer(
-    help="Listen from login on, as a systemd user service.", no_args_is_help=True
-)
+service = typer.Typer(help="Listen from login on, as a systemd user service.", no_args_is_help=True)
 app.add_typer(service, name="service")
 
 
@@ -355,45 +340,9 @@ def _live_options(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
     return arguments, layers
 
 
-class _Terminated(BaseException):
-    """SIGTERM before the engine took signals over, or after it gave them back."""
-
-
-def _terminate(_number: int, _frame: FrameType | None) -> None:
-    raise _Terminated
-
-
 def run(arguments: Sequence[str]) -> int:
     """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
-    global _debug  # noqa: PLW0603
-    _debug = False
-    command: Any = typer.main.get_command(app)
-    before = signal.signal(signal.SIGTERM, _terminate)
-    try:
-        with command.make_context("intentd", list(arguments)) as context:
-            status = command.invoke(context)
-        sys.stdout.flush()
-    except typer.Exit as end:
-        status = end.exit_code
-    except _UsageProblem as problem:
-        status = _say(_usage(problem), 2)
-    except UserError as error:
-        if _debug:
-            _traceback()
-        status = _say(str(error), error.status)
-    except (KeyboardInterrupt, typer.Abort):
-        status = 130
-    except _Terminated:
-        status = 0
-    except BrokenPipeError:
-        status = _quiet_stdout()
-    except Exception as error:
-        if _debug:
-            _traceback()
-        status = _say(_defect(error), 1)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    return int(status or 0)
+    return run_app(app, arguments)
 
 
 def main() -> NoReturn:
@@ -403,51 +352,3 @@ def main() -> NoReturn:
     if "torch" in sys.modules:
         leave(status)
     sys.exit(status)
-
-
-def leave(status: int) -> NoReturn:
-    """End the process without tearing the interpreter down.
-
-    By now everything is closed that has to be. Taking torch apart takes up to seconds on a busy
-    machine, which somebody who pressed Ctrl-C should not wait for; a thread that hangs in a model
-    or a sound server would be waited for without end.
-    """
-    for stream in (sys.stdout, sys.stderr):
-        try:
-            stream.flush()
-        except (OSError, ValueError):
-            continue
-    os._exit(status)
-
-
-def _usage(problem: Any) -> str:
-    context = getattr(problem, "ctx", None)
-    where = context.command_path if context is not None else "intentd"
-    message = " ".join(problem.format_message().split()).rstrip(".")
-    return f"{message}; see {where} --help"
-
-
-def _defect(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no reason given"
-    return f"failed unexpectedly ({type(error).__name__}: {text}); --debug shows where"
-
-
-def _say(sentence: str, status: int) -> int:
-    from daemon.output.journal import complain
-
-    complain(sentence)
-    return status
-
-
-def _traceback() -> None:
-    import traceback
-
-    traceback.print_exc()
-
-
-def _quiet_stdout() -> int:
-    """The reader of standard output has had enough; Python must not complain when it flushes."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
-    return 0

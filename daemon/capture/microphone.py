@@ -6,7 +6,6 @@ import atexit
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -15,15 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.capture.channels import Channel, check_channel
-from daemon.capture.devices import (
-    InputDevice,
-    Rescan,
-    find_input,
-    heard_through,
-    list_inputs,
-    portaudio,
-)
+from daemon.capture.devices import InputDevice, Rescan, find_input, heard_through, portaudio
 from daemon.capture.holes import HoleClock
+from daemon.capture.opening import (
+    Shape,
+    channels_to_open,
+    choose_rate,
+    input_stream,
+    refused,
+    same_device,
+)
 from daemon.capture.pulse import MoveWatch
 from daemon.capture.ring import Ring, Settable
 from daemon.capture.supervisor import Action, Observation, State, Supervisor
@@ -31,13 +31,10 @@ from daemon.capture.wake import Wake
 from daemon.errors import UserError
 from daemon.messages import StreamInfo
 
-MODEL_RATE = 16000
 _TICK = 0.1
 _ANSWER = 5.0
 """Seconds within which a device must have been opened; a frozen sound server never answers."""
 _GOODBYE = 1.0
-_MOST_MIXED = 8
-"""A device with more channels is a sound server's plug, whose surplus channels are silent."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,18 +76,17 @@ class Microphone:
     ) -> None:
         self.device = find_input(device)
         self._follows = follow_default and device in (None, "", "default")
-        self._rate = _choose_rate(self.device, rate)
-        self._channel = channel
+        rate = choose_rate(self.device, rate)
         check_channel(channel, self.device.channels, f'"{self.device.name}"')
-        width, self._heard = _channels(self.device, channel)
-        self._width = width
-        self._block = max(1, round(block_ms * self._rate / 1000))
+        width, self._heard = channels_to_open(self.device, channel)
+        block = max(1, round(block_ms * rate / 1000))
+        self._shape = Shape(rate, width, block)
         heard = self._heard.stop - self._heard.start
-        self.info = StreamInfo(self.device.name, self._rate, heard, live=True)
+        self.info = StreamInfo(self.device.name, rate, heard, live=True)
         self.ring = Ring(
-            max(self._block * 2, round(buffer_seconds * self._rate)),
+            max(block * 2, round(buffer_seconds * rate)),
             heard,
-            self._rate,
+            rate,
             shed=True,
             wake=wake,
         )
@@ -100,7 +96,7 @@ class Microphone:
         self.overflows = 0
         """Overflow flags from PortAudio."""
         self._supervisor = Supervisor(patience=max(0.6, 5 * block_ms / 1000))
-        self._clock = HoleClock(self._rate, self._block)
+        self._clock = HoleClock(rate, block)
         self._reports: deque[DeviceReport] = deque(maxlen=1000)
         self._lost_since: float | None = None
         self._stream: Any = None
@@ -128,6 +124,11 @@ class Microphone:
         if self._refusal is not None:
             self.stop()
             raise self._refusal
+
+    def probe(self) -> None:
+        """See whether the device could be opened. UserError if not."""
+        with heard_through(self.device) as index:
+            input_stream(self.device, index, self._shape).close()
 
     def stop(self) -> None:
         """Stop listening and finish the ring. Returns within a second, even if the sound server
@@ -291,32 +292,26 @@ class Microphone:
             self._open(self._wanted())
 
     def _wanted(self) -> InputDevice:
-        return find_input(None) if self._follows else _same(self.device)
+        return find_input(None) if self._follows else same_device(self.device)
 
     def _open(self, device: InputDevice) -> None:
         """UserError if it can't be opened now."""
         self._generation += 1
         self._finished = False
-        sd = portaudio()
         with heard_through(device) as index:
-            try:
-                stream = sd.InputStream(
-                    device=index,
-                    samplerate=self._rate,
-                    channels=self._width,
-                    dtype="float32",
-                    blocksize=self._block,
-                    callback=partial(self._on_block, self._generation),
-                    finished_callback=partial(self._on_finished, self._generation),
-                )
-            except (sd.PortAudioError, ValueError) as error:
-                raise UserError(_refused(device, self._rate, error)) from error
+            stream = input_stream(
+                device,
+                index,
+                self._shape,
+                callback=partial(self._on_block, self._generation),
+                finished_callback=partial(self._on_finished, self._generation),
+            )
             self._stream = stream
             try:
                 stream.start()
-            except sd.PortAudioError as error:
+            except portaudio().PortAudioError as error:
                 self._close()
-                raise UserError(_refused(device, self._rate, error)) from error
+                raise UserError(refused(device, self._shape.rate, error)) from error
         self.device = device
         self._watch_source()
 
@@ -333,98 +328,3 @@ class Microphone:
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.close(ignore_errors=True)
-
-
-def probe(build: Callable[[], Microphone]) -> Microphone:
-    """Build a microphone and see whether it can be opened. UserError if not."""
-    microphone = build()
-    sd = portaudio()
-    with heard_through(microphone.device) as index:
-        try:
-            sd.InputStream(
-                device=index,
-                samplerate=microphone.info.rate,
-                channels=microphone._width,
-                dtype="float32",
-                blocksize=microphone._block,
-            ).close()
-        except (sd.PortAudioError, ValueError) as error:
-            raise UserError(_refused(microphone.device, microphone.info.rate, error)) from error
-    return microphone
-
-
-def wait_for_microphone(
-    build: Callable[[], Microphone],
-    cancelled: Callable[[], bool],
-    say: Callable[[str], None],
-) -> Microphone | None:
-    """Try `build` until the microphone it makes can be opened; None once `cancelled` says True.
-
-    `say` is told once what is waited for. Attempts come every half second at most.
-    """
-    rescan = Rescan()
-    told = False
-    while not cancelled():
-        try:
-            return probe(build)
-        except UserError as refusal:
-            if not told:
-                say(f"{refusal} (waiting for it)")
-                told = True
-        for _ in range(5):
-            if cancelled():
-                return None
-            time.sleep(0.1)
-        rescan.look()
-    return None
-
-
-def _same(device: InputDevice) -> InputDevice:
-    """The device of that very name as it is numbered now. UserError if it is not there."""
-    for other in list_inputs(rates=False):
-        if (other.name, other.host_api, other.source) == (
-            device.name,
-            device.host_api,
-            device.source,
-        ):
-            return other
-    raise UserError(f'"{device.name}" is not there')
-
-
-def _choose_rate(device: InputDevice, wanted: int) -> int:
-    sd = portaudio()
-
-    def possible(rate: int) -> bool:
-        with heard_through(device) as index:
-            try:
-                sd.check_input_settings(device=index, channels=1, dtype="float32", samplerate=rate)
-            except (sd.PortAudioError, ValueError):
-                return False
-        return True
-
-    if wanted == 0:
-        return MODEL_RATE if possible(MODEL_RATE) else device.default_rate
-    if not possible(wanted):
-        raise UserError(
-            f'"{device.name}" cannot be opened at {wanted} Hz: set rate to 0, '
-            f"or to {device.default_rate}"
-        )
-    return wanted
-
-
-def _channels(device: InputDevice, channel: Channel) -> tuple[int, slice]:
-    """How many channels to open, and which of them go into the ring."""
-    if channel != "mix":
-        return channel, slice(channel - 1, channel)
-    width = device.channels if device.channels <= _MOST_MIXED else 1
-    return width, slice(0, width)
-
-
-def _refused(device: InputDevice, rate: int, error: Exception) -> str:
-    text = " ".join(str(error).split())
-    lower = text.lower()
-    if "busy" in lower or "unavailable" in lower:
-        return f'"{device.name}" is in use by another program: close that, or choose another input'
-    if "sample rate" in lower:
-        return f'"{device.name}" cannot be opened at {rate} Hz: set rate to 0'
-    return f'"{device.name}" cannot be opened: {text}'

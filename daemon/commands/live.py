@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from daemon.capture.microphone import Microphone, wait_for_microphone
+from daemon.capture.microphone import Microphone
+from daemon.capture.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
 from daemon.commands.running import run_engine
 from daemon.commands.session import load_model, note, prepare
@@ -25,13 +26,17 @@ def run(layers: Mapping[str, Any], *, debug: bool) -> int:
     audio = setup.settings.audio
     wake = Wake()
     if audio.wait_for_device:
+        # What takes seconds comes first, so that listening begins as soon as there is something
+        # to be heard.
+        classifier, gates = load_model(setup), setup.load_gates()
         patience = Patience(Notifier())
         microphone = wait_for_microphone(lambda: build(audio, wake), patience.cancelled, note)
         assert microphone is not None  # nothing but a signal ends the wait
     else:
-        microphone = build(audio, wake)
-    classifier = load_model(setup)
-    return run_engine(setup, classifier, LiveInput(microphone), wake, paced=True, debug=debug)
+        microphone = build(audio, wake)  # refused at once
+        classifier, gates = load_model(setup), setup.load_gates()
+    supply = LiveInput(microphone)
+    return run_engine(setup, classifier, gates, supply, wake, paced=True, debug=debug)
 
 
 def build(audio: AudioSettings, wake: Wake | None = None) -> Microphone:

@@ -28,7 +28,7 @@ def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: b
     factor = parse_speed(speed)
     setup = prepare(layers)
     recordings, refusals = open_recordings(paths, setup.settings.audio)
-    classifier = load_model(setup)
+    classifier, gates = load_model(setup), setup.load_gates()
     wake = Wake()
     supply = Recordings(
         recordings,
@@ -37,7 +37,8 @@ def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: b
         wake=wake,
         refused=bool(refusals),
     )
-    return run_engine(setup, classifier, supply, wake, paced=factor is not None, debug=debug)
+    paced = factor is not None
+    return run_engine(setup, classifier, gates, supply, wake, paced=paced, debug=debug)
 
 
 def parse_speed(text: str) -> float | None:

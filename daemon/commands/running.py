@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Protocol
 
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
-from daemon.cli import leave
 from daemon.commands.reload import Reloader
 from daemon.commands.session import Setup
 from daemon.config import Settings
@@ -21,8 +20,10 @@ from daemon.output.base import Output
 from daemon.output.dispatch import Dispatcher
 from daemon.output.jsonl import JsonLines
 from daemon.output.plain import Plain
+from daemon.program import leave
 from daemon.service.notify import Manager, Notifier
 from daemon.watcher import Watcher
+from daemon.windowing import GateBank
 from daemon.worker import Track, Worker
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ class Sounding(Supply, Protocol):
 def run_engine(
     setup: Setup,
     classifier: Classifier,
+    gates: GateBank,
     supply: Sounding,
     wake: Wake,
     *,
@@ -55,7 +57,6 @@ def run_engine(
     dashboard = _dashboard(setup, controls)
     outputs = _outputs(setup, dashboard)
     dispatcher = Dispatcher(outputs, lossless=not live, notify=attention.set)
-    gates = setup.load_gates()
     worker = Worker(
         [
             Track(setup.new_stream(info, gates, levels=paced and dashboard is not None), ring)

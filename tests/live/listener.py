@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 from daemon.capture.devices import list_inputs
-from daemon.capture.microphone import Microphone, wait_for_microphone
+from daemon.capture.microphone import Microphone
 from daemon.capture.native_noise import native_noise_to
+from daemon.capture.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
 from daemon.errors import UserError
 
