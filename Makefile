@@ -29,7 +29,7 @@ $(VENV)/bin/python:
 $(VENV)/.demo: pyproject.toml tools/system_packages.sh | $(VENV)/bin/python
 	@sh tools/system_packages.sh $(RUNTIME_PACKAGES)
 	@echo "Installing intentd and what it runs on (some minutes, once)"
-	$(BIN)/pip install --quiet --editable .
+	$(BIN)/pip install --quiet --editable '.[openvino]'
 	@touch $@
 
 $(VENV)/.test: pyproject.toml tools/system_packages.sh $(VENV)/.demo

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,10 @@ from virtual_mic import missing_packages
 # Two cores are shared by the tests and the processes that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
+# What models are converted to, and which backend is the fastest, is found out once for all tests,
+# and the user's own cache left alone.
+_CACHE = tempfile.TemporaryDirectory(prefix="intentd-tests-")
+os.environ["XDG_CACHE_HOME"] = _CACHE.name
 # A shell that starts the tests in the background lets them ignore SIGINT; some are about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -120,7 +120,8 @@ def _settings(layers: Mapping[str, Any], setup: list[Setup]) -> Outcome:
 
 
 def _model(setup: list[Setup]) -> Outcome:
-    """Load the model and time it on one window against the hop."""
+    """Load the model and time it on one window against the hop; the note tells why its backend was
+    chosen."""
     if not setup:
         return False, "not tried, since the settings or the model can't be read", ""
     begun = time.perf_counter()
@@ -133,6 +134,7 @@ def _model(setup: list[Setup]) -> Outcome:
         classifier.classify([window])
         times.append(time.perf_counter() - begun)
     median = sorted(times)[len(times) // 2]
+    note = "" if classifier.choice is None else f"backend auto: {classifier.choice.text()}"
     hop = setup[0].settings.window.hop
     text = (
         f"{setup[0].model_name}, {len(classifier.labels)} labels, {classifier.backend}, loaded in "
@@ -141,7 +143,7 @@ def _model(setup: list[Setup]) -> Outcome:
     if median >= hop:
         fix = f"a window comes every {1000 * hop:.0f} ms: use a smaller model, or a longer hop"
         return False, f"{text}, too slow", fix
-    return True, f"{text}, {100 * median / hop:.0f} % of the time between two windows", ""
+    return True, f"{text}, {100 * median / hop:.0f} % of the time between two windows", note
 
 
 def gate_works(settings: Settings) -> Outcome:

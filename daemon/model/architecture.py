@@ -180,9 +180,7 @@ def _conv_family(config: Fields, model_type: str, labels: int) -> Architecture:
     if config.flag("add_adapter", False):
         raise config.refuse("add_adapter", "false, adapters go with no audio-classification head")
     total += hidden * projection + projection * labels
-    return Architecture(
-        model_type, HEADS[model_type], total, hidden, heads, inner, conv, squeeze
-    )
+    return Architecture(model_type, HEADS[model_type], total, hidden, heads, inner, conv, squeeze)
 
 
 def _convolutions(config: Fields, sew: bool) -> tuple[tuple[int, int, int], ...]:

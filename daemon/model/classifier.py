@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -10,25 +11,34 @@ from numpy.typing import NDArray
 
 from daemon.errors import UserError
 from daemon.model.backends import AUTO, Backend, Job, open_backend
+from daemon.model.backends.choices import Choice
+from daemon.model.backends.selection import choose
 from daemon.model.cores import default_threads
 from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
 from daemon.model.info import ModelInfo, read_model_info
 from daemon.model.loading import resolve_model
+from daemon.model.scores import probabilities
 from daemon.model.weights import find_weights
 
 __all__ = ["Classifier", "load_classifier"]
 
+WARM_UP_SECONDS = 0.5
 BATCH_BYTES = 1 << 30
 """Working memory that a batch may take, by estimate; larger windows go in smaller batches."""
-WARM_UP = 2
 
 
 class Classifier:
     """A loaded model. Not for several threads at once."""
 
     def __init__(
-        self, info: ModelInfo, backend: Backend, features: Features, window: int, max_batch: int
+        self,
+        info: ModelInfo,
+        backend: Backend,
+        features: Features,
+        window: int,
+        max_batch: int,
+        choice: Choice | None = None,
     ) -> None:
         self.info = info
         self.labels = info.labels
@@ -36,13 +46,16 @@ class Classifier:
         """Samples of a window at 16 kHz."""
         self.max_batch = max_batch
         """Windows that go through the network at once."""
+        self.choice = choice
+        """How "auto" came to this backend; None if the backend was asked for by name."""
         self._backend = backend
         self._features = features
 
     @property
     def backend(self) -> str:
-        """What runs the network, as people read it."""
-        return self._backend.name
+        """What runs the network, as people read it, and that "auto" chose it if so."""
+        tried = len(self.choice.trials) if self.choice is not None else 0
+        return f"{self._backend.name}, fastest of {tried}" if tried > 1 else self._backend.name
 
     def logits(self, windows: Sequence[Samples] | Samples) -> NDArray[np.float32]:
         """The network's scores, shape (n, labels), for n windows of `window` samples each, mono
@@ -74,23 +87,23 @@ class Classifier:
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
         """Logits, shape (n, labels), to probabilities at the model's temperature."""
-        scaled = logits.astype(np.float64) / self.info.temperature
-        if self.info.activation == "sigmoid":
-            return (0.5 * (1.0 + np.tanh(0.5 * scaled))).astype(np.float32)
-        scaled -= scaled.max(axis=1, keepdims=True)
-        odds = np.exp(scaled)
-        shares: NDArray[np.float32] = (odds / odds.sum(axis=1, keepdims=True)).astype(np.float32)
-        return shares
+        return probabilities(logits, self.info)
 
     def warm_up(self) -> None:
-        """Run the network a few times, so that the first window takes no longer than others.
+        """Run the network a few times, so that the first windows take no longer than others: once
+        more with a full batch where that is quick, since OpenVINO prepares itself for each size of
+        batch when it meets it (20 to 140 ms, once).
 
         Raises `ModelError` if it does not run, or gives scores that are not finite.
         """
-        noise = np.random.default_rng(0).standard_normal((1, self.window)).astype(np.float32)
+        rng = np.random.default_rng(0)
+        noise = 0.01 * rng.standard_normal((self.max_batch, self.window), np.float32)
         try:
-            for _ in range(WARM_UP):
-                self.logits(0.01 * noise)
+            self.logits(noise[:1])
+            begun = time.perf_counter()
+            self.logits(noise[:1])
+            if (time.perf_counter() - begun) * self.max_batch < WARM_UP_SECONDS:
+                self.logits(noise)
         except ModelError:
             raise
         except Exception as error:
@@ -131,7 +144,11 @@ def load_classifier(
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(window)))
     features = open_features(info, window, batch)
     job = Job(info, weights, window, threads or default_threads(weights.stat().st_size))
-    runtime = open_backend(backend, job)
-    classifier = Classifier(info, runtime, features, window, batch)
+    choice: Choice | None = None
+    if backend == AUTO:
+        runtime, choice = choose(job, features, batch, lambda name: open_backend(name, job))
+    else:
+        runtime = open_backend(backend, job)
+    classifier = Classifier(info, runtime, features, window, batch, choice)
     classifier.warm_up()
     return classifier

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import platform
+import shutil
 import sys
 from pathlib import Path
 
@@ -42,6 +44,50 @@ def let_threads_sleep() -> None:
     that sleep. A user's own OMP_WAIT_POLICY stands.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+
+_LIMITS = (
+    "ONEDNN_MAX_CPU_ISA",
+    "DNNL_MAX_CPU_ISA",
+    "ONEDNN_DEFAULT_FPMATH_MODE",
+    "ATEN_CPU_CAPABILITY",
+    "OMP_NUM_THREADS",
+    "MKL_ENABLE_INSTRUCTIONS",
+    "CUDA_VISIBLE_DEVICES",
+)
+"""Environment variables that make runtimes faster or slower."""
+
+
+def machine() -> tuple[str, ...]:
+    """What the speed of runtimes here depends on: the processor, its abilities, the cores that this
+    process may use, and limits that its environment sets."""
+    found: dict[str, str] = {}
+    for line in _read(_CPUINFO).splitlines():
+        name, _, value = line.partition(":")
+        found.setdefault(name.strip(), value.strip())
+    processor = found.get("model name") or platform.processor()
+    flags = found.get("flags") or found.get("Features", "")
+    allowed = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+    limits = (f"{name}={os.environ[name]}" for name in _LIMITS if name in os.environ)
+    return (
+        platform.system(),
+        platform.machine(),
+        processor,
+        " ".join(sorted(flags.split())),
+        f"{os.cpu_count()} cores, allowed {allowed}, {usable_cores()} used",
+        *limits,
+    )
+
+
+def accelerators() -> tuple[str, ...]:
+    """Signs of a graphics card that torch may use, without asking torch: importing it takes
+    seconds."""
+    found = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
+    if sys.platform == "win32" and shutil.which("nvidia-smi"):
+        found.append("nvidia-smi")
+    if sys.platform == "darwin" and platform.machine() == "arm64":
+        found.append("mps")
+    return tuple(found)
 
 
 def has_fast_bf16() -> bool:

@@ -49,8 +49,7 @@ class Fields:
 
     def refuse(self, key: str, allowed: str) -> UserError:
         return UserError(
-            f"{self.file}: {self.prefix}{key} is {shown(self.table.get(key))}; "
-            f"it must be {allowed}"
+            f"{self.file}: {self.prefix}{key} is {shown(self.table.get(key))}; it must be {allowed}"
         )
 
     def has(self, key: str) -> bool:

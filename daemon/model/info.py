@@ -172,7 +172,7 @@ def _activation(config: Fields, unit: Unit) -> Activation:
         return "softmax"
     if unit == "utterance":
         raise UserError(
-            f"{config.file}: {KEY}.unit is \"utterance\", whose labels exclude each other, and "
-            "problem_type is \"multi_label_classification\", whose labels don't; change one"
+            f'{config.file}: {KEY}.unit is "utterance", whose labels exclude each other, and '
+            'problem_type is "multi_label_classification", whose labels don\'t; change one'
         )
     return "sigmoid"

@@ -48,7 +48,7 @@ def _absent(directory: Path) -> str:
     if (directory / f"{WEIGHTS}.index.json").exists():
         return (
             f"{directory} has its weights in several files, which intentd does not read; "
-            "save the model with max_shard_size=\"5GB\""
+            'save the model with max_shard_size="5GB"'
         )
     for name in _PICKLES:
         if (directory / name).exists():

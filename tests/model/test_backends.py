@@ -6,7 +6,6 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -15,10 +14,8 @@ import torch
 from model_checkpoints import save, windows
 
 from daemon.errors import UserError
-from daemon.model import backends
 from daemon.model.backends.torch_backend import find_device
 from daemon.model.classifier import load_classifier
-from daemon.model.info import read_model_info
 
 Checkpoint = Callable[[str], Path]
 
@@ -91,20 +88,3 @@ def test_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
     rough = load_classifier(directory, backend="torch-bf16", threads=1).classify(sounds)
     difference = np.abs(exact - rough).max()
     assert 0 < difference < 0.01
-
-
-@pytest.mark.parametrize(
-    ("parameters", "fast", "expected"),
-    [(94_000_000, True, "torch-bf16"), (94_000_000, False, "torch"), (3_000_000, True, "torch")],
-)
-def test_auto_takes_bf16_where_it_pays(
-    checkpoint: Checkpoint,
-    monkeypatch: pytest.MonkeyPatch,
-    parameters: int,
-    fast: bool,
-    expected: str,
-) -> None:
-    monkeypatch.setattr("daemon.model.backends.has_fast_bf16", lambda: fast)
-    info = read_model_info(checkpoint("wav2vec2"))
-    info = replace(info, architecture=replace(info.architecture, parameters=parameters))
-    assert backends.choose(info) == expected

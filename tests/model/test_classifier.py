@@ -172,7 +172,7 @@ def test_batches_are_bounded(checkpoint: Checkpoint) -> None:
 
 def test_large_windows_go_in_smaller_batches(checkpoint: Checkpoint) -> None:
     classifier = load_classifier(
-        checkpoint("wavlm"), threads=1, window_seconds=20.0, max_batch=4096
+        checkpoint("wavlm"), backend="torch-cpu", threads=1, window_seconds=20.0, max_batch=4096
     )
     needed = classifier.info.architecture.working_bytes(20 * RATE)
     assert 1 <= classifier.max_batch < 4096

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from daemon.errors import UserError
 from daemon.model.backends.base import Backend
-from daemon.model.cores import has_fast_bf16, let_threads_sleep
+from daemon.model.cores import let_threads_sleep
 from daemon.model.info import ModelInfo
 
 __all__ = ["AUTO", "Backend", "Job", "backend_names", "open_backend"]
@@ -66,29 +66,14 @@ def backend_names() -> tuple[str, ...]:
 
 
 def open_backend(name: str, job: Job) -> Backend:
-    """Open the backend `name`, one of `backend_names()`, on a model; "auto" takes the one that
-    `choose` names.
+    """Open the backend `name`, one of `backend_names()` but "auto", on a model.
 
     Raises `UserError` where there is no such backend, it is not available here, or the weights
     don't fit.
     """
-    if name == AUTO:
-        name = choose(job.info)
     if name not in _OPENERS:
         raise UserError(
             f"there is no backend {name!r:.60}; model.backend must be one of "
             f"{', '.join(backend_names())}"
         )
     return _OPENERS[name](job)
-
-
-BF16_PAYS = 20_000_000
-"""Parameters from which bf16 is faster: reading the weights then takes most of the time."""
-
-
-def choose(info: ModelInfo) -> str:
-    """The name that "auto" stands for, by the model's size and the processor alone, so that runs
-    repeat."""
-    if info.architecture.parameters >= BF16_PAYS and has_fast_bf16():
-        return "torch-bf16"
-    return "torch"

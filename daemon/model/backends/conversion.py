@@ -1,28 +1,27 @@
 """A model as an ONNX graph, made once of its checkpoint and kept in the user's cache.
 
-The entry's name is a digest of everything that the graph depends on: the model's files, the
-packages that convert, and this module's own version. So a stale entry is never found, a damaged
-one (its own digest stands in its first line) is made anew, and two processes that convert at once
-write the same thing, each to a file of its own that takes its place in one step.
+The entry's name is a digest of everything that the graph depends on: the model's weights and its
+architecture, the packages that convert, and this module's own version. So a stale entry is never
+found, a damaged one (its own digest stands in its first line) is made anew, and two processes that
+convert at once write the same thing, each to a file of its own that takes its place in one step.
 """
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
-import importlib.metadata
 import importlib.util
 import io
-import os
-import tempfile
+import json
 import warnings
 from pathlib import Path
 
 import numpy as np
 
 from daemon.errors import UserError
+from daemon.model import cache
 from daemon.model.cores import let_threads_sleep
-from daemon.model.files import CONFIG, PREPROCESSOR
+from daemon.model.fields import read_json
+from daemon.model.files import CONFIG, MAX_CONFIG_BYTES
 from daemon.model.info import ModelInfo
 
 VERSION = 1
@@ -34,6 +33,20 @@ TOLERANCE = 1e-4
 """Largest difference of a logit between the graph and torch in float32, relative to the largest."""
 INPUT, OUTPUT = "input", "logits"
 
+_SHAPELESS = frozenset(
+    {
+        "intentd",
+        "id2label",
+        "label2id",
+        "architectures",
+        "dtype",
+        "torch_dtype",
+        "transformers_version",
+        "_name_or_path",
+        "problem_type",
+    }
+)
+"""Keys of config.json that the graph does not depend on, but for the number of labels."""
 _MAGIC = b"intentd onnx "
 _SUFFIX = ".graph"
 _LARGEST = 1 << 31
@@ -46,7 +59,7 @@ def graph(info: ModelInfo, weights: Path, window: int) -> bytes:
 
     Raises `UserError` if the model can't be converted, or the converter is not installed.
     """
-    entry = cache_directory() / (_key(info, weights, window) + _SUFFIX)
+    entry = _entry(info, weights, window)
     found = _read(entry)
     if found is None:
         found = _convert(info, weights, window)
@@ -56,27 +69,27 @@ def graph(info: ModelInfo, weights: Path, window: int) -> bytes:
 
 def cache_directory() -> Path:
     """Where graphs are kept."""
-    from platformdirs import user_cache_path
-
-    return user_cache_path("intentd", appauthor=False) / "graphs"
+    return cache.directory("graphs")
 
 
-def _key(info: ModelInfo, weights: Path, window: int) -> str:
-    digest = hashlib.sha256()
-    parts = [str(VERSION), str(OPSET), str(window)]
-    parts += [_version(package) for package in ("torch", "transformers")]
-    digest.update("\0".join(parts).encode())
-    for path in (info.directory / CONFIG, info.directory / PREPROCESSOR, weights):
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()[:40]
+def is_cached(info: ModelInfo, weights: Path, window: int) -> bool:
+    """Whether a graph is there, so that nothing needs to be converted; it may yet be damaged."""
+    return _entry(info, weights, window).is_file()
 
 
-def _version(package: str) -> str:
-    try:
-        return importlib.metadata.version(package)
-    except importlib.metadata.PackageNotFoundError:
-        return "none"
+def key(info: ModelInfo, weights: Path, window: int) -> str:
+    """A digest of everything that the graph depends on. Thresholds and label names are not among
+    it: who edits those in config.json waits for no conversion."""
+    table = read_json(info.directory / CONFIG, MAX_CONFIG_BYTES)
+    shape = {name: value for name, value in table.items() if name not in _SHAPELESS}
+    parts = [str(VERSION), str(OPSET), str(window), str(len(info.labels))]
+    parts += [cache.version(package) for package in ("torch", "transformers")]
+    parts += [json.dumps(shape, sort_keys=True), cache.file_digest(weights)]
+    return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
+
+
+def _entry(info: ModelInfo, weights: Path, window: int) -> Path:
+    return cache_directory() / (key(info, weights, window) + _SUFFIX)
 
 
 def _read(entry: Path) -> bytes | None:
@@ -96,24 +109,7 @@ def _read(entry: Path) -> bytes | None:
 def _write(entry: Path, content: bytes) -> None:
     """Keep a graph. A cache that can't be written costs the next start some seconds, no more."""
     first = _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
-    with contextlib.suppress(OSError):
-        entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        with tempfile.NamedTemporaryFile(dir=entry.parent, prefix=".new-", delete=False) as file:
-            try:
-                file.write(first + content)
-                file.flush()
-                os.fsync(file.fileno())
-            except OSError:
-                Path(file.name).unlink()
-                raise
-        Path(file.name).replace(entry)
-        _forget(entry.parent)
-
-
-def _forget(directory: Path) -> None:
-    entries = sorted(directory.glob(f"*{_SUFFIX}"), key=lambda e: e.stat().st_mtime, reverse=True)
-    for entry in entries[KEPT:]:
-        entry.unlink(missing_ok=True)
+    cache.put(entry, first + content, keep=KEPT)
 
 
 def _convert(info: ModelInfo, weights: Path, window: int) -> bytes:
@@ -161,14 +157,14 @@ def _convert(info: ModelInfo, weights: Path, window: int) -> bytes:
         raise UserError(
             f"the model {info.directory} can't be converted to a graph "
             f"({(str(error).splitlines() or [type(error).__name__])[0][:200]}); "
-            "set model.backend = \"torch\""
+            'set model.backend = "torch"'
         ) from None
     content = made.getvalue()
     difference = _difference(content, batch, expected)
     if not difference <= TOLERANCE:
         raise UserError(
             f"the graph of the model {info.directory} differs from torch by {difference:.1e}, "
-            f"more than {TOLERANCE:g}; set model.backend = \"torch\""
+            f'more than {TOLERANCE:g}; set model.backend = "torch"'
         )
     return content
 

@@ -2,10 +2,29 @@
 
 from __future__ import annotations
 
+import sys
+from types import ModuleType
+
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UserError
+
+_CONVERTER = "openvino.tools.ovc"
+
+
+def _import_openvino() -> ModuleType:
+    """The package without its converter, whose import reports to its maker's statistics over the
+    network. openvino takes that for a part that is not installed."""
+    if "openvino" not in sys.modules and _CONVERTER not in sys.modules:
+        sys.modules[_CONVERTER] = None  # type: ignore[assignment]
+        try:
+            import openvino
+        finally:
+            del sys.modules[_CONVERTER]
+    import openvino
+
+    return openvino  # type: ignore[no-any-return]
 
 
 class OpenVinoBackend:
@@ -13,7 +32,7 @@ class OpenVinoBackend:
 
     def __init__(self, graph: bytes, threads: int, *, bf16: bool = False) -> None:
         try:
-            import openvino
+            openvino = _import_openvino()
         except ImportError:
             raise UserError(
                 "the backend openvino needs its package; install it with "
@@ -24,6 +43,8 @@ class OpenVinoBackend:
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
             "PERFORMANCE_HINT": "LATENCY",
+            # A thread tied to a core waits for as long as somebody else keeps that core busy.
+            "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
         model = core.read_model(graph)

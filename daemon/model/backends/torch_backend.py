@@ -60,5 +60,5 @@ def find_device(name: str = "") -> torch.device:
     if not name:
         name = next((kind for kind, there in present.items() if there), "cpu")
     elif not present.get(name, True):
-        raise UserError(f"there is no {name} device for torch here; use model.backend = \"auto\"")
+        raise UserError(f'there is no {name} device for torch here; use model.backend = "auto"')
     return torch.device(name)

@@ -42,7 +42,7 @@ def header(scene: Scene, width: int) -> Row:
     line.raw(sign, style).raw(" ").raw(word, style)
     between = f" {theme.glyphs.between} "
     model = _short(state.run.model)
-    backend_width = name_width(theme, [state.run.backend], 24)
+    backend_width = name_width(theme, [state.run.backend], 36)
     room = line.left - 3 - len(between) - backend_width
     model_width = name_width(theme, [model], room)
     if room >= 4:

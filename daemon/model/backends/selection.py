@@ -1,0 +1,232 @@
+"""What `backend = "auto"` stands for: each installed backend is tried on the real model, once.
+
+A backend is passed over if its probabilities differ from torch's in float32 by more than
+`TOLERANCE`, or move by more than `COMPANY` when other windows share the batch. Of the others the
+one with the smallest product of two times is kept: a window alone, as live sound of one stream
+asks for, and a window in a full batch, as replays and many streams do. The choice is remembered
+for the model, the machine, the versions and the settings, so that later runs repeat it without
+measuring.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.errors import UserError
+from daemon.model import cache
+from daemon.model.backends import choices, conversion
+from daemon.model.backends.base import Backend
+from daemon.model.backends.choices import Choice, Trial
+from daemon.model.cores import accelerators, has_fast_bf16, machine
+from daemon.model.features import Features
+from daemon.model.probe import probe_windows
+from daemon.model.scores import probabilities
+
+if TYPE_CHECKING:
+    from daemon.model.backends import Job
+
+VERSION = 1
+"""To be raised when backends are chosen otherwise."""
+TOLERANCE = 0.02
+"""Largest difference of a probability from torch in float32 that is put up with."""
+COMPANY = 0.005
+"""Largest difference of a probability between a window alone and in a full batch."""
+REFERENCE = "torch-cpu"
+SECONDS = 2.0
+"""Of timing, after which no further round begins."""
+ROUNDS = 15
+SLACK = 1.5
+"""A backend that takes so many times as long as the fastest is timed no further."""
+LARGEST_BATCH = 32
+"""A window of a larger batch takes no less time."""
+LARGEST = 1 << 30
+"""Bytes of weights up to which several backends may hold them at once."""
+
+_PACKAGES = ("torch", "transformers", "numpy", "onnx", "onnxruntime", "openvino", "intentd")
+
+Open = Callable[[str], Backend]
+"""From a backend's name to the backend; raises `UserError`."""
+
+
+def choose(job: Job, features: Features, batch: int, open_: Open) -> tuple[Backend, Choice]:
+    """The backend that "auto" stands for, opened, and why it is that one. `batch`: windows that
+    go through the network at once, at most.
+
+    Raises `UserError` where the model can't be run at all.
+    """
+    names = candidates(job)
+    if len(names) == 1:
+        return open_(names[0]), Choice(names[0], "the only one installed")
+    if job.weights.stat().st_size > LARGEST:
+        name = "torch-bf16" if "torch-bf16" in names else "torch" if "torch" in names else names[0]
+        why = f"by the processor alone, since weights above {LARGEST >> 30} GB are not tried on all"
+        return open_(name), Choice(name, why)
+    entry = choices.entry(_circumstances(job, batch, names))
+    known = choices.recall(entry)
+    if known is not None:
+        try:
+            if known.backend in names:
+                return open_(known.backend), known
+        except UserError:  # what it needs has gone since
+            pass
+        choices.forget(entry)
+    opened, choice = _try_all(job, features, batch, names, open_)
+    kept = choices.remember(entry, choice)
+    return opened[kept.backend] if kept.backend in opened else open_(kept.backend), kept
+
+
+def candidates(job: Job) -> list[str]:
+    """Backends that are worth a trial here, the reference first."""
+    names = [REFERENCE]
+    bf16 = has_fast_bf16()
+    if accelerators():
+        names.append("torch")
+    if bf16:
+        names.append("torch-bf16")
+    if _installed("onnx") or conversion.is_cached(job.info, job.weights, job.window):
+        if _installed("onnxruntime"):
+            names.append("onnx")
+        if _installed("openvino"):
+            names.append("openvino")
+            if bf16:
+                names.append("openvino-bf16")
+    return names
+
+
+def _installed(package: str) -> bool:
+    return importlib.util.find_spec(package) is not None
+
+
+def _circumstances(job: Job, batch: int, names: Sequence[str]) -> tuple[str, ...]:
+    """All that a choice depends on."""
+    return (
+        str(VERSION),
+        conversion.key(job.info, job.weights, job.window),
+        f"threads {job.threads} batch {batch}",
+        f"temperature {job.info.temperature} {job.info.activation}",
+        *names,
+        *(f"{package} {cache.version(package)}" for package in _PACKAGES),
+        *machine(),
+        *accelerators(),
+    )
+
+
+def _try_all(
+    job: Job, features: Features, batch: int, names: Sequence[str], open_: Open
+) -> tuple[dict[str, Backend], Choice]:
+    """All backends that could be opened, and the choice among them."""
+    batch = min(batch, LARGEST_BATCH)
+    windows = probe_windows(job.window, max(batch, 8))
+    reference = open_(REFERENCE)
+    opened: dict[str, Backend] = {REFERENCE: reference}
+    expected = _scores(reference, features, windows, batch, job)
+    trials: dict[str, Trial] = {REFERENCE: Trial(REFERENCE, difference=0.0)}
+    fit = [REFERENCE]
+    for name in names:
+        if name == REFERENCE:
+            continue
+        try:
+            opened[name] = open_(name)
+            trials[name] = _compare(name, opened[name], features, windows, expected, batch, job)
+        except UserError as error:
+            trials[name] = Trial(name, refused=str(error))
+        except Exception as error:  # a runtime that fails on this model is no reason to stop
+            first = (str(error).splitlines() or [""])[0][:160]
+            trials[name] = Trial(name, refused=f"it fails ({type(error).__name__}: {first})")
+        if not trials[name].refused:
+            fit.append(name)
+    # Each call copies what it was given: some features hand out the memory of their last batch.
+    inputs = features.prepare(windows[:batch]).copy()
+    runs = {name: _timed(opened[name], inputs) for name in fit}
+    times = time_all(runs, len(inputs))
+    for name, (alone, together) in times.items():
+        kept = trials[name]
+        trials[name] = Trial(
+            name, round(1000 * alone, 3), round(1000 * together, 3), kept.difference
+        )
+    best = min(fit, key=lambda name: times[name][0] * times[name][1])
+    why = f"the fastest of {len(fit)} that agree" if len(fit) > 1 else "the only one that agrees"
+    return opened, Choice(best, why, len(inputs), tuple(trials[name] for name in names))
+
+
+def _compare(
+    name: str,
+    backend: Backend,
+    features: Features,
+    windows: NDArray[np.float32],
+    expected: NDArray[np.float32],
+    batch: int,
+    job: Job,
+) -> Trial:
+    """How far a backend's scores are from `expected`, and whether they depend on company."""
+    together = _scores(backend, features, windows, batch, job)
+    few = len(windows) // 4
+    alone = _scores(backend, features, windows[:few], 1, job)
+    difference = _largest(together - expected, alone - expected[:few])
+    company = _largest(alone - together[:few])
+    refused = ""
+    if not difference <= TOLERANCE:
+        refused = f"its scores differ from float32 by {difference:.2g}"
+    elif not company <= COMPANY:
+        refused = f"its scores depend on what shares a batch, by {company:.2g}"
+    return Trial(name, difference=float(f"{difference:.2g}"), refused=refused)
+
+
+def _scores(
+    backend: Backend, features: Features, windows: NDArray[np.float32], batch: int, job: Job
+) -> NDArray[np.float32]:
+    """Probabilities, shape (n, labels), in batches of `batch`."""
+    parts = [
+        backend.run(features.prepare(windows[first : first + batch])).copy()
+        for first in range(0, len(windows), batch)
+    ]
+    return probabilities(np.concatenate(parts), job.info)
+
+
+def _largest(*differences: NDArray[np.float32]) -> float:
+    found = [float(np.abs(each).max()) for each in differences]
+    return max(found) if all(map(math.isfinite, found)) else math.inf
+
+
+def _timed(backend: Backend, inputs: NDArray[np.float32]) -> Callable[[int], object]:
+    return lambda count: backend.run(inputs[:count])
+
+
+def time_all(
+    runs: Mapping[str, Callable[[int], object]],
+    batch: int,
+    clock: Callable[[], float] = time.perf_counter,
+) -> dict[str, tuple[float, float]]:
+    """Seconds a window takes, alone and in a batch of `batch`, for each of `runs`, which are given
+    a number of windows. In turns, so that other work on the machine disturbs all alike; the
+    shortest of some rounds counts, since nothing but the run itself makes it longer than that."""
+    sizes = (1, batch)
+    best = {name: [math.inf, math.inf] for name in runs}
+
+    def cost(name: str) -> float:
+        return best[name][0] * best[name][1]
+
+    going = list(runs)
+    begun = clock()
+    for number in range(ROUNDS):
+        for name in going[number % len(going) :] + going[: number % len(going)]:
+            for place, size in enumerate(sizes):
+                started = clock()
+                runs[name](size)
+                best[name][place] = min(best[name][place], (clock() - started) / size)
+        if clock() - begun >= SECONDS:
+            break
+        if number == 0:
+            continue  # one disturbance must not throw the fastest out
+        limit = SLACK * SLACK * min(map(cost, going))
+        going = [name for name in going if cost(name) <= limit]
+        if len(going) == 1:
+            break
+    return {name: (alone, together) for name, (alone, together) in best.items()}
