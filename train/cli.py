@@ -53,6 +53,7 @@ def train(
     """Train a model by a recipe, calibrate it, and measure it."""
     from train import run as steps
     from train.finetune import StoppedError
+    from train.processes import left_alone
     from train.recipe import load_recipe
 
     loaded = load_recipe(recipe, assignments or ())
@@ -60,6 +61,8 @@ def train(
     run = steps.Run(
         loaded, target, steps.command_line(), Console(stderr=True), resume=resume, force=force
     )
+    if (alone := left_alone()) is not None:
+        run.console.print(f"note: {alone}", highlight=False)
     try:
         if folds:
             from train.folds import cross_validate

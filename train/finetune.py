@@ -22,6 +22,7 @@ from train.conditions import setup_of_recipe
 from train.data import Clip, Loaded, load_noises
 from train.dataset import FixedWindows, WindowCollator, WordDraws
 from train.optimizer import FreezeAtFirst, layerwise_optimizer
+from train.processes import without_accelerator
 from train.progress import RichProgress
 from train.recipe import Recipe
 from train.trainer import IntentTrainer, keeper_of, last_whole_checkpoint, step_of
@@ -133,6 +134,7 @@ def _trainer(
         logging_steps=10,
         seed=settings.seed,
         bf16=_bf16(settings.precision),
+        use_cpu=without_accelerator(),
         dataloader_num_workers=0,
         disable_tqdm=True,
         report_to="none",

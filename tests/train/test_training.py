@@ -17,7 +17,7 @@ import pytest
 import soundfile
 from rich.console import Console
 from safetensors.numpy import load_file
-from train_helpers import RATE, recipe_tree, tiny_base, word, write_words
+from train_helpers import RATE, recipe_tree, tiny_base, word, write_recipe, write_words
 
 from daemon.errors import UserError
 from daemon.model.info import read_model_info
@@ -25,6 +25,7 @@ from train import run as steps
 from train.augment import word_bounds
 from train.dataset import WordDraws
 from train.finetune import StoppedError
+from train.processes import left_alone
 from train.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
@@ -280,44 +281,19 @@ def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> Non
 
 
 def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
-    recipe = tmp_path / "two.toml"
+    """As README and docs/training.md have it, here without a GPU."""
     tree = recipe_tree(place / "words", place / "base", steps=6, eval_every=3, average=0.5)
-    lines = [f"root = {json.dumps(tree['root'])}"]
-    lines += ["[[data]]", 'path = "words"', 'placing = "word"']
-    for section in ("model", "split", "augment", "train", "gate", "rolling", "calibrate"):
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in tree[section].items()]
-    lines += ["[evaluate]", "snr_db = []"]
-    recipe.write_text("\n".join(lines))
+    recipe = write_recipe(tmp_path / "two.toml", tree)
+    accelerate = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    command = [*accelerate, "--multi_gpu", "--num_processes", "2", "-m", "train", str(recipe)]
     done = subprocess.run(
-        [
-            # accelerate starts several local processes by this switch alone, GPU or not.
-            sys.executable,
-            "-m",
-            "accelerate.commands.launch",
-            "--multi_gpu",
-            "--num_processes",
-            "2",
-            "--num_machines",
-            "1",
-            "--mixed_precision",
-            "no",
-            "--dynamo_backend",
-            "no",
-            "--main_process_port",
-            "0",
-            "-m",
-            "train",
-            str(recipe),
-            "--output",
-            str(tmp_path / "out"),
-        ],
+        [*command, "--output", str(tmp_path / "out")],
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=200,
         check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1", "ACCELERATE_USE_CPU": "true"},
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
     )
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_model_info(tmp_path / "out").calibrated
@@ -327,3 +303,12 @@ def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
     assert state["global_step"] == 6
     assert json.loads((tmp_path / "out" / "history.json").read_text())["processes"] == 2
     assert done.stdout.count("The model is in") == 1
+
+
+def test_a_launcher_that_starts_one_process_of_many_is_told_of() -> None:
+    """What `accelerate launch --cpu --num_processes 2` sets, and what launchers that work do."""
+    one = {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_MIXED_PRECISION": "no"}
+    assert "--multi_gpu --num_processes" in str(left_alone(one))
+    assert left_alone(one | {"LOCAL_RANK": "0"}) is None
+    assert left_alone(one | {"PMI_SIZE": "2"}) is None
+    assert left_alone({}) is None

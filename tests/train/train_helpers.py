@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -98,3 +99,24 @@ def recipe_tree(data: Path, base: Path, **train: Any) -> dict[str, Any]:
         "calibrate": {"per_label": 6, "snr_db": []},
         "evaluate": {"per_label": 4, "snr_db": []},
     }
+
+
+def write_recipe(path: Path, tree: dict[str, Any]) -> Path:
+    """A recipe as the TOML file that a user would write."""
+    lines = [f"root = {json.dumps(tree['root'])}"]
+    for section in tree["data"]:
+        lines.append("[[data]]")
+        lines += [f"{key} = {_toml(value)}" for key, value in section.items()]
+    for name, section in tree.items():
+        if isinstance(section, dict):
+            lines.append(f"[{name}]")
+            lines += [f"{key} = {_toml(value)}" for key, value in section.items()]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def _toml(value: Any) -> str:
+    if isinstance(value, dict):
+        pairs = (f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
+        return "{ " + ", ".join(pairs) + " }"
+    return json.dumps(value)

@@ -1,0 +1,34 @@
+"""Several processes: what accelerate's launchers leave to the program that they start."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+
+import torch
+
+MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
+
+
+def without_accelerator() -> bool:
+    """Whether training runs on the processor.
+
+    accelerate joins processes on processors (gloo) only where the program says that it wants
+    no GPU; without that every process would train alone.
+    """
+    return not torch.accelerator.is_available()
+
+
+def left_alone(environment: Mapping[str, str] = os.environ) -> str | None:
+    """A sentence if several processes were asked for and this is the only one; None otherwise.
+
+    `accelerate launch --cpu --num_processes N` starts one process and leaves the others to MPI.
+    """
+    asked = "MASTER_ADDR" in environment and "ACCELERATE_MIXED_PRECISION" in environment
+    joined = any(name in environment for name in ("LOCAL_RANK", "RANK", *MPI_SIZES))
+    if not asked or joined:
+        return None
+    return (
+        "accelerate was asked for several processes and started one: with --cpu it leaves that to "
+        "MPI. `accelerate launch --multi_gpu --num_processes N` starts N, without a GPU too."
+    )
