@@ -97,7 +97,8 @@ def load_clips(recipe: Recipe) -> Loaded:
             )
     if not clips:
         raise UserError("The recipe names no data: add a [[data]] section.")
-    _check_labels(recipe, clips)
+    if recipe.distil is None:
+        _check_labels(recipe, clips)
     if recipe.split.test_size is not None:
         clips = _drawn(recipe, clips)
     return Loaded(tuple(clips), tuple(problems), unknown)

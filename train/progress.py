@@ -74,7 +74,14 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
     def on_evaluate(
         self, args: Any, state: Any, control: Any, metrics: dict[str, Any] | None = None, **_: Any
     ) -> None:
-        if not state.is_world_process_zero or not metrics or "eval_accuracy" not in metrics:
+        if not state.is_world_process_zero or not metrics:
+            return
+        if "eval_accuracy" not in metrics:
+            self.console.print(
+                f"step {state.global_step}: loss {metrics.get('eval_loss', float('nan')):.4f} "
+                "on validation",
+                highlight=False,
+            )
             return
         self.accuracy = float(metrics["eval_accuracy"])
         self.console.print(

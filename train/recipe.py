@@ -26,7 +26,7 @@ class Section(BaseModel):
 
 
 class ModelSection(Section):
-    base: str = "facebook/wav2vec2-base"
+    base: str = "bundled"
     """A hub id, a model directory, "bundled" (the encoder that ships), or "small" (see
     train/encoder.py) for random weights of a small Wav2Vec2."""
     unit: Literal["word", "utterance"] = "word"
@@ -160,6 +160,13 @@ class TrainSection(Section):
     """Hub id that the finished model is pushed to."""
 
 
+class DistilSection(Section):
+    """Pretraining: the encoder learns the frames of a larger one, without labels."""
+
+    teacher: str = "whisper-base"
+    """See train/teacher.py: "whisper-base", or a directory in CTranslate2's format."""
+
+
 class CalibrateSection(Section):
     """How temperature and thresholds are chosen, on the validation part."""
 
@@ -203,6 +210,8 @@ class Recipe(Section):
     split: SplitSection = SplitSection()
     augment: AugmentSection = AugmentSection()
     train: TrainSection = TrainSection()
+    distil: DistilSection | None = None
+    """With it the recipe makes an encoder to finetune from, and no classifier."""
     gate: GateKeys = GateKeys()
     """This and the next two: what the daemon runs the model with, as in config.toml."""
     rolling: RollingKeys = RollingKeys()

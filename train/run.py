@@ -86,9 +86,11 @@ def train(run: Run) -> dict[str, Any]:
     quiet()
     _claim(run)
     loaded, labels = load(run)
-    noises = noises_of(run.recipe)
     if main_process():
         _write_sources(run, loaded)
+    if run.recipe.distil is not None:
+        return _pretrain(run, loaded)
+    noises = noises_of(run.recipe)
     began = time.monotonic()
     trainer = train_model(
         run.recipe, loaded, labels, noises, run.output, run.resume, run.console
@@ -106,6 +108,20 @@ def train(run: Run) -> dict[str, Any]:
     (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
     calibrate_model(run, loaded, labels, noises)
     return finish(run, loaded)
+
+
+def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
+    from train import pretrain
+
+    figures = pretrain.pretrain(run.recipe, loaded, run.output, run.resume, run.console)
+    if not main_process():
+        return {}
+    made = versions()
+    pretrain.write(
+        run.output, run.recipe, figures, pretrain.card(run.recipe, figures, made, run.command)
+    )
+    shutil.rmtree(run.output / pretrain.TEACHER, ignore_errors=True)
+    return figures
 
 
 def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
@@ -132,6 +148,8 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
     )
     for source, number in loaded.unknown_groups.items():
         say(f"{source}: {number} clips of unknown speakers are split clip by clip", highlight=False)
+    if run.recipe.distil is not None:
+        return loaded, ()
     for sentence in check_parts(run.recipe, loaded.clips):
         say(f"note: there is {sentence}", highlight=False)
     return loaded, labels_of(run.recipe, loaded.clips)
