@@ -6,8 +6,10 @@ Rows that cannot be used are listed with the reason, never dropped silently.
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from hashlib import sha1
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +83,8 @@ def load_clips(recipe: Recipe) -> Loaded:
     for number, section in enumerate(recipe.data):
         before = len(clips)
         for row in rows_of(section, recipe.path(section.path)):
+            if section.only and row.label not in section.only:
+                continue
             try:
                 clips.append(_clip(row, section, number, recipe))
             except ValueError as error:
@@ -88,6 +92,8 @@ def load_clips(recipe: Recipe) -> Loaded:
                 continue
             if not row.group and section.holdout:
                 unknown[section.path] = unknown.get(section.path, 0) + 1
+        if section.per_label is not None:
+            clips[before:] = _fewer(clips[before:], section.per_label)
         if len(clips) == before:
             mine = {p.reason for p in problems if p.source == section.path}
             reasons = "; ".join(sorted(mine)[:3])
@@ -177,6 +183,18 @@ def load_noise(path: Path) -> NDArray[np.float32]:
     if len(samples) < RATE or not np.isfinite(samples).all() or np.abs(samples).max() < SILENCE:
         raise UserError(f"The noise {path} is shorter than a second, silent, or not finite.")
     return samples
+
+
+def _fewer(clips: Sequence[Clip], per_label: int) -> list[Clip]:
+    """`clips` with at most `per_label` of a label to train on; a larger number holds a smaller."""
+    order = sorted(clips, key=lambda clip: sha1(clip.path.encode()).digest())
+    seen: Counter[str] = Counter()
+    kept = set()
+    for clip in order:
+        if clip.part != "train" or seen[clip.label] < per_label:
+            kept.add(id(clip))
+            seen[clip.label] += clip.part == "train"
+    return [clip for clip in clips if id(clip) in kept]
 
 
 def _check_labels(recipe: Recipe, clips: list[Clip]) -> None:

@@ -64,6 +64,11 @@ class DataSection(Section):
     """False: the source has no validation or test part and is trained on whole."""
     exclude: tuple[str, ...] = ()
     """File names (without folder) that are left out."""
+    only: tuple[str, ...] = ()
+    """Labels in the data (before `rename`) that are used; none named: all."""
+    per_label: int | None = Field(default=None, ge=1)
+    """At most so many clips of each label to train on, the first by the hash of their path;
+    validation and test keep theirs."""
     attribution: str = ""
     """Name, author and licence of the data, for the model card."""
 

@@ -136,3 +136,22 @@ def test_a_label_without_a_recording_to_train_on_is_refused(tmp_path: Path) -> N
     r = recipe(tmp_path, {"path": "words"}, model={"labels": ["rise", "fall", "flat"]})
     with pytest.raises(UserError, match="'flat' has no recording to train on"):
         check_parts(r, load_clips(r).clips)
+
+
+def test_fewer_clips_to_train_on_leave_the_other_parts_alone(tmp_path: Path) -> None:
+    write_words(tmp_path / "words", ("rise", "fall", "flat"), 30)
+    whole = load_clips(recipe(tmp_path, {"path": "words"}))
+    some = {}
+    for count in (3, 8):
+        source = {"path": "words", "per_label": count, "only": ["rise", "fall"]}
+        loaded = load_clips(recipe(tmp_path, source))
+        assert {clip.label for clip in loaded.clips} == {"rise", "fall"}
+        for label in ("rise", "fall"):
+            mine = [c.path for c in loaded.part("train") if c.label == label]
+            assert len(mine) == count
+            some[label, count] = set(mine)
+        for part in ("validation", "test"):
+            assert {c.path for c in loaded.part(part)} == {
+                c.path for c in whole.part(part) if c.label != "flat"
+            }
+    assert all(some[label, 3] < some[label, 8] for label in ("rise", "fall"))

@@ -1,0 +1,112 @@
+"""How many clips a word it takes, from a pretrained encoder and from random weights.
+
+    python tools/few_shot.py --root DATA --encoder runs/pretrain [--json FILE] [--part validation]
+
+Trains the recipe `seven` on 5, 10, 20, 50 and 200 clips of each word and counts how many clips of
+other speakers are recognised (closed set: one window a clip, the most probable of the seven words).
+The encoder must be one that saw no label of these words, such as the recipe `pretrain` makes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from train.data import Clip, load_clips
+from train.dataset import middle_window
+from train.finetune import noises_of, train_model
+from train.metrics import wilson
+from train.recipe import load_recipe
+from train.run import quiet
+
+CLIPS = (5, 10, 20, 50, 200)
+RANDOM = "small"
+
+
+def recognised(model: Any, extractor: Any, clips: list[Clip], labels: tuple[str, ...]) -> int:
+    """How many of `clips` the model takes for what they are."""
+    model.eval()
+    hits = 0
+    with torch.inference_mode():
+        for clip in clips:
+            window = middle_window(clip.audio, 16_000)
+            features = extractor(window, sampling_rate=16_000, return_tensors="pt")
+            hits += labels[int(model(**features).logits.argmax())] == clip.label
+    return hits
+
+
+def one(base: str, per_label: int, root: str, part: str, settings: list[str]) -> dict[str, Any]:
+    """Train once and count."""
+    recipe = load_recipe(
+        "seven",
+        [f"root={root}", f"model.base={base}", f"data.0.per_label={per_label}", *settings],
+    )
+    loaded = load_clips(recipe)
+    labels = recipe.model.labels
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory() as folder:
+        trainer = train_model(
+            recipe, loaded, labels, noises_of(recipe), Path(folder), False, Console(quiet=True)
+        )
+    seconds = time.monotonic() - began
+    judged = [clip for clip in loaded.clips if clip.part == part]
+    hits = recognised(trainer.model, trainer.processing_class, judged, labels)
+    low, high = wilson(hits, len(judged))
+    return {
+        "base": "random weights" if base == RANDOM else base,
+        "clips_a_word": per_label, "part": part, "n": len(judged), "hits": hits,
+        "accuracy": hits / len(judged), "interval": [low, high], "minutes": seconds / 60,
+        "threads": torch.get_num_threads(),
+    }
+
+
+def said(row: dict[str, Any]) -> str:
+    """A cell of the table."""
+    low, high = row["interval"]
+    return f"{row['accuracy']:.1%} [{low:.1%}, {high:.1%}]"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", required=True)
+    parser.add_argument("--encoder", required=True)
+    parser.add_argument("--part", choices=("test", "validation"), default="test")
+    parser.add_argument("--clips", type=int, nargs="+", default=list(CLIPS))
+    parser.add_argument("--json", type=Path)
+    parser.add_argument("--set", dest="settings", action="append", default=[])
+    options = parser.parse_args()
+    quiet()
+    rows = []
+    for per_label in options.clips:
+        for base in (options.encoder, RANDOM):
+            row = one(base, per_label, options.root, options.part, options.settings)
+            print(
+                f"{row['base']}, {per_label} clips a word: {row['accuracy']:.1%} of {row['n']}, "
+                f"{row['minutes']:.1f} min",
+                flush=True,
+            )
+            rows.append(row)
+            if options.json is not None:
+                options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+    table = Table("clips a word", "pretrained", "random weights", "minutes")
+    for per_label in options.clips:
+        pair = [row for row in rows if row["clips_a_word"] == per_label]
+        table.add_row(
+            str(per_label),
+            *(said(row) for row in pair),
+            f"{np.mean([r['minutes'] for r in pair]):.1f}",
+        )
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    main()
