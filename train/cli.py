@@ -163,19 +163,31 @@ def synthesize(
         int, typer.Option(min=0, help="Sentences without those words, in a folder _sentences.")
     ] = 1200,
     seed: Annotated[int, typer.Option(help="The same seed makes the same files.")] = 0,
+    cast: Annotated[
+        str, typer.Option(help="training, or held-out: voices that training never has.")
+    ] = "training",
+    vocabulary: Annotated[
+        Path | None, typer.Option(help="A file with a word a line, for more varied sentences.")
+    ] = None,
+    sentences_only: Annotated[
+        bool, typer.Option("--sentences-only", help="Leave the words out; speak none of them.")
+    ] = False,
 ) -> None:
     """Speak words and sentences in many synthetic voices (espeak-ng and Flite)."""
     from rich.progress import track
 
+    from train.synth import CASTS, read_vocabulary
     from train.synth import synthesize as speak_all
 
+    if cast not in CASTS:
+        raise UserError(f"--cast {cast!r} is none of {', '.join(CASTS)}.")
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} is not empty; give another folder.")
-    total = len(words) * voices + sentences
+    total = (0 if sentences_only else len(words) * voices) + sentences
+    known = read_vocabulary(vocabulary) if vocabulary is not None else []
+    spoken = speak_all(output, words, voices, sentences, seed, cast, known, sentences_only)
     console = Console(stderr=True)
-    for _ in track(
-        speak_all(output, words, voices, sentences, seed), "speaking", total, console=console
-    ):
+    for _ in track(spoken, "speaking", total, console=console):
         pass
     print(f"{total} recordings are in {output}.")
 

@@ -72,19 +72,46 @@ class Voice:
         return re.sub(r"[^a-z0-9]+", "-", f"{self.name}-{self.pitch:.2f}-{self.pace:.2f}".lower())
 
 
-def voices(seed: int, count: int) -> list[Voice]:
-    """`count` voices, half of each synthesiser, drawn by `seed`."""
+@dataclass(frozen=True, slots=True)
+class Cast:
+    """Who may speak: names of espeak-ng's accents and variants, and of Flite's voices."""
+
+    accents: tuple[str, ...]
+    variants: tuple[str, ...]
+    flite: tuple[str, ...]
+
+
+CASTS = {
+    "training": Cast(
+        ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029"),
+        ("", "+m1", "+m2", "+m3", "+m4", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5", "+croak"),
+        ("awb", "rms", "slt", "kal16"),
+    ),
+    # No variant is shared, so that false alarms can be counted in voices that were never heard.
+    "held-out": Cast(
+        ("en-us", "en-gb-x-gbcwmd", "en-us-nyc", "en-gb"),
+        (
+            "+m5", "+m6", "+m8", "+benjamin", "+caleb", "+Michael", "+robert", "+steph2",
+            "+shelby", "+sandro", "+john", "+grandma", "+Jacky", "+Denis", "+Henrique", "+Annie",
+            "+Andy", "+Lee", "+linda", "+paul", "+quincy", "+victor",
+        ),
+        (),
+    ),
+}
+
+
+def voices(seed: int, count: int, cast: str = "training") -> list[Voice]:
+    """`count` voices, half of each synthesiser that the cast has, drawn by `seed`."""
     rng = np.random.default_rng(seed)
-    accents = ("en-us", "en-gb", "en-gb-scotland", "en-gb-x-rp", "en-gb-x-gbclan", "en-029")
-    variants = ("", "+m1", "+m2", "+m3", "+m4", "+m7", "+f1", "+f2", "+f3", "+f4", "+f5", "+croak")
+    who = CASTS[cast]
     made = []
     for number in range(count):
         pitch, pace = float(rng.uniform(0.8, 1.3)), float(rng.uniform(0.8, 1.25))
-        if number % 2:
-            name = str(rng.choice(("awb", "rms", "slt", "kal16")))
+        if number % 2 and who.flite:
+            name = str(rng.choice(who.flite))
             made.append(Voice("flite", name, pitch, pace))
         else:
-            name = str(rng.choice(accents)) + str(rng.choice(variants))
+            name = str(rng.choice(who.accents)) + str(rng.choice(who.variants))
             made.append(Voice("espeak-ng", name, pitch, pace))
     return made
 
@@ -118,12 +145,36 @@ FLITE_PITCH = {"awb": 115.0, "rms": 95.0, "slt": 165.0, "kal16": 105.0}
 """Mean fundamental of each Flite voice in hertz, roughly."""
 
 
-def sentences(seed: int, count: int, avoid: Sequence[str]) -> list[str]:
-    """Everyday sentences and near-misses, none with a word of `avoid` in it."""
+def read_vocabulary(path: Path) -> list[str]:
+    """The plain words of three to twelve letters in a file with a word a line.
+
+    Raises UserError if it cannot be read or has fewer than a hundred.
+    """
+    try:
+        lines = path.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"The vocabulary {path} cannot be read ({error}).") from error
+    words = [line.strip() for line in lines]
+    plain = [word for word in words if re.fullmatch(r"[a-z]{3,12}", word)]
+    if len(plain) < 100:
+        raise UserError(
+            f"The vocabulary {path} has {len(plain)} plain words of three to twelve letters, a "
+            "word a line; it needs a hundred."
+        )
+    return plain
+
+
+def sentences(
+    seed: int, count: int, avoid: Sequence[str], vocabulary: Sequence[str] = ()
+) -> list[str]:
+    """Everyday sentences and near-misses, none with a word of `avoid` in it; with a vocabulary, two
+    thirds are five of its words."""
     rng = np.random.default_rng(seed)
     made: list[str] = []
     while len(made) < count:
-        if rng.random() < 0.25:
+        if vocabulary and rng.random() < 2 / 3:
+            text = " ".join(vocabulary[n] for n in rng.integers(len(vocabulary), size=5))
+        elif rng.random() < 0.25:
             text = ", ".join(str(word) for word in rng.choice(NEAR, 4, replace=False))
         else:
             text = " ".join(
@@ -135,14 +186,21 @@ def sentences(seed: int, count: int, avoid: Sequence[str]) -> list[str]:
 
 
 def synthesize(
-    output: Path, words: Sequence[str], voice_count: int, sentence_count: int, seed: int
+    output: Path,
+    words: Sequence[str],
+    voice_count: int,
+    sentence_count: int,
+    seed: int,
+    cast_name: str = "training",
+    vocabulary: Sequence[str] = (),
+    sentences_only: bool = False,
 ) -> Iterator[Path]:
-    """Write every word in every voice, and sentences, as FLAC; yields each path."""
-    cast = voices(seed, voice_count)
-    for word in words:
+    """Write every word in every voice, and sentences without them, as FLAC; yields each path."""
+    cast = voices(seed, voice_count, cast_name)
+    for word in () if sentences_only else words:
         for number, voice in enumerate(cast):
             yield _write(output / word / f"{number:04d}-{voice}.flac", speak(f"{word}.", voice))
-    for number, text in enumerate(sentences(seed, sentence_count, words)):
+    for number, text in enumerate(sentences(seed, sentence_count, words, vocabulary)):
         voice = cast[number % len(cast)]
         yield _write(output / SENTENCES / f"{number:04d}-{voice}.flac", speak(text, voice))
 
