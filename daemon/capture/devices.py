@@ -167,7 +167,7 @@ def reinitialise() -> None:
 class Rescan:
     """Decides when PortAudio is to look for devices again, since it cannot do so each time."""
 
-    _EAGER, _SELDOM = 10.0, 600.0
+    _EAGER, _SELDOM = 10.0, 3600.0
 
     def __init__(self) -> None:
         self._state = _hardware_state()
@@ -176,7 +176,7 @@ class Rescan:
 
     def look(self) -> bool:
         """Reinitialise PortAudio if devices or the sound server came or went in the last ten
-        seconds (they need a while to be ready), or once in ten minutes. Whether it was done."""
+        seconds (they need a while to be ready), or once an hour. Whether it was done."""
         now, state = time.monotonic(), _hardware_state()
         if state != self._state:
             self._state = state

@@ -19,6 +19,7 @@ from daemon.capture.holes import HoleClock
 from daemon.capture.opening import (
     Shape,
     channels_to_open,
+    check_server,
     choose_rate,
     input_stream,
     refused,
@@ -283,6 +284,8 @@ class Microphone:
     def _reopen(self) -> None:
         """UserError if the device isn't back."""
         self._resuming = True
+        if not self._follows:
+            check_server(self.device)
         try:
             self._open(self._wanted())
         except UserError:

@@ -1,7 +1,9 @@
 """Keeping what native libraries print away from the user's terminal.
 
 PortAudio, ALSA, JACK and libmpg123 write straight to file descriptor 2, over a full-screen
-dashboard and between plain lines.
+dashboard and between plain lines. And sounddevice turns descriptor 2 away to nowhere while
+PortAudio initialises, which may take seconds when a sound server is gone: what a program says
+through it at that time, that the microphone is lost for one, nobody ever reads.
 """
 
 from __future__ import annotations

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.capture import pulse
 from daemon.capture.channels import Channel
 from daemon.capture.devices import InputDevice, heard_through, list_inputs, portaudio
 from daemon.errors import UserError
@@ -42,6 +43,15 @@ def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any
         )
     except (sd.PortAudioError, ValueError) as error:
         raise UserError(refused(device, shape.rate, error)) from error
+
+
+def check_server(device: InputDevice) -> None:
+    """UserError if the device is a sound server's, and the server is not there or does not know
+    it. PortAudio needs not look for devices anew then, which costs time and memory."""
+    if device.source is None:
+        return
+    if not any(source.name == device.source for source in pulse.list_sources() or ()):
+        raise UserError(f'"{device.name}" is not there')
 
 
 def same_device(device: InputDevice) -> InputDevice:

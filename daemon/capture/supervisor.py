@@ -51,7 +51,7 @@ class Supervisor:
         patience: float = 0.6,
         opening_patience: float = 2.5,
         first_wait: float = 0.05,
-        longest_wait: float = 0.5,
+        longest_wait: float = 0.25,
     ) -> None:
         self.state = State.OPENING
         self.reason = ""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import nullcontext
+from functools import partial
 from typing import Any
 
 from daemon.capture.microphone import Microphone
+from daemon.capture.native_noise import native_noise_to
 from daemon.capture.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
 from daemon.commands.running import run_engine
@@ -25,15 +28,18 @@ def run(layers: Mapping[str, Any], *, debug: bool) -> int:
     setup = prepare(layers)
     audio = setup.settings.audio
     wake = Wake()
+    quiet = nullcontext if debug else partial(native_noise_to, None)
     if audio.wait_for_device:
         # What takes seconds comes first, so that listening begins as soon as there is something
         # to be heard.
         classifier, gates = load_model(setup), setup.load_gates()
         patience = Patience(Notifier())
-        microphone = wait_for_microphone(lambda: build(audio, wake), patience.cancelled, note)
+        with quiet():
+            microphone = wait_for_microphone(lambda: build(audio, wake), patience.cancelled, note)
         assert microphone is not None  # nothing but a signal ends the wait
     else:
-        microphone = build(audio, wake)  # refused at once
+        with quiet():
+            microphone = build(audio, wake)  # refused at once
         classifier, gates = load_model(setup), setup.load_gates()
     supply = LiveInput(microphone)
     return run_engine(setup, classifier, gates, supply, wake, paced=True, debug=debug)

@@ -5,9 +5,11 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+from daemon.capture.native_noise import native_noise_to
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.commands.reload import Reloader
@@ -49,12 +51,27 @@ def run_engine(
 ) -> int:
     """Run to the end; the exit status. `paced`: sound comes at a pace that a person could follow,
     so that the dashboard gets levels. Ends the process itself where a thread can't be ended."""
+    controls = _Controls()
+    dashboard = _dashboard(setup, controls)
+    with nullcontext() if debug or dashboard is not None else native_noise_to(None):
+        return _run(setup, classifier, gates, supply, wake, controls, dashboard, paced, debug)
+
+
+def _run(
+    setup: Setup,
+    classifier: Classifier,
+    gates: GateBank,
+    supply: Sounding,
+    wake: Wake,
+    controls: _Controls,
+    dashboard: _Shown | None,
+    paced: bool,
+    debug: bool,
+) -> int:
     settings = setup.settings
     streams = supply.streams
     live = any(info.live for info, _ in streams)
     attention = Wake()
-    controls = _Controls()
-    dashboard = _dashboard(setup, controls)
     outputs = _outputs(setup, dashboard)
     dispatcher = Dispatcher(outputs, lossless=not live, notify=attention.set)
     worker = Worker(

@@ -88,7 +88,7 @@ def test_each_way_of_being_lost_is_noticed_within_a_second(
     assert world.log[-1][1] is Action.CLOSE
 
 
-def test_attempts_back_off_to_half_a_second_and_never_stop(world: World) -> None:
+def test_attempts_back_off_to_a_quarter_second_and_never_stop(world: World) -> None:
     world.there, world.ended = False, True
     since = world.now
     while world.now - since < 600:
@@ -97,15 +97,15 @@ def test_attempts_back_off_to_half_a_second_and_never_stop(world: World) -> None
     gaps = [b - a for a, b in pairwise(attempts)]
     assert gaps[0] == pytest.approx(0.05, abs=0.03)
     assert all(b >= a - 0.03 for a, b in pairwise(gaps))
-    assert max(gaps) <= 0.53
-    assert len(attempts) < 600 / 0.45 + 10
+    assert max(gaps) <= 0.28
+    assert len(attempts) < 600 / 0.225 + 10
 
 
 def test_after_its_return_it_is_heard_within_the_longest_wait(world: World) -> None:
     world.there, world.ended = False, True
     world.until(lambda: world.now > 1060, limit=100)
     world.there = True
-    assert world.until(lambda: world.supervisor.state is State.RUNNING) <= 0.65
+    assert world.until(lambda: world.supervisor.state is State.RUNNING) <= 0.4
     assert world.log[-1][1] is Action.HEARD
     assert world.supervisor.attempts == 0
 

@@ -142,8 +142,8 @@ class Hearing:
                         return told
                 left = deadline - time.monotonic()
                 assert left > 0, (
-                    f"no {what} within {timeout:g} s; status {self.process.poll()}; last told: "
-                    f"{[t.line.get('said', t.line['type']) for t in self.told[-12:]]}"
+                    f"no {what} within {timeout:g} s; status {self.process.poll()}; last told:\n"
+                    f"{self.lately()}"
                 )
                 self._news.wait(left)
 
@@ -173,6 +173,19 @@ class Hearing:
         for kind, count in (("prediction", "windows"), ("event", "events")):
             assert summary[count] == sum(line["type"] == kind for line in lines)
         return lines
+
+    def lately(self, seconds: float = 30.0) -> str:
+        """What was told, predictions counted."""
+        now, shown, quiet = time.monotonic(), [], 0
+        for told in self.told:
+            if now - told.at > seconds:
+                continue
+            if told.line["type"] == "prediction":
+                quiet += 1
+                continue
+            shown.append(f"({quiet} predictions) {told.at - now:.2f} s: {told.line}"[:400])
+            quiet = 0
+        return "\n".join([*shown, f"({quiet} predictions)"])
 
     def said(self) -> list[str]:
         return [told.line["said"] for told in self.told if "said" in told.line]

@@ -90,6 +90,8 @@ class VirtualMic:
             env=self.env,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
+            # When a shell ends the kernel wakes stopped processes of its groups (SIGCONT).
+            start_new_session=True,
         )
         deadline = time.monotonic() + 10
         while "vmic" not in self._sources():
