@@ -1,8 +1,9 @@
-"""Several processes: what accelerate's launchers leave to the program that they start."""
+"""Processes: what accelerate's launchers leave to the program that they start, and memory."""
 
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping
 
 import torch
@@ -32,3 +33,13 @@ def left_alone(environment: Mapping[str, str] = os.environ) -> str | None:
         "accelerate was asked for several processes and started one: with --cpu it leaves that to "
         "MPI. `accelerate launch --multi_gpu --num_processes N` starts N, without a GPU too."
     )
+
+
+def peak_memory_gib() -> float | None:
+    """The most memory that this process ever held; None where the system doesn't tell."""
+    try:
+        import resource
+    except ImportError:  # Windows
+        return None
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**30 if sys.platform == "darwin" else 2**20)

@@ -112,3 +112,31 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
             f"accuracy {self.accuracy:.1%}, {pace:.2f} steps/s, {left / 60:.0f} min left",
             highlight=False,
         )
+
+
+class Pace(TrainerCallback):  # type: ignore[misc]
+    """How long the steps take, evaluation and saving aside."""
+
+    def __init__(self) -> None:
+        self.steps = 0
+        self.seconds = 0.0
+        self._mark = time.monotonic()
+
+    @property
+    def seconds_per_step(self) -> float:
+        return self.seconds / max(1, self.steps)
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._mark = time.monotonic()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        now = time.monotonic()
+        self.seconds += now - self._mark
+        self.steps += 1
+        self._mark = now
+
+    def on_evaluate(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._mark = time.monotonic()
+
+    def on_save(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        self._mark = time.monotonic()

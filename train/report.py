@@ -148,7 +148,14 @@ def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) 
     t = recipe.train
     length = f"{t.steps} steps" if t.steps else f"{t.epochs:g} epochs"
     versions = ", ".join(f"{name} {value}" for name, value in figures["versions"].items())
-    took = f" It took {history['seconds'] / 60:.0f} minutes." if history.get("seconds") else ""
+    took = ""
+    if history.get("seconds"):
+        took = f" It took {history['seconds'] / 60:.0f} minutes"
+        if history.get("seconds_per_step"):
+            took += f", {history['seconds_per_step']:.2g} s a step"
+        if history.get("peak_memory_gib"):
+            took += f" and {history['peak_memory_gib']:.1f} GiB of memory at most"
+        took += f", on {history['processes']} × {history['device']}."
     return (
         "## Training\n\n"
         f"`{figures['command']}`, {figures['date']}, seed {figures['seed']}: {length} of "

@@ -45,6 +45,7 @@ from train.dataset import middle_window
 from train.evaluate import Evaluation, Options, evaluate
 from train.finetune import noises_of, train_model, words_of
 from train.listen import hear
+from train.processes import peak_memory_gib
 from train.recipe import Recipe
 from train.split import Part, counts
 from train.streams import with_noise
@@ -101,6 +102,9 @@ def train(run: Run) -> dict[str, Any]:
     trainer.save_model(str(run.output))
     history = {
         "seconds": seconds,
+        "steps": trainer.state.global_step,
+        "seconds_per_step": trainer.pace.seconds_per_step,
+        "peak_memory_gib": peak_memory_gib(),
         "processes": trainer.args.world_size,
         "device": str(trainer.args.device),
         "log": trainer.state.log_history,

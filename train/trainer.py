@@ -20,6 +20,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import Trainer, TrainerCallback
 
 from daemon.errors import UserError
+from train.progress import Pace
 
 SAVE_SECONDS = 480.0
 """A checkpoint at least this often, so that no interruption loses more than ten minutes."""
@@ -46,6 +47,8 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
                 self.model, multi_avg_fn=get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
             )
             self.averaged.requires_grad_(False)
+        self.pace = Pace()
+        self.add_callback(self.pace)
         self.add_callback(Keeper(self))
 
     def compute_loss(

@@ -5,37 +5,17 @@ from __future__ import annotations
 import io
 import json
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 import soundfile
-from datasets import Audio, ClassLabel, Features, Value
 from rich.console import Console
-from train_helpers import tiny_base, word
+from train_helpers import MINDS14_INTENTS as INTENTS
+from train_helpers import tiny_base, word, write_minds14
 
 from daemon.model.info import read_model_info
 from train import run as steps
 from train.recipe import load_recipe
-
-INTENTS = (
-    "abroad",
-    "address",
-    "app_error",
-    "atm_limit",
-    "balance",
-    "business_loan",
-    "card_issues",
-    "cash_deposit",
-    "direct_debit",
-    "freeze",
-    "high_value_payment",
-    "joint_account",
-    "latest_transactions",
-    "pay_bill",
-)
 
 
 def request(number: int, seed: int) -> bytes:
@@ -50,28 +30,8 @@ def request(number: int, seed: int) -> bytes:
 @pytest.fixture(scope="module")
 def copy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("minds14")
-    features = Features(
-        {
-            "path": Value("string"),
-            "audio": Audio(sampling_rate=8000),
-            "transcription": Value("string"),
-            "english_transcription": Value("string"),
-            "intent_class": ClassLabel(names=list(INTENTS)),
-            "lang_id": ClassLabel(names=["en-US"]),
-        }
-    )
-    rows: list[dict[str, Any]] = [
-        {
-            "path": f"en-US~{INTENTS[n % 14].upper()}/{n}.wav",
-            "audio": {"bytes": request(n % 14, n), "path": None},
-            "transcription": "",
-            "english_transcription": "",
-            "intent_class": n % 14,
-            "lang_id": 0,
-        }
-        for n in range(168)
-    ]
-    pq.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), folder / "d.parquet")
+    sounds = [(n % 14, request(n % 14, n)) for n in range(168)]
+    write_minds14(folder / "d.parquet", sounds)
     tiny_base(folder / "base")
     return folder
 

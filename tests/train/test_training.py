@@ -136,7 +136,9 @@ def overfit_and_listen(folder: Path, words: dict[str, list[np.ndarray]], count: 
         if any(e["intent"] == label and e["start"] < end and e["end"] > start for e in events)
     ]
     assert heard == [label for label, _, _ in truth]
-    assert len(events) == len(truth)
+    assert len(events) == len(truth), [
+        (e["intent"], e["start"], e["end"], e["score"]) for e in events
+    ]
 
 
 def test_trainer_and_daemon_give_a_recording_the_same_scores(
@@ -274,6 +276,11 @@ def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> Non
     ):
         assert needed in card
     assert json.loads((out / "metrics.json").read_text()) == json.loads(json.dumps(figures))
+    history = json.loads((out / "history.json").read_text())
+    assert history["steps"] == 4
+    assert 0 < 4 * history["seconds_per_step"] < history["seconds"]
+    assert 0.1 < history["peak_memory_gib"] < 24
+    assert f"{history['peak_memory_gib']:.1f} GiB of memory" in card
     for picture in ("confusion", "reliability", "noise", "loss", "trade_off"):
         assert f"report/{picture}.png" in card
         assert (out / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")

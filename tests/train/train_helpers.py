@@ -13,6 +13,22 @@ from numpy.typing import NDArray
 RATE = 16_000
 GLIDES = {"rise": (0.8, 1.5), "fall": (3.4, 2.4), "flat": (5.0, 5.0)}
 """Made-up words: how the resonance of a buzz moves."""
+MINDS14_INTENTS = (
+    "abroad",
+    "address",
+    "app_error",
+    "atm_limit",
+    "balance",
+    "business_loan",
+    "card_issues",
+    "cash_deposit",
+    "direct_debit",
+    "freeze",
+    "high_value_payment",
+    "joint_account",
+    "latest_transactions",
+    "pay_bill",
+)
 
 
 def word(label: str, seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
@@ -120,3 +136,34 @@ def _toml(value: Any) -> str:
         pairs = (f"{json.dumps(key)} = {_toml(item)}" for key, item in value.items())
         return "{ " + ", ".join(pairs) + " }"
     return json.dumps(value)
+
+
+def write_minds14(path: Path, sounds: list[tuple[int, bytes]]) -> Path:
+    """A parquet file with the columns of PolyAI/minds14 en-US; `sounds`: intent and WAV file."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Audio, ClassLabel, Features, Value
+
+    features = Features(
+        {
+            "path": Value("string"),
+            "audio": Audio(sampling_rate=8000),
+            "transcription": Value("string"),
+            "english_transcription": Value("string"),
+            "intent_class": ClassLabel(names=list(MINDS14_INTENTS)),
+            "lang_id": ClassLabel(names=["en-US"]),
+        }
+    )
+    rows = [
+        {
+            "path": f"en-US~{MINDS14_INTENTS[intent].upper()}/{number}.wav",
+            "audio": {"bytes": sound, "path": None},
+            "transcription": "",
+            "english_transcription": "",
+            "intent_class": intent,
+            "lang_id": 0,
+        }
+        for number, (intent, sound) in enumerate(sounds)
+    ]
+    pq.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), path)
+    return path
