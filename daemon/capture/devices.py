@@ -174,6 +174,12 @@ class Rescan:
         self._eager_until = float("-inf")
         self._last = time.monotonic()
 
+    @property
+    def news(self) -> bool:
+        """Devices or the sound server came or went since the last look; where the system cannot
+        be asked, nobody knows of any."""
+        return _can_be_asked() and self._state != _hardware_state()
+
     def look(self) -> bool:
         """Reinitialise PortAudio if devices or the sound server came or went in the last ten
         seconds (they need a while to be ready), or once an hour. Whether it was done."""
@@ -193,13 +199,17 @@ def _hardware_state() -> object:
 
     Where the system cannot be asked (not Linux) it is different each time.
     """
-    if not Path("/proc").is_dir():
+    if not _can_be_asked():
         return object()
     try:
         listed = Path("/proc/asound/cards").read_text()
     except OSError:
         listed = ""
     return listed, pulse.socket_state()
+
+
+def _can_be_asked() -> bool:
+    return Path("/proc").is_dir()
 
 
 def _rates(sd: Any, index: int) -> tuple[int, ...]:

@@ -17,7 +17,8 @@ def wait_for_microphone(
 ) -> Microphone | None:
     """Try `build` until the microphone it makes can be opened; None once `cancelled` says True.
 
-    `say` is told once what is waited for. Attempts come every half second at most.
+    `say` is told once what is waited for. Attempts come every quarter of a second, and when
+    devices or the sound server have come or gone.
     """
     rescan = Rescan()
     told = False
@@ -34,6 +35,8 @@ def wait_for_microphone(
         for _ in range(5):
             if cancelled():
                 return None
-            time.sleep(0.1)
+            time.sleep(0.05)
+            if rescan.news:
+                break
         rescan.look()
     return None
