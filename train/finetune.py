@@ -21,6 +21,7 @@ from train.base import build_model
 from train.conditions import setup_of_recipe
 from train.data import Clip, Loaded, load_noises
 from train.dataset import FixedWindows, WindowCollator, WordDraws
+from train.fastconv import quicken
 from train.optimizer import FreezeAtFirst, layerwise_optimizer
 from train.processes import without_accelerator
 from train.progress import RichProgress
@@ -62,6 +63,8 @@ def train_model(
     set_seed(recipe.train.seed)
     model, extractor = build_model(recipe, labels)
     trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output)
+    if trainer.args.device.type == "cpu":
+        quicken(model)
     trainer.add_callback(RichProgress(console))
     checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
     if resume and checkpoint is None:

@@ -102,7 +102,6 @@ def _trainer(
     )
     steps = settings.steps or int(settings.epochs * -(-len(draws) // settings.batch_size))
     every = settings.eval_every or max(1, steps // 10)
-    quicken(student)
     arguments = TrainingArguments(
         output_dir=str(output / "checkpoints"),
         max_steps=steps,
@@ -138,6 +137,8 @@ def _trainer(
         total_steps=steps,
     )
     trainer.remove_callback(PrinterCallback)
+    if trainer.args.device.type == "cpu":
+        quicken(student)
     return trainer
 
 

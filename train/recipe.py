@@ -116,8 +116,6 @@ class AugmentSection(Section):
     background_probability: Probability = 0.0
     """Share of draws that are noise alone, labelled `background_label`."""
     background_label: str = "background"
-    neighbour_probability: Probability = 0.0
-    """Share of word windows whose free room is filled with other people's speech."""
     telephone_probability: Probability = 0.0
     """Share of windows that pass a telephone's band (300 to 3,400 Hz), pitch as it is."""
     room_probability: Probability = 0.0

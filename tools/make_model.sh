@@ -1,0 +1,37 @@
+#!/bin/sh
+# From raw recordings to the bundled model: synthetic speech, pretraining, finetuning, calibration
+# and report. Goes on where it was interrupted.
+#   sh tools/make_model.sh DATA [OPTIONS OF intentd-train...]
+# DATA holds speech_commands/, other_speech/, orders/ and noise/ (train/recipes/commands.toml).
+# Needs flite, espeak-ng, wamerican and the teacher (train/recipes/pretrain.toml). The model is left
+# in runs/commands; its files go to daemon/bundled/commands/.
+set -eu
+data=${1:?"usage: sh tools/make_model.sh DATA"}
+shift
+words="up down left right go zero one five eight"
+
+speak() {  # FOLDER OPTIONS...: written beside it first, so that an interrupted one is made anew
+    folder=$1
+    shift
+    [ -d "$folder" ] && return
+    rm -rf "$folder.half"
+    # shellcheck disable=SC2086
+    intentd-train synthesize "$folder.half" $words "$@"
+    mv "$folder.half" "$folder"
+}
+
+train() {  # RECIPE OPTIONS...
+    recipe=$1
+    shift
+    [ -f "runs/$recipe/metrics.json" ] && return
+    resume=
+    [ -f "runs/$recipe/recipe.json" ] && resume=--resume
+    # shellcheck disable=SC2086
+    intentd-train "$recipe" --set "root=$data" "$@" --output "runs/$recipe" $resume
+}
+
+speak "$data/synthetic"
+speak "$data/vocabulary" --seed 1 --voices 100 --sentences 2400 \
+    --vocabulary /usr/share/dict/american-english
+train pretrain "$@"
+train commands "$@"
