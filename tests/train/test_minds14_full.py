@@ -20,6 +20,7 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
+from speech_packages import missing_synthesisers
 from train_helpers import MINDS14_INTENTS, write_minds14
 
 from train.synth import speak, voices
@@ -78,6 +79,7 @@ def base_of_the_guide(folder: Path) -> Path:
 
 
 @pytest.mark.soak
+@pytest.mark.skipif(bool(missing_synthesisers()), reason="needs espeak-ng and flite")
 def test_the_guides_recipe_unshortened(tmp_path: Path) -> None:
     began = time.monotonic()
     sounds = list(itertools.islice(recordings(), ROWS))

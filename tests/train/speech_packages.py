@@ -1,0 +1,10 @@
+"""The synthesisers that tests of `intentd-train synthesize` need."""
+
+from __future__ import annotations
+
+import shutil
+
+
+def missing_synthesisers() -> list[str]:
+    """Debian packages of synthesisers that this machine lacks; the program has the same name."""
+    return [name for name in ("espeak-ng", "flite") if shutil.which(name) is None]
