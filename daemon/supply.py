@@ -67,6 +67,10 @@ class Recordings:
                     news.append(Status(None, sentence, level))
         return news
 
+    def searching(self, _now: float) -> bool:
+        """Recordings do not come back."""
+        return False
+
     @property
     def failed(self) -> bool:
         """Some recording could not be read, or not to its end."""
@@ -107,6 +111,10 @@ class LiveInput:
             Status(None, report.text, "warning" if report.kind == "lost" else "info")
             for report in self._microphone.take_reports()
         ]
+
+    def searching(self, now: float) -> bool:
+        """The microphone is away, and looked for (see `Microphone.searching`)."""
+        return self._microphone.searching(now)
 
     @property
     def failed(self) -> bool:

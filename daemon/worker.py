@@ -119,6 +119,8 @@ class Worker:
         """Since when the model has been at work on one batch; None between batches."""
         self.finished = False
         """All streams have ended, and their summaries have been told."""
+        self.turned_at = self._begun
+        """When the worker last began a turn, in its clock: twice a second, if it is well."""
 
     # ---- for other threads ----------------------------------------------------------------------
 
@@ -183,6 +185,7 @@ class Worker:
         while not self._abandoned:
             if self._deadline is not None and self._clock() >= self._deadline:
                 self._give_up()
+            self.turned_at = self._clock()
             busy = self.step()
             if all(track.ended for track in self._tracks):
                 self.finished = True

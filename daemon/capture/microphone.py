@@ -36,6 +36,8 @@ _TICK = 0.1
 _ANSWER = 5.0
 """Seconds within which a device must have been opened; a frozen sound server never answers."""
 _GOODBYE = 1.0
+_LOOKING = 3.0
+"""Seconds that a single look at the device may take."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +112,7 @@ class Microphone:
         self._stopping = False
         self._alarm = Wake()
         self._first = threading.Event()
+        self._looked_at: float | None = None
         self._refusal: UserError | None = None
         self._rescan = Rescan()
         self._thread = threading.Thread(target=self._keep, name="microphone", daemon=True)
@@ -163,6 +166,13 @@ class Microphone:
         """Blocks are coming."""
         return self._supervisor.state is State.RUNNING
 
+    def searching(self, now: float) -> bool:
+        """The device is away (or has not been heard yet), and its return is being looked for: not
+        so if a sound server that gives no answer keeps us waiting."""
+        looked = self._looked_at
+        away = self._supervisor.state is not State.RUNNING
+        return away and looked is not None and now - looked < _LOOKING
+
     def last_callback_age(self) -> float | None:
         """Seconds since the last block; None before the first."""
         last = self._last_block
@@ -215,6 +225,7 @@ class Microphone:
     def _keep(self) -> None:
         try:
             while not self._stopping and self.failure is None:
+                self._looked_at = time.monotonic()
                 self._act(self._supervisor.tick(self._observe()))
                 if self._refusal is not None:
                     break

@@ -38,6 +38,8 @@ class Sounding(Supply, Protocol):
     @property
     def streams(self) -> Sequence[tuple[StreamInfo, Ring]]: ...
 
+    def searching(self, now: float) -> bool: ...
+
 
 def run_engine(
     setup: Setup,
@@ -107,7 +109,7 @@ def _run(
         attention=attention,
         hang_seconds=settings.model.hang_seconds,
         lossless=not live,
-        watchers=_watchers(worker, run, dispatcher, controls) if live else (),
+        watchers=_watchers(worker, run, dispatcher, controls, supply) if live else (),
         reload=Reloader(setup, run, worker, dispatcher, outputs, _other_outputs),
         debug=debug,
     )
@@ -119,13 +121,17 @@ def _run(
 
 
 def _watchers(
-    worker: Worker, run: RunInfo, dispatcher: Dispatcher, controls: _Controls
+    worker: Worker,
+    run: RunInfo,
+    dispatcher: Dispatcher,
+    controls: _Controls,
+    supply: Sounding,
 ) -> list[Watcher]:
     """Who looks after a daemon from outside: `intentd status`, and a service manager."""
-    vitals = Vitals(worker, run, controls.paused)
+    vitals = Vitals(worker, run, controls.paused, supply.searching)
     return [
         HealthWatcher(vitals, lambda text: dispatcher.publish(Status(None, text, "warning"))),
-        Manager(Notifier(), vitals.processed, worker.status_line),
+        Manager(Notifier(), vitals.processed, vitals.searching, worker.status_line),
     ]
 
 

@@ -14,12 +14,16 @@ from daemon.messages import RunInfo
 from daemon.watcher import Watcher
 from daemon.worker import Track, Worker
 
+IDLE_SECONDS = 3.0
+"""A worker that has begun no turn for longer than this hangs in one."""
+
 
 class Vitals:
     """Looks at a worker from any thread. What it finds may be a moment apart, since nothing is
     stopped for it.
 
     paused: whether the user has stopped listening.
+    away: whether a microphone is away and looked for, at a moment of the clock.
     """
 
     def __init__(
@@ -27,11 +31,13 @@ class Vitals:
         worker: Worker,
         run: RunInfo,
         paused: Callable[[], bool] = lambda: False,
+        away: Callable[[float], bool] = lambda _: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
         self._run = run
         self._paused = paused
+        self._away = away
         self._clock = clock
         self._begun = clock()
 
@@ -56,6 +62,13 @@ class Vitals:
     def processed(self) -> int:
         """Source samples of all streams that the worker has taken and is done with."""
         return self._worker.processed
+
+    def searching(self) -> bool:
+        """A microphone is away and looked for, and the worker is well and has nothing to do."""
+        now = self._clock()
+        worker = self._worker
+        idle = worker.busy_since is None and now - worker.turned_at < IDLE_SECONDS
+        return idle and self._away(now)
 
 
 def _stream(track: Track, now: float) -> StreamHealth:

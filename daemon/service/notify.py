@@ -2,7 +2,9 @@
 
 The protocol is sd_notify(3); without the variable everything here does nothing. A watchdog ping
 is sent only if sound was processed since the one before, so that a daemon that has gone deaf is
-restarted, however alive its threads are.
+restarted, however alive its threads are. The one exception is a microphone that is away, while it
+is demonstrably being looked for and the worker has nothing left to do: a restart would not bring it
+back, and would lose the counts and summaries of the run.
 """
 
 from __future__ import annotations
@@ -17,6 +19,8 @@ from daemon.watcher import Watcher
 
 PINGS = 4
 """Pings within the time that the service manager allows; it advises two or more."""
+_MORE_TIME = "EXTEND_TIMEOUT_USEC=60000000"
+_MORE_EVERY = 10.0
 
 
 class Notifier:
@@ -53,6 +57,7 @@ class Manager(Watcher):
     """Tells a service manager of a run, from the main thread.
 
     processed: source samples of all streams processed so far.
+    searching: a microphone is away and looked for, and nothing else is wrong.
     status: one line for `systemctl status`.
     """
 
@@ -60,42 +65,64 @@ class Manager(Watcher):
         self,
         notifier: Notifier,
         processed: Callable[[], int],
+        searching: Callable[[], bool],
         status: Callable[[], str],
         status_every: float = 10.0,
     ) -> None:
         self._notifier = notifier
         self._processed = processed
+        self._searching = searching
         self._status = status
         self._status_every = status_every
         self._next_status = 0.0
         self._next_ping = 0.0
+        self._next_extension = 0.0
         self._heard = 0
-
-    def started(self) -> None:
-        """Everything runs."""
-        self._heard = self._processed()
-        self._notifier.send("READY=1", "STATUS=listening")
+        self._ready = False
+        self._was_searching = False
 
     def tick(self, now: float) -> None:
         """Called several times a second of the monotonic clock."""
-        watchdog = self._notifier.watchdog
-        if watchdog is not None and now >= self._next_ping:
-            heard = self._processed()
-            if heard > self._heard:
-                self._heard = heard
-                self._next_ping = now + watchdog / PINGS
-                self._notifier.send("WATCHDOG=1")
-        if self._notifier.wanted and now >= self._next_status:
+        if not self._notifier.wanted:
+            return
+        searching = self._searching()
+        if not self._ready:
+            self._get_ready(now, searching)
+        self._ping(now, searching)
+        if now >= self._next_status or searching != self._was_searching:
             self._next_status = now + self._status_every
-            self._notifier.send(f"STATUS={self._status()}")
+            self._was_searching = searching
+            away = "waiting for the microphone, " if searching else ""
+            self._notifier.send(f"STATUS={away}{self._status()}")
+
+    def _get_ready(self, now: float, searching: bool) -> None:
+        """The service has started once sound was processed; until then it may take its time."""
+        if self._processed() > 0:
+            self._ready = True
+            self._notifier.send("READY=1", "STATUS=listening")
+        elif searching and now >= self._next_extension:
+            self._next_extension = now + _MORE_EVERY
+            self._notifier.send(_MORE_TIME)
+
+    def _ping(self, now: float, searching: bool) -> None:
+        watchdog = self._notifier.watchdog
+        if watchdog is None or now < self._next_ping:
+            return
+        heard = self._processed()
+        if heard > self._heard or searching:
+            self._heard = heard
+            self._next_ping = now + watchdog / PINGS
+            self._notifier.send("WATCHDOG=1")
 
     def reloading(self) -> None:
         """The settings are read again; `reloaded` follows."""
-        # Type=notify-reload wants the clock with it (sd_notify(3)).
-        self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
+        if self._ready:
+            # Type=notify-reload wants the clock with it (sd_notify(3)).
+            self._notifier.send("RELOADING=1", f"MONOTONIC_USEC={time.monotonic_ns() // 1000}")
 
     def reloaded(self) -> None:
-        self._notifier.send("READY=1")
+        if self._ready:
+            self._notifier.send("READY=1")
 
     def stopping(self) -> None:
         """The end has begun."""
@@ -114,8 +141,8 @@ class Patience:
         """Never, as `wait_for_microphone` asks; to be called more often than every ten seconds."""
         now = self._clock()
         if now >= self._next:
-            self._next = now + 10.0
-            self._notifier.send("EXTEND_TIMEOUT_USEC=60000000", "STATUS=waiting for the microphone")
+            self._next = now + _MORE_EVERY
+            self._notifier.send(_MORE_TIME, "STATUS=waiting for the microphone")
         return False
 
 

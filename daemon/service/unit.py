@@ -22,7 +22,8 @@ class Unit:
     sandbox: bool = True
     """Hide the file system. It takes unprivileged user namespaces, which some kernels refuse."""
     watchdog: float = 30.0
-    """Seconds without any sound processed after which systemd starts intentd anew."""
+    """Seconds after which systemd starts intentd anew if no sound was processed, and no microphone
+    that is away was looked for."""
 
     def text(self) -> str:
         families = "AF_UNIX AF_INET AF_INET6 AF_NETLINK" if self.network else "AF_UNIX"

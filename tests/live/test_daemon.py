@@ -162,10 +162,11 @@ def test_a_service_that_goes_deaf_does_not_look_alive(  # noqa: PLR0915 - one ou
         assert stream["windows"] > 3 and stream["samples_lost"] == 0
         assert report["uptime"] > 2 and report["model"] == str(model)
 
-        # The sound server stands still: PortAudio's stream stays "active" all the while.
+        # The sound server stands still, and lets those who ask it wait: nothing that a restart
+        # could make worse. PortAudio's stream stays "active" all the while.
         mic.freeze()
         frozen = time.monotonic()
-        service.pings(1.0)  # for what was heard until then
+        service.pings(4.0)  # for what was heard until then, and for a look that takes its time
         assert service.pings(4.0) == []
         status, report = service.status()
         assert status == 1 and report is not None
@@ -202,6 +203,38 @@ def test_a_service_that_goes_deaf_does_not_look_alive(  # noqa: PLR0915 - one ou
     gaps = [line for line in lines if line["type"] == "gap"]
     assert summary["type"] == "summary" and gaps
     assert sum(gap["samples_lost"] for gap in gaps) == summary["samples_lost"]
+
+
+def test_a_service_without_its_microphone_is_left_to_look_for_it(
+    mic: VirtualMic, model: Path, speech: Path, tmp_path: Path
+) -> None:
+    """Longer than the watchdog allows: a restart would bring nothing but the end of the counts."""
+    mic.play(speech)
+    service = Service(mic, tmp_path, "--model", str(model), "--jsonl", "out.jsonl")
+    try:
+        service.wait_for("READY=1")
+        mic.kill()
+        service.wait_for("STATUS=waiting for the microphone", timeout=5)
+        pings = service.pings(3 * WATCHDOG_SECONDS)
+        assert len(pings) >= 9 and max(np.diff(pings)) < WATCHDOG_SECONDS
+        status, report = service.status()
+        assert status == 1 and report is not None and "no sound for" in report["problems"][0]
+        # A daemon that stands still is not looking for anything.
+        service.process.send_signal(signal.SIGSTOP)
+        service.pings(0.5)
+        assert service.pings(WATCHDOG_SECONDS) == []
+        service.process.send_signal(signal.SIGCONT)
+        mic.start()
+        mic.play(speech)
+        service.wait_for("STATUS=up", timeout=15)
+        service.wait_for("WATCHDOG=1", timeout=5)
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(10) == 0
+    finally:
+        service.close()
+    lines = [json.loads(line) for line in (tmp_path / "out.jsonl").read_text().splitlines()]
+    assert next(line["reason"] for line in lines if line["type"] == "gap") == "device lost"
+    assert lines[-1]["type"] == "summary"
 
 
 def test_a_service_waits_for_its_microphone_and_says_so(

@@ -48,29 +48,40 @@ def environ(tmp_path: Path, **more: str) -> dict[str, str]:
 def test_a_run_is_told_from_its_start_to_its_end(manager: Listening, tmp_path: Path) -> None:
     samples = [0]
     watcher = Manager(
-        Notifier(environ(tmp_path)), lambda: samples[0], lambda: "up 3 s", status_every=5.0
+        Notifier(environ(tmp_path)),
+        lambda: samples[0],
+        lambda: False,
+        lambda: "up 3 s",
+        status_every=5.0,
     )
     watcher.started()
+    watcher.reloading()  # too early to be told
+    watcher.reloaded()
+    watcher.tick(99.0)
+    assert manager.heard() == ["STATUS=up 3 s"]  # started, but nothing was heard yet
+    samples[0] = 320
     watcher.tick(100.0)
-    watcher.tick(104.9)
-    watcher.tick(105.0)
+    watcher.tick(103.9)
+    watcher.tick(104.0)
     watcher.reloading()
     watcher.reloaded()
     watcher.stopping()
     heard = manager.heard()
     assert heard[0] == "READY=1\nSTATUS=listening"
-    assert heard[1:3] == ["STATUS=up 3 s"] * 2
-    assert heard[3].startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert heard[4:] == ["READY=1", "STOPPING=1\nSTATUS=finishing what was heard"]
+    assert heard[1] == "STATUS=up 3 s"
+    assert heard[2].startswith("RELOADING=1\nMONOTONIC_USEC=")
+    assert heard[3:] == ["READY=1", "STOPPING=1\nSTATUS=finishing what was heard"]
 
 
 def test_pings_stop_with_the_sound_and_come_back_with_it(
     manager: Listening, tmp_path: Path
 ) -> None:
-    samples = [0]
+    samples, searching = [0], [False]
     notifier = Notifier(environ(tmp_path, WATCHDOG_USEC="2000000", WATCHDOG_PID=str(os.getpid())))
     assert notifier.watchdog == 2.0
-    watcher = Manager(notifier, lambda: samples[0], lambda: "", status_every=1e9)
+    watcher = Manager(
+        notifier, lambda: samples[0], lambda: searching[0], lambda: "", status_every=1e9
+    )
     watcher.started()
 
     def pings(begin: int, seconds: int, *, sound: bool) -> int:
@@ -85,6 +96,31 @@ def test_pings_stop_with_the_sound_and_come_back_with_it(
     assert pings(20, 10, sound=False) <= 1  # for what was heard since the ping before
     assert pings(30, 10, sound=False) == 0
     assert 18 <= pings(40, 10, sound=True) <= 21
+    # A microphone that is away does not come back by a restart.
+    searching[0] = True
+    assert 18 <= pings(50, 10, sound=False) <= 21
+    searching[0] = False
+    assert pings(60, 10, sound=False) == 0
+
+
+def test_a_microphone_that_is_away_is_said_and_given_time(
+    manager: Listening, tmp_path: Path
+) -> None:
+    samples, searching = [0], [True]
+    watcher = Manager(
+        Notifier(environ(tmp_path)), lambda: samples[0], lambda: searching[0], lambda: "up 3 s"
+    )
+    for tick in range(101):
+        watcher.tick(50 + tick / 10)
+    heard = manager.heard()
+    assert heard.count("EXTEND_TIMEOUT_USEC=60000000") == 2
+    assert heard.count("STATUS=waiting for the microphone, up 3 s") == 2
+    searching[0], samples[0] = False, 320
+    watcher.tick(60.1)
+    assert manager.heard() == ["READY=1\nSTATUS=listening", "STATUS=up 3 s"]
+    searching[0] = True
+    watcher.tick(60.2)  # said at once, and no extension for a service that has started
+    assert manager.heard() == ["STATUS=waiting for the microphone, up 3 s"]
 
 
 @pytest.mark.parametrize(
@@ -103,7 +139,7 @@ def test_no_ping_is_sent_that_nobody_asked_us_for(
     notifier = Notifier(environ(tmp_path, **variables))
     assert notifier.watchdog is None
     samples = iter(range(1000))
-    watcher = Manager(notifier, lambda: next(samples), lambda: "")
+    watcher = Manager(notifier, lambda: next(samples), lambda: False, lambda: "")
     watcher.started()
     for tick in range(100):
         watcher.tick(float(tick))
