@@ -55,7 +55,8 @@ class Detector(Protocol):
         self, chunks: NDArray[np.float32], states: Sequence[object]
     ) -> NDArray[np.float32]:
         """Probability of speech, shape (n,), of chunks (n, 512), each the next one of the stream
-        whose state stands at the same place; the states are changed."""
+        whose state stands at the same place; the states are changed. A stream may have several
+        chunks, in their order."""
         ...
 
 
@@ -265,21 +266,19 @@ class GateBank:
         return Gate(self.settings, self._detector.new_state())
 
     def run(self, gates: Sequence[Gate]) -> None:
-        """Let these gates hear all that they hold, in rounds of one chunk each.
+        """Let these gates hear all that they hold.
 
         What a gate hears does not depend on the others, but for rounding below 1e-5.
         """
         if self._detector is None:
             return
-        waiting = [gate for gate in gates if gate.pending]
-        while waiting:
-            for first in range(0, len(waiting), _LARGEST_BATCH):
-                batch = waiting[first : first + _LARGEST_BATCH]
-                chunks = np.stack([gate.next_chunk() for gate in batch])
-                found = self._detector.probabilities(chunks, [gate.state for gate in batch])
-                for gate, probability in zip(batch, found.tolist(), strict=True):
-                    gate.hear(probability)
-            waiting = [gate for gate in waiting if gate.pending]
+        waiting = [gate for gate in gates for _ in range(gate.pending)]
+        for first in range(0, len(waiting), _LARGEST_BATCH):
+            batch = waiting[first : first + _LARGEST_BATCH]
+            chunks = np.stack([gate.next_chunk() for gate in batch])
+            found = self._detector.probabilities(chunks, [gate.state for gate in batch])
+            for gate, probability in zip(batch, found.tolist(), strict=True):
+                gate.hear(probability)
 
 
 def speech_model(kind: Kind) -> Detector | None:
