@@ -163,8 +163,11 @@ class Segment:
             completed_by = self._origin + -(-end * self.plan.rate // RATE) - 1
             self._note(arrival(min(max(completed_by, first), last)))
 
-    def close(self) -> None:
-        """No more sound: pad the tail."""
+    def close(self, known: float | None = None) -> None:
+        """No more sound: pad the tail. `known`: when the sound behind a gap arrived, which is when
+        the windows that are padded became due; None at the end, or where sound goes on."""
+        if known is not None:
+            self._last_arrival = max(self._last_arrival, known)
         self._take(self._resampler.flush())
         self.windows.flush()
         self.gate.finish()

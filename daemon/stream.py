@@ -208,7 +208,8 @@ class Stream:
             chunk.never_arrived,
         )
         if chunk.lost:
-            self._end_segment()
+            # Nobody could know before that no more would come: an outage is no latency.
+            self._end_segment(chunk.arrival(chunk.start) if len(mono) else None)
             self._queue.append(self._gap(chunk.start, chunk.lost, chunk.reason))
         if not len(mono):
             return
@@ -318,9 +319,9 @@ class Stream:
         self._queue.append(segment)
         return segment
 
-    def _end_segment(self) -> None:
+    def _end_segment(self, known: float | None = None) -> None:
         if self._open is not None:
-            self._open.close()
+            self._open.close(known)
             self._open = None
         if self._meter is not None:
             self._meter.reset()

@@ -270,6 +270,26 @@ def test_latency_runs_from_the_block_that_makes_a_window_due() -> None:
     assert [m.latency_ms for m in told] == [pytest.approx(50.0)] * 5
 
 
+def test_windows_that_are_padded_before_a_gap_are_due_with_the_sound_behind_it() -> None:
+    """An outage of a minute is no latency of a minute."""
+    setup = replace(SETUP, gate=GateSettings(kind="off"))
+    stream = make(setup)
+    lost = 60 * RATE
+    arrivals = {}
+    for chunk in Lossy(SOUND[: 4 * RATE], gaps=[(2 * RATE, lost, "device lost")]).chunks([1000]):
+        stream.feed(chunk)
+        for window in stream.due():
+            arrivals[window.start] = window.arrival
+            stream.resolve(window, score(window.samples), window.arrival + 0.05)
+    before = {at: arrived for at, arrived in arrivals.items() if at < 2.0}
+    padded = [arrived for at, arrived in before.items() if at + 1.0 > 2.0]
+    assert len(padded) >= 4
+    assert padded == [pytest.approx((2 * RATE + lost + 1000) / RATE)] * len(padded)
+    whole = [(at, arrived) for at, arrived in before.items() if at + 1.0 <= 2.0]
+    assert whole and all(arrived < at + 1.1 for at, arrived in whole)
+    assert stream.progress().latency_p99_ms == pytest.approx(50.0, rel=0.02)
+
+
 def test_a_window_let_in_by_the_pre_roll_is_due_with_the_speech() -> None:
     rng = np.random.default_rng(3)
     sound = (0.0005 * rng.standard_normal(3 * RATE)).astype(np.float32)
