@@ -15,6 +15,7 @@ import json
 import os
 import signal
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -49,6 +50,10 @@ def train(
     folds: Annotated[
         bool, typer.Option("--folds", help="Train and test once for each bucket of the split.")
     ] = False,
+    each: Annotated[
+        str | None,
+        typer.Option(help="section.key=VALUE,VALUE: with --folds, compare these in one table."),
+    ] = None,
 ) -> None:
     """Train a model by a recipe, calibrate it, and measure it."""
     from train import run as steps
@@ -63,14 +68,29 @@ def train(
     )
     if (alone := left_alone()) is not None:
         run.console.print(f"note: {alone}", highlight=False)
+    if each is not None and not folds:
+        raise UserError("--each goes with --folds.")
     try:
         if folds:
-            from train.folds import cross_validate
+            from train.folds import compare, cross_validate, variants
 
-            cross_validate(run)
+            if each is None:
+                cross_validate(run)
+                return
+            runs = {
+                name: replace(
+                    run,
+                    recipe=load_recipe(recipe, [*(assignments or ()), assignment]),
+                    output=target / name,
+                )
+                for name, assignment in variants(each).items()
+            }
+            compare(runs, target, Console())
         else:
             steps.train(run)
-            if steps.main_process():
+            if steps.main_process() and loaded.distil is not None:
+                print(f"The encoder is in {target}; finetune from it with: --set model.base={target}")
+            elif steps.main_process():
                 print(f"The model is in {target}; try: intentd replay --model {target} FILE")
                 if loaded.train.push_to_hub:
                     from train.hub import push

@@ -136,9 +136,7 @@ def overfit_and_listen(folder: Path, words: dict[str, list[np.ndarray]], count: 
         if any(e["intent"] == label and e["start"] < end and e["end"] > start for e in events)
     ]
     assert heard == [label for label, _, _ in truth]
-    assert len(events) == len(truth), [
-        (e["intent"], e["start"], e["end"], e["score"]) for e in events
-    ]
+    assert len(events) == len(truth), [(e["intent"], e["start"], e["score"]) for e in events]
 
 
 def test_trainer_and_daemon_give_a_recording_the_same_scores(
@@ -193,7 +191,7 @@ def test_eight_real_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> 
         # Four that are whole: a word that fills its clip is cut, or lost in noise.
         whole = [sound for sound in found if 0.3 < np.diff(word_bounds(sound))[0] / RATE < 0.55]
         words[name] = whole[:4]
-    overfit_and_listen(tmp_path, words, 400)
+    overfit_and_listen(tmp_path, words, 600)
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(
