@@ -3,9 +3,15 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+from rich.table import Table
+
+from daemon.errors import UserError
 from train import metrics
 from train import run as steps
 from train.run import Run
@@ -53,3 +59,38 @@ def pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
         "accuracy_interval": metrics.wilson(hits, n),
         "by_fold": [row["accuracy"] for row in said if row["n"]],
     }
+
+
+def variants(setting: str) -> dict[str, str]:
+    """"model.windows=first,all" as {"first": "model.windows=first", "all": "model.windows=all"}.
+
+    Raises UserError if there is nothing to compare, or a value can't name a folder.
+    """
+    key, _, values = setting.partition("=")
+    named = {value.strip(): f"{key}={value.strip()}" for value in values.split(",")}
+    if not key or len(named) < 2 or any(not v or Path(v).name != v for v in named):
+        raise UserError(
+            f"--each {setting!r} is not of the form section.key=VALUE,VALUE with two plain values."
+        )
+    return named
+
+
+def compare(runs: Mapping[str, Run], output: Path, console: Console) -> dict[str, Any]:
+    """Cross-validate each of `runs` and show one table; writes and returns comparison.json."""
+    found = {name: cross_validate(run) for name, run in runs.items()}
+    if not all(found.values()):
+        return {}
+    table = Table(title=f"{output.name}, by fold and pooled", title_justify="left")
+    table.add_column("")
+    for name in ("pooled", "95 %", "right", "N", "by fold"):
+        table.add_column(name, justify="right")
+    for name, row in found.items():
+        low, high = row["accuracy_interval"]
+        table.add_row(
+            name, f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}",
+            str(round(row["accuracy"] * row["n"])), str(row["n"]),
+            " ".join(f"{value:.1%}" for value in row["by_fold"]),
+        )
+    console.print(table)
+    (output / "comparison.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found

@@ -49,7 +49,7 @@ def card(
         _what(recipe, figures),
         _data(recipe, figures),
         _training(recipe, figures, history),
-        _metrics(figures),
+        _metrics(recipe, figures),
         _calibration(calibration),
         LIMITS.format(non_intents=", ".join(recipe.model.non_intents) or "none"),
         "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
@@ -166,11 +166,13 @@ def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) 
     )
 
 
-def _metrics(figures: dict[str, Any]) -> str:
+def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
+    cut = recipe.model.unit == "utterance" and recipe.model.windows == "first"
+    verdict = "each clip cut to its first window" if cut else "each clip as a recording of its own"
     lines = [
         f"## How good it is\n\nOn the {figures['part']} part, in brackets the 95 % interval "
         "(Wilson). *Windows*: one a word (or every window with speech of an utterance). "
-        "*Recordings*: the verdict on each clip as a recording of its own. *Heard*: events of a "
+        f"*Recordings*: the verdict on {verdict}. *Heard*: events of a "
         "stream of clips in continuous noise; a hit is an event of the right intent that overlaps "
         "the clip widened by 0.5 s. *Delay*: from the word's end to the event, median. Noise: the "
         "clip's RMS over the noise's, whole clip.\n",

@@ -233,29 +233,50 @@ def test_calibrate_chooses_thresholds_anew(
     assert (model / "model.safetensors").read_bytes() == weights
 
 
-def test_folds_test_every_recording_once(
+def test_folds_test_every_recording_once_with_each_setting(
     taught: Taught, intentd_train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     output = tmp_path / "folds"
     arguments = [taught.recipe, "--folds", "--output", output]
-    arguments += ["--set", "train.steps=2", "--set", "train.eval_every=2"]
-    arguments += ["--set", "split.buckets=3", "--set", "split.test=[0]"]
+    arguments += ["--each", "train.learning_rate=1e-9,3e-3", "--set", "train.steps=40"]
+    arguments += ["--set", "train.eval_every=40", "--set", "split.buckets=2"]
+    arguments += ["--set", "split.test=[0]", "--set", "split.validation=[1]"]
     assert intentd_train(*arguments) == 0
-    found = json.loads((output / "folds.json").read_text())
-    rows = [json.loads((output / f"fold-{n}" / "metrics.json").read_text()) for n in range(3)]
-    said = [row["conditions"][0]["utterances"] for row in rows]
-    hits = sum(round(row["accuracy"] * row["n"]) for row in said)
-    assert found["n"] == 60 == sum(row["n"] for row in said)
-    assert found["accuracy"] == pytest.approx(hits / 60)
-    book = binomtest(hits, 60).proportion_ci(method="wilson")
-    assert found["accuracy_interval"] == pytest.approx((book.low, book.high), abs=1e-6)
-    assert f"{hits / 60:.1%} of 60 recordings" in capsys.readouterr().out
-    tested: list[str] = []
-    for fold in range(3):
-        rows = [json.loads(x) for x in (output / f"fold-{fold}" / "split.jsonl").open()]
-        tested += [row["path"] for row in rows if row["part"] == "test"]
-    assert len(tested) == len(set(tested)) == 60
+    shown = capsys.readouterr().out
+    compared = json.loads((output / "comparison.json").read_text())
+    assert list(compared) == ["1e-9", "3e-3"]
+    stamps = {}
+    for name, found in compared.items():
+        folder = output / name
+        assert found == json.loads((folder / "folds.json").read_text())
+        rows = [json.loads((folder / f"fold-{n}" / "metrics.json").read_text()) for n in range(2)]
+        said = [row["conditions"][0]["utterances"] for row in rows]
+        hits = sum(round(row["accuracy"] * row["n"]) for row in said)
+        assert found["n"] == 60 == sum(row["n"] for row in said)
+        assert found["accuracy"] == pytest.approx(hits / 60)
+        book = binomtest(hits, 60).proportion_ci(method="wilson")
+        assert found["accuracy_interval"] == pytest.approx((book.low, book.high), abs=1e-6)
+        assert f"{hits / 60:.1%} of 60 recordings" in shown
+        (line,) = [x for x in shown.splitlines() if x.split()[1:2] == [name]]
+        assert f"{hits / 60:.1%}" in line
+        tested: list[str] = []
+        for fold in range(2):
+            lines = [json.loads(x) for x in (folder / f"fold-{fold}" / "split.jsonl").open()]
+            tested += [row["path"] for row in lines if row["part"] == "test"]
+            recipe = json.loads((folder / f"fold-{fold}" / "recipe.json").read_text())
+            assert recipe["train"]["learning_rate"] == float(name)
+        assert len(tested) == len(set(tested)) == 60
+        stamps[name] = (folder / "fold-1" / "metrics.json").stat().st_mtime_ns
+    assert compared["3e-3"]["accuracy"] > compared["1e-9"]["accuracy"]
     # Finished folds are not trained again.
-    stamps = [(output / f"fold-{n}" / "metrics.json").stat().st_mtime_ns for n in range(3)]
     assert intentd_train(*arguments, "--resume") == 0
-    assert stamps == [(output / f"fold-{n}" / "metrics.json").stat().st_mtime_ns for n in range(3)]
+    for name, stamp in stamps.items():
+        assert (output / name / "fold-1" / "metrics.json").stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize("setting", ["model.windows", "model.windows=all", "data.0.path=a/b,c/d"])
+def test_what_cannot_be_compared_is_a_sentence(
+    taught: Taught, intentd_train: Command, setting: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert intentd_train(taught.recipe, "--folds", "--each", setting) == 2
+    assert "is not of the form" in capsys.readouterr().err
