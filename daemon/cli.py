@@ -200,25 +200,59 @@ def check(
 
 @app.command()
 def bench(
+    path: Annotated[
+        str | None,
+        typer.Argument(metavar="MODEL", help="A model's directory; else the one in force."),
+    ] = None,
+    shape: Annotated[
+        str | None,
+        typer.Option("--shape", metavar="base|large", help="Random weights of wav2vec2's shape."),
+    ] = None,
     recording: Annotated[
         Path | None,
-        typer.Option("--recording", metavar="WAV", help="What to replay; else noise with pauses."),
+        typer.Option("--recording", metavar="WAV", help="Where speech comes from; else the demo."),
     ] = None,
-    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000)] = 15,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    rounds: Annotated[int, typer.Option("--rounds", min=1, max=1000)] = 3,
+    streams: Annotated[
+        str, typer.Option("--streams", metavar="N,N,…", help="Numbers of streams to try.")
+    ] = "1,10,100",
+    seconds: Annotated[
+        float, typer.Option("--seconds", min=1.0, max=3600.0, help="Of each replay at speed 1.")
+    ] = 30.0,
+    json_file: Annotated[
+        str | None,
+        typer.Option("--json", metavar="FILE|-", help="Figures as JSON; -: instead of the table."),
+    ] = None,
+    plot_file: Annotated[
+        Path | None,
+        typer.Option("--plot", metavar="FILE", help="A picture of latency against streams."),
+    ] = None,
+    agree: Annotated[
+        list[Path] | None,
+        typer.Option("--agree", metavar="WAV", help="Compare scores on this; may be repeated."),
+    ] = None,
     model: Model = None,
     config: Config = None,
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> int:
-    """Measure how fast the model runs here, beside transformers' own pipeline."""
+    """Measure how fast the model runs here, beside transformers' own pipeline; or, with --agree,
+    whether every backend gives its scores."""
+    if sum(name is not None for name in (path, shape, model)) > 1:
+        raise UserError("name one model: MODEL, --model or --shape")
+    counts = streams.split(",")
+    if not all(count.strip().isdecimal() and 1 <= int(count) <= 1000 for count in counts):
+        raise UserError(f"--streams is {streams}; it must be numbers from 1 to 1000, as in 1,10")
     from daemon.commands.bench import run
+    from daemon.commands.bench.measure import Plan
 
     return run(
-        _layers(config, assignments, model__path=("--model", model)),
-        recording=recording,
-        rounds=rounds,
-        as_json=as_json,
+        _layers(config, assignments, model__path=("--model", path or model)),
+        Plan(rounds, tuple(sorted({int(count) for count in counts})), seconds, recording),
+        shape=shape,
+        json_file=json_file,
+        plot_file=plot_file,
+        agree=agree or (),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import subprocess
 import sys
@@ -11,7 +10,6 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from making import speechlike, write_wav
 
 from daemon import __version__
 from daemon.capture.devices import InputDevice
@@ -232,22 +230,3 @@ def test_the_table_of_devices_marks_the_default() -> None:
     assert first.startswith("* 3   USB \\x1b[1mMic  1 channel ")
     assert "  16, 44.1  ALSA" in first
     assert second.startswith("  12  pulse") and "32 channels" in second
-
-
-def test_bench_measures_the_pipeline_the_classifier_and_a_replay(
-    plain_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    wav = write_wav(tmp_path / "a.wav", speechlike(3.0))
-    arguments = ["bench", "--model", str(plain_model), "--rounds", "2", "--recording", str(wav)]
-    arguments += ["--set", "model.threads=1", "--set", "gate.kind=energy"]
-    assert run([*arguments, "--json"]) == 0
-    result = json.loads(capsys.readouterr().out)
-    assert list(result["window_ms"]) == ["1", "4", "16"]
-    assert min(result["pipeline_ms"], *result["window_ms"].values()) > 0
-    assert result["sound_seconds"] == 3.0 and 0 < result["windows_gated"] < 1
-    # A replay can't be faster than its windows, nor is it much slower.
-    speech = (1 - result["windows_gated"]) * 13
-    per_window = 3.0 * 1000 * result["realtime_factor"] / speech
-    assert per_window > 0.3 * result["window_ms"]["16"]
-    assert run(arguments) == 0
-    assert "medians of 2 interleaved rounds" in capsys.readouterr().out

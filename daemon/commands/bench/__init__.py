@@ -1,0 +1,73 @@
+"""`intentd bench`: how fast the model runs here, beside transformers' own pipeline."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from daemon.commands.bench.measure import Plan, measure
+from daemon.commands.bench.report import check_plotting, plot, text
+from daemon.commands.session import prepare
+from daemon.errors import UserError
+
+
+def run(
+    layers: Mapping[str, Any],
+    plan: Plan,
+    *,
+    shape: str | None,
+    json_file: str | None,
+    plot_file: Path | None,
+    agree: Sequence[Path],
+) -> int:
+    """Measure and print; with `agree` compare scores on those recordings instead.
+
+    Raises `UserError` for a model or recording that can't be read, or a file that can't be
+    written.
+    """
+    if plot_file is not None:
+        check_plotting()
+    with tempfile.TemporaryDirectory(prefix="intentd-shape-") as folder:
+        if shape is not None:
+            from daemon.commands.bench.shapes import make_shape
+
+            made = make_shape(shape, Path(folder) / shape)
+            options = {**layers["options"], "model.path": ("--shape", str(made))}
+            layers = {**layers, "options": options}
+        setup = prepare(layers)
+        if agree:
+            from daemon.commands.bench import agreement
+
+            found = agreement.agreement(setup, agree)
+            said = agreement.text(found)
+        else:
+            found = measure(setup, layers, plan, _tell)
+            if plot_file is not None:
+                plot(found, plot_file)
+            said = text(found)
+    if json_file != "-":
+        print(said, flush=True)
+    if json_file is not None:
+        _write(json_file, json.dumps(found, indent=1))
+    return 0
+
+
+def _tell(progress: str) -> None:
+    if sys.stderr.isatty():
+        print(f"intentd bench: {progress}", file=sys.stderr, flush=True)
+
+
+def _write(name: str, content: str) -> None:
+    if name == "-":
+        print(content, flush=True)
+        return
+    try:
+        Path(name).write_text(content + "\n", encoding="utf-8")
+    except OSError as error:
+        raise UserError(
+            f"the figures can't be written to {name} ({error.strerror}); name another file"
+        ) from None

@@ -1,0 +1,108 @@
+"""Whether every backend, and the daemon's whole path, says what transformers says in float32."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.commands.bench.sounds import read
+from daemon.commands.bench.whole import scores_of
+from daemon.commands.session import Setup, load_model
+from daemon.errors import UserError
+from daemon.model.backends import Job
+from daemon.model.backends.selection import candidates
+from daemon.model.classifier import load_classifier
+from daemon.model.cores import default_threads
+from daemon.model.info import ModelInfo
+from daemon.model.scores import probabilities
+from daemon.model.weights import find_weights
+from daemon.windowing import RATE
+from daemon.windowing.windows import all_windows, samples_of
+
+WINDOWS = 500
+Scores = NDArray[np.float32]
+Figures = dict[str, Any]
+
+
+def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) -> Figures:
+    """Compare on `count` windows spread evenly over `recordings`, at the configured window and hop.
+
+    For each way of running: the largest difference of a probability, and the share of windows with
+    the same best label. Raises `UserError` if a recording can't be read or there are too few.
+    """
+    settings = setup.settings
+    window, hop = samples_of(settings.window.seconds), samples_of(settings.window.hop)
+    found = [all_windows(read(path), window, hop) for path in recordings]
+    everything = np.concatenate(found)
+    if len(everything) < count:
+        raise UserError(
+            f"the recordings hold {len(everything)} windows; name some more, {count} are compared"
+        )
+    chosen = np.linspace(0, len(everything) - 1, count).astype(int)
+    windows = everything[chosen]
+    expected = probabilities(_reference(setup.info, windows), setup.info)
+    weights = find_weights(setup.info)
+    threads = settings.model.threads or default_threads(weights.stat().st_size)
+    rows: list[Figures] = []
+    for name in candidates(Job(setup.info, weights, window, threads)):
+        for batch in (1, settings.model.max_batch):
+            classifier = load_classifier(
+                setup.info.directory,
+                backend=name,
+                threads=threads,
+                window_seconds=settings.window.seconds,
+                max_batch=batch,
+            )
+            way = f"{classifier.backend}, batches of {classifier.max_batch}"
+            rows.append(_row(way, classifier.classify(windows), expected))
+    classifier = load_model(setup)
+    heard = np.concatenate([scores_of(setup, classifier, str(path)) for path in recordings])
+    rows.append(_row(f"whole daemon on {classifier.backend}", heard[chosen], expected))
+    return {"model": setup.model_name, "windows": count, "ways": rows}
+
+
+def _reference(info: ModelInfo, windows: Scores) -> Scores:
+    """Logits, shape (n, labels), of transformers' own model and feature extractor in float32."""
+    import torch
+    from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    where = str(info.directory)
+    extractor = AutoFeatureExtractor.from_pretrained(where, local_files_only=True)
+    network = AutoModelForAudioClassification.from_pretrained(where, local_files_only=True).float()
+    rows = []
+    with torch.inference_mode():
+        for window in windows:
+            inputs = extractor(window, sampling_rate=RATE, return_tensors="pt")
+            rows.append(network.eval()(**inputs).logits.numpy())
+    return np.concatenate(rows).astype(np.float32)
+
+
+def _row(way: str, scores: Scores, expected: Scores) -> Figures:
+    same = scores.argmax(axis=1) == expected.argmax(axis=1)
+    return {
+        "way": way,
+        "largest_difference": float(np.abs(scores - expected).max()),
+        "same_best_label": float(same.mean()),
+    }
+
+
+def text(found: Figures) -> str:
+    """The comparison for people."""
+    width = max(len(row["way"]) for row in found["ways"])
+    lines = [
+        f"{found['model']} against transformers in float32 on {found['windows']} windows:",
+        f"{'':<{width}}  largest difference  same best label",
+    ]
+    lines += [
+        f"{row['way']:<{width}}  {row['largest_difference']:18.2g}  "
+        f"{100 * row['same_best_label']:13.1f} %"
+        for row in found["ways"]
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,314 @@
+"""The rounds of a bench: everything that is compared is measured in turn in each of them, so that
+a machine that grows slower meanwhile is unfair to nobody. Figures are medians over the rounds."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import tempfile
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from daemon.commands.bench import sounds
+from daemon.commands.bench.parent import Child
+from daemon.commands.session import Setup
+from daemon.errors import UserError
+from daemon.model.backends import Job
+from daemon.model.backends.selection import candidates
+from daemon.model.cores import default_threads, has_fast_bf16, machine
+from daemon.model.weights import find_weights
+from daemon.windowing import RATE
+
+SIZES = (1, 4, 16)
+WINDOWS = 16
+"""That a backend classifies for one figure, in batches of each size; the pipeline does half."""
+FAST = 10
+"""Times the seconds of a replay at speed 1 that are replayed at full speed, at least."""
+LIMIT_MS = 250.0
+"""p99 of the latency up to which streams count as sustained."""
+
+Figures = dict[str, Any]
+Tell = Callable[[str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure."""
+
+    rounds: int = 3
+    streams: tuple[int, ...] = (1, 10, 100)
+    seconds: float = 30.0
+    """Of each replay at speed 1."""
+    recording: Path | None = None
+    """Where the speech comes from; None: the demo recording."""
+
+
+def measure(setup: Setup, layers: Mapping[str, Any], plan: Plan, tell: Tell) -> Figures:
+    """All figures, ready for JSON. Raises `UserError` for a model or recording that can't be
+    used."""
+    speech = sounds.speech_of(plan.recording)
+    with contextlib.ExitStack() as stack:
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intentd-bench-")))
+        files = _Files(folder, speech, plan)
+        tell("loading the model on each backend")
+        bench = _Bench(setup, layers, plan, files, stack)
+        for number in range(plan.rounds):
+            tell(f"round {number + 1} of {plan.rounds}")
+            bench.round(number)
+        return bench.figures()
+
+
+class _Files:
+    """The recordings that are played."""
+
+    def __init__(self, folder: Path, speech: sounds.Mono, plan: Plan) -> None:
+        period, length = sounds.PERIOD, plan.seconds
+        self.bouts = [
+            sounds.write(
+                folder / f"bouts{n}.wav", sounds.bouts(speech, length, n * period / sounds.PHASES)
+            )
+            for n in range(sounds.PHASES)
+        ]
+        self.quiet = sounds.write(folder / "quiet.wav", sounds.quiet(plan.seconds))
+        rate = round(plan.seconds * RATE)
+        self.speech = sounds.write(folder / "speech.wav", np.resize(speech, rate))
+
+    def streams(self, count: int) -> list[str]:
+        """Recordings for so many streams, whose bouts lie as far apart as they can."""
+        step = max(1, len(self.bouts) // count)
+        return [self.bouts[(n * step) % len(self.bouts)] for n in range(count)]
+
+
+class _Bench:
+    def __init__(
+        self,
+        setup: Setup,
+        layers: Mapping[str, Any],
+        plan: Plan,
+        files: _Files,
+        stack: contextlib.ExitStack,
+    ) -> None:
+        self._setup, self._plan, self._files = setup, plan, files
+        self._times: defaultdict[tuple[str, ...], list[Figures]] = defaultdict(list)
+        settings = setup.settings
+        weights = find_weights(setup.info)
+        self._threads = settings.model.threads or default_threads(weights.stat().st_size)
+        job = Job(
+            setup.info,
+            weights,
+            setup.info.window_samples(settings.window.seconds),
+            self._threads,
+        )
+        common = {"model": str(setup.info.directory)}
+        plain = _portable(layers)
+        # The daemon first: it converts the model and chooses a backend where that was not done yet.
+        self._daemon = stack.enter_context(Child(kind="daemon", layers=plain))
+        ungated = {**plain, "assignments": [*plain["assignments"], "gate.kind=off"]}
+        self._ungated = stack.enter_context(Child(kind="daemon", layers=ungated))
+        sizes = sorted({*SIZES, settings.model.max_batch})
+        self._backends: dict[str, Child] = {}
+        self._failed: dict[str, str] = {}
+        for name in candidates(job):
+            child = Child(
+                kind="backend",
+                backend=name,
+                threads=self._threads,
+                seconds=settings.window.seconds,
+                batch=max(sizes),
+                sizes=sizes,
+                **common,
+            )
+            try:
+                self._backends[name] = stack.enter_context(child)
+            except UserError as error:
+                self._failed[name] = str(error)
+        self._sizes = sizes
+        self._pipeline = stack.enter_context(Child(kind="pipeline", window=job.window, **common))
+        self._rival: Child | None = None
+        self._no_rival = ""
+        try:
+            self._rival = stack.enter_context(Child(kind="rival"))
+        except UserError as error:
+            self._no_rival = str(error)
+
+    # ---- measuring ------------------------------------------------------------------------------
+
+    def round(self, number: int) -> None:
+        """One figure of everything."""
+        self._note(("pipeline",), self._pipeline.ask(windows=WINDOWS // 2))
+        for name, child in self._backends.items():
+            for size in self._sizes:
+                calls = max(1, WINDOWS // size)
+                figures = child.ask(size=size, calls=calls)
+                self._note((name, str(size)), figures | {"count": size * calls})
+        speech = self._files.speech
+        self._note(("hour",), self._daemon.ask(files=[speech], speed=None))
+        self._note(("ungated",), self._ungated.ask(files=[speech] * 2, speed=None))
+        for count in sorted(self._plan.streams):
+            files = self._files.streams(count)
+            times = -(-FAST // count)
+            runs = [self._daemon.ask(files=files, speed=None) for _ in range(times)]
+            self._note(("fast", str(count)), _added(runs))
+            self._note(("paced", str(count)), self._daemon.ask(files=files, speed=1.0))
+        for name in ("quiet", "speech"):
+            file = getattr(self._files, name)
+            self._note(("cost", name), self._daemon.ask(files=[file], speed=1.0))
+            if self._rival is not None:
+                self._note(("rival", name), self._rival.ask(file=file))
+
+    def _note(self, key: tuple[str, ...], figures: Figures) -> None:
+        self._times[key].append(figures)
+
+    # ---- figures --------------------------------------------------------------------------------
+
+    def figures(self) -> Figures:
+        setup, settings = self._setup, self._setup.settings
+        pipeline = 1000 * self._median(("pipeline",), "seconds") / (WINDOWS // 2)
+        hour = self._median(("hour",), "seconds") / self._median(("hour",), "sound_seconds")
+        return {
+            "machine": _machine(),
+            "model": {
+                "name": setup.model_name,
+                "parameters": setup.info.architecture.parameters,
+                "window": settings.window.seconds,
+                "hop": settings.window.hop,
+            },
+            "rounds": self._plan.rounds,
+            "threads": self._threads,
+            "pipeline": {
+                "ms": round(pipeline, 3),
+                "threads": self._pipeline.about["threads"],
+                "peak_mb": self._last(("pipeline",), "peak_mb"),
+            },
+            "backends": [self._backend(name, pipeline) for name in self._backends],
+            "failed": self._failed,
+            "daemon": {
+                "backend": self._daemon.about["name"],
+                "load_seconds": round(self._daemon.about["load_seconds"], 3),
+                "own_share": self._own_share(),
+                "hour_of_speech_seconds": round(3600 * hour, 2),
+                "streams": [self._streams(count) for count in sorted(self._plan.streams)],
+            },
+            "cpu_seconds_per_hour": self._costs(),
+            "not_compared": self._no_rival,
+        }
+
+    def _backend(self, name: str, pipeline: float) -> Figures:
+        def ms(size: int, key: str) -> float:
+            count = self._times[name, str(size)][0]["count"]
+            return round(1000 * self._median((name, str(size)), key) / int(count), 3)
+
+        wall = {str(size): ms(size, "seconds") for size in self._sizes}
+        return {
+            "name": name,
+            "runs": self._backends[name].about["name"],
+            "ms": wall,
+            "cpu_ms": {str(size): ms(size, "cpu_seconds") for size in self._sizes},
+            "times_pipeline": {size: round(pipeline / value, 2) for size, value in wall.items()},
+            "peak_mb": self._last((name, str(self._sizes[-1])), "peak_mb"),
+        }
+
+    def _streams(self, count: int) -> Figures:
+        paced, fast = ("paced", str(count)), ("fast", str(count))
+        windows = self._times[fast][0]["classified"]
+        wall = self._median(fast, "seconds")
+        return {
+            "streams": count,
+            "p50_ms": round(self._median(paced, "p50_ms"), 2),
+            "p99_ms": round(self._median(paced, "p99_ms"), 2),
+            "lost": max(figures["lost"] for figures in self._times[paced]),
+            "cores": round(self._median(paced, "cpu_seconds") / self._median(paced, "seconds"), 4),
+            "windows_per_second": round(windows / wall, 1),
+            "cpu_ms_per_window": round(
+                1000 * self._median(fast, "cpu_seconds") / max(1, windows), 3
+            ),
+            "realtime_factor": round(wall / self._times[fast][0]["sound_seconds"], 5),
+            "peak_mb": self._times[paced][0]["peak_mb"],
+        }
+
+    def _own_share(self) -> float:
+        """What the daemon takes besides the model, gate aside: the time of a window in a replay
+        without gate over that of the bare backend at the same batch, less 1."""
+        name = _closest(self._backends, self._daemon.about["name"])
+        size = self._setup.settings.model.max_batch
+        bare = self._median((name, str(size)), "seconds") / self._times[name, str(size)][0]["count"]
+        runs = self._times[("ungated",)]
+        whole = self._median(("ungated",), "seconds") / runs[0]["classified"]
+        return round(float(whole / bare) - 1, 4)
+
+    def _costs(self) -> Figures:
+        found: Figures = {}
+        subjects = [("intentd", "cost")] + ([("openWakeWord", "rival")] if self._rival else [])
+        for subject, key in subjects:
+            found[subject] = {
+                name: round(
+                    3600
+                    * self._median((key, name), "cpu_seconds")
+                    / self._median((key, name), "sound_seconds"),
+                    1,
+                )
+                for name in ("quiet", "speech")
+            }
+        return found
+
+    def _median(self, key: tuple[str, ...], name: str) -> float:
+        return float(statistics.median(figures[name] for figures in self._times[key]))
+
+    def _last(self, key: tuple[str, ...], name: str) -> Any:
+        return self._times[key][-1][name]
+
+
+def sustained(figures: Figures) -> int:
+    """The most streams, of those tried, that lost nothing and kept p99 below LIMIT_MS; 0: none."""
+    kept = [
+        each["streams"]
+        for each in figures["daemon"]["streams"]
+        if each["p99_ms"] < LIMIT_MS and not each["lost"]
+    ]
+    return max(kept, default=0)
+
+
+def _added(runs: Sequence[Figures]) -> Figures:
+    """Figures of runs one after the other as if they were one."""
+    total = dict(runs[-1])
+    for name in ("seconds", "cpu_seconds", "sound_seconds", "windows", "classified", "lost"):
+        total[name] = sum(run[name] for run in runs)
+    return total
+
+
+def _closest(backends: Mapping[str, Child], name: str) -> str:
+    """Whose runtime the daemon's backend `name` is."""
+    for each, child in backends.items():
+        if name.startswith(child.about["name"]):
+            return each
+    return next(iter(backends))
+
+
+def _portable(layers: Mapping[str, Any]) -> Figures:
+    """The arguments of `load_settings` for JSON."""
+    config = layers.get("config")
+    return {
+        "config": None if config is None else str(config),
+        "assignments": list(layers.get("assignments", ())),
+        "options": dict(layers.get("options", {})),
+    }
+
+
+def _machine() -> Figures:
+    found = machine()
+    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
+    return {
+        "system": " ".join(found[:2]),
+        "processor": found[2],
+        "amx": "amx_bf16" in found[3].split(),
+        "fast_bf16": has_fast_bf16(),
+        "cores": found[4],
+        "limits": list(found[5:]),
+        "load_average": load,
+    }

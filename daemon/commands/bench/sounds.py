@@ -1,0 +1,82 @@
+"""What is played to the daemon: speech in bouts, speech alone, and a quiet room."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from daemon.capture.recording import Recording
+from daemon.commands.replay import DEMO
+from daemon.errors import UserError
+from daemon.windowing import RATE, Resampler
+
+Mono = NDArray[np.float32]
+
+PERIOD = 30.0
+BOUT = 10.0
+"""Seconds of speech in each PERIOD."""
+PHASES = 15
+"""Recordings of bouts that begin at different times; more streams than that share them."""
+QUIET_RMS = 0.0005
+"""Of a quiet room's noise, -66 dBFS."""
+_FRAME = 400
+_PAUSE = round(0.3 * RATE)
+
+
+def speech_of(recording: Path | None) -> Mono:
+    """Speech without long pauses, shape (n,) at 16 kHz: of a recording, or of the demo's.
+
+    Raises `UserError` if it can't be read or is silent.
+    """
+    dense = _without_pauses(read(recording or DEMO))
+    if len(dense) < RATE // 2:
+        raise UserError(f"{recording} holds less than half a second of sound; name another")
+    return dense
+
+
+def read(recording: Path) -> Mono:
+    """A recording's first channel at 16 kHz, shape (n,). Raises `UserError`."""
+    source = Recording(str(recording))
+    parts = []
+    while (part := source.read(1 << 16)) is not None:
+        parts.append(part[:, 0])
+    source.close()
+    if source.error is not None:
+        raise UserError(source.error)
+    resampler = Resampler(source.info.rate)
+    return np.concatenate([*(resampler.feed(part) for part in parts), resampler.flush()])
+
+
+def _without_pauses(sound: Mono) -> Mono:
+    """Pauses cut down to 0.3 s; a pause is what stays 25 dB below the loudest frame."""
+    frames = sound[: len(sound) // _FRAME * _FRAME].reshape(-1, _FRAME)
+    power = np.square(frames).mean(axis=1)
+    loud = np.flatnonzero(power > 10 ** (-25 / 10) * power.max(initial=1e-12))
+    kept = np.zeros(len(frames), bool)
+    for frame in loud:
+        kept[frame : frame + _PAUSE // _FRAME] = True
+    return frames[kept].ravel()
+
+
+def bouts(speech: Mono, seconds: float, phase: float) -> Mono:
+    """A room in which BOUT of every PERIOD seconds are speech, from `phase` seconds on, shape
+    (seconds * 16000,)."""
+    sound = quiet(seconds)
+    positions = (np.arange(len(sound)) / RATE - phase) % PERIOD < BOUT
+    sound[positions] += np.resize(speech, int(positions.sum()))
+    return sound
+
+
+def quiet(seconds: float) -> Mono:
+    """A room where nobody speaks, shape (seconds * 16000,)."""
+    noise = np.random.default_rng(0).standard_normal(round(seconds * RATE), np.float32)
+    return noise * np.float32(QUIET_RMS)
+
+
+def write(path: Path, sound: Mono) -> str:
+    """A WAV file of 16 bits at 16 kHz; its path as text."""
+    soundfile.write(path, np.clip(sound, -1, 1), RATE, subtype="PCM_16")
+    return str(path)

@@ -1,0 +1,149 @@
+"""The whole daemon as a subject: recordings through feeder, rings, gates, model and outputs."""
+
+from __future__ import annotations
+
+import math
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.capture.wake import Wake
+from daemon.commands.replay import open_recordings
+from daemon.commands.session import Setup, load_model, prepare
+from daemon.messages import Message, Prediction, RunInfo, Summary
+from daemon.output.dispatch import Dispatcher
+from daemon.output.jsonl import JsonLines
+from daemon.supply import Recordings
+from daemon.windowing import GateBank, GateSettings
+from daemon.worker import Track, Worker
+
+if TYPE_CHECKING:
+    from daemon.model.classifier import Classifier
+
+Figures = dict[str, Any]
+
+
+def whole(what: Figures) -> tuple[Any, Figures]:
+    """The daemon without a screen: JSON lines go to the null device. `what`: layers, as
+    `load_settings` takes them."""
+    layers = what["layers"]
+    config = None if layers["config"] is None else Path(layers["config"])
+    setup = prepare({**layers, "config": config, "assignments": tuple(layers["assignments"])})
+    classifier = load_model(setup)
+    settings = setup.settings
+
+    def replay(order: Figures) -> Figures:
+        """`files`, a stream each, at `speed` (None: as fast as they are read)."""
+        wake = Wake()
+        recordings, _ = open_recordings(order["files"], settings.audio)
+        supply = Recordings(recordings, order["speed"], block_ms=settings.audio.block_ms, wake=wake)
+        gates = setup.load_gates()
+        heard = _Heard()
+        output = Dispatcher([JsonLines(os.devnull)], lossless=True)
+        tracks = [Track(setup.new_stream(info, gates), ring) for info, ring in supply.streams]
+
+        def publish(message: Message) -> None:
+            heard.take(message)
+            output.publish(message)
+
+        worker = Worker(
+            tracks,
+            classifier,
+            gates,
+            publish,
+            wake,
+            max_batch=settings.model.max_batch,
+            hop=settings.window.hop,
+            lag_warning=settings.output.lag_warning,
+            lag_limit=math.inf,
+        )
+        output.open(
+            RunInfo(
+                streams=tuple(info for info, _ in supply.streams),
+                labels=setup.info.labels,
+                non_intents=setup.info.non_intents,
+                thresholds=setup.thresholds,
+                model=setup.model_name,
+                backend=classifier.backend,
+                window=settings.window.seconds,
+                hop=settings.window.hop,
+            )
+        )
+        wall, cpu = time.perf_counter(), time.process_time()
+        supply.start()
+        try:
+            worker.run()
+        finally:
+            supply.stop()
+        output.close(60.0)
+        return heard.figures() | {
+            "seconds": time.perf_counter() - wall,
+            "cpu_seconds": time.process_time() - cpu,
+        }
+
+    return replay, {"name": classifier.backend, "labels": len(classifier.labels)}
+
+
+def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.float32]:
+    """The scores that the whole path gives the windows of a recording, shape (n, labels), with the
+    gate off."""
+    settings = setup.settings
+    recordings, _ = open_recordings([file], settings.audio)
+    wake = Wake()
+    supply = Recordings(recordings, None, block_ms=settings.audio.block_ms, wake=wake)
+    gates = GateBank.load(GateSettings(kind="off"))
+    found: list[NDArray[np.float32]] = []
+
+    def publish(message: Message) -> None:
+        if isinstance(message, Prediction) and message.scores is not None:
+            found.append(message.scores)
+
+    ((info, ring),) = supply.streams
+    worker = Worker(
+        [Track(setup.new_stream(info, gates), ring)],
+        classifier,
+        gates,
+        publish,
+        wake,
+        max_batch=settings.model.max_batch,
+        hop=settings.window.hop,
+        lag_warning=settings.output.lag_warning,
+        lag_limit=math.inf,
+    )
+    supply.start()
+    try:
+        worker.run()
+    finally:
+        supply.stop()
+    return np.stack(found)
+
+
+class _Heard:
+    """What a run has said, in figures."""
+
+    def __init__(self) -> None:
+        self._latencies: list[float] = []
+        self._summaries: list[Summary] = []
+
+    def take(self, message: Message) -> None:
+        if isinstance(message, Prediction) and message.latency_ms is not None:
+            self._latencies.append(message.latency_ms)
+        elif isinstance(message, Summary):
+            self._summaries.append(message)
+
+    def figures(self) -> Figures:
+        """Sound in seconds over all streams; windows, and how many went through the model; source
+        samples that were lost; latency in ms over all windows that went through the model."""
+        latencies = np.array(self._latencies) if self._latencies else np.zeros(1)
+        return {
+            "sound_seconds": sum(summary.seconds for summary in self._summaries),
+            "windows": sum(summary.windows for summary in self._summaries),
+            "classified": len(self._latencies),
+            "lost": sum(summary.samples_lost for summary in self._summaries),
+            "p50_ms": float(np.percentile(latencies, 50)),
+            "p99_ms": float(np.percentile(latencies, 99)),
+        }
