@@ -286,6 +286,8 @@ class Engine:
             return 1
         if self.stuck and ending is not Ending.READER_GONE:
             _say("the model did not finish its last windows in time, so the summaries are missing")
+            if ending is not Ending.INTERRUPTED:
+                return 1
         if ending is Ending.INTERRUPTED or signals.ending == signal.SIGINT:
             return 130
         if ending in {Ending.TERMINATED, Ending.READER_GONE}:
