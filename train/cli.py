@@ -89,7 +89,7 @@ def train(
         else:
             steps.train(run)
             if steps.main_process() and loaded.distil is not None:
-                print(f"The encoder is in {target}; finetune from it with: --set model.base={target}")
+                print(f"The encoder is in {target}; to finetune from it: --set model.base={target}")
             elif steps.main_process():
                 print(f"The model is in {target}; try: intentd replay --model {target} FILE")
                 if loaded.train.push_to_hub:
