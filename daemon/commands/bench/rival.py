@@ -28,7 +28,8 @@ def rival() -> tuple[Any, Figures]:
     except ImportError as error:
         raise UserError(
             f"openWakeWord is not compared ({error}); its version 0.5.1 carries its models: "
-            "pip install --no-deps openwakeword==0.5.1 and pip install scikit-learn tqdm cloudpickle"
+            "pip install --no-deps openwakeword==0.5.1 and "
+            "pip install scikit-learn tqdm cloudpickle"
         ) from None
     word = Path(str(files(openwakeword))) / "resources" / "models" / WORD
     if not word.is_file():
