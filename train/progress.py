@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import Any
 
@@ -42,9 +43,7 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
                 TextColumn("[bold]training"),
                 BarColumn(),
                 MofNCompleteColumn(),
-                TextColumn("loss {task.fields[loss]:.3f}"),
-                TextColumn("accuracy {task.fields[accuracy]:.1%}"),
-                TextColumn("{task.fields[pace]:.2f} steps/s"),
+                TextColumn("{task.fields[figures]}"),
                 TimeElapsedColumn(),
                 TextColumn("left"),
                 TimeRemainingColumn(),
@@ -52,15 +51,14 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
             )
             self.task = self.bar.add_task(
                 "training", total=state.max_steps, completed=state.global_step,
-                loss=self.loss, accuracy=self.accuracy, pace=0.0,
+                figures="",
             )
             self.bar.start()
 
     def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         if self.bar is not None:
             self.bar.update(
-                self.task, completed=state.global_step, loss=self.loss, accuracy=self.accuracy,
-                pace=self._pace(state),
+                self.task, completed=state.global_step, figures=self._figures(self._pace(state))
             )
         elif state.is_world_process_zero and time.monotonic() - self.said > PLAIN_SECONDS:
             self._say(state)
@@ -108,10 +106,17 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
         pace = self._pace(state)
         left = (state.max_steps - state.global_step) / max(1e-9, pace)
         self.console.print(
-            f"step {state.global_step} of {state.max_steps}: loss {self.loss:.3f}, "
-            f"accuracy {self.accuracy:.1%}, {pace:.2f} steps/s, {left / 60:.0f} min left",
+            f"step {state.global_step} of {state.max_steps}: {self._figures(pace)}, "
+            f"{left / 60:.0f} min left",
             highlight=False,
         )
+
+    def _figures(self, pace: float) -> str:
+        """Loss and accuracy as far as they are known yet, and pace (steps a second)."""
+        said = [] if math.isnan(self.loss) else [f"loss {self.loss:.3f}"]
+        said += [] if math.isnan(self.accuracy) else [f"accuracy {self.accuracy:.1%}"]
+        said.append(f"{pace:.2f} steps/s" if pace >= 0.5 else f"{1 / max(pace, 1e-9):.1f} s a step")
+        return ", ".join(said)
 
 
 class Pace(TrainerCallback):  # type: ignore[misc]
