@@ -98,6 +98,23 @@ def telephone(samples: Audio) -> Audio:
 TELEPHONE = butter(6, (300.0, 3400.0), "bandpass", fs=RATE, output="sos")
 
 
+def equalize(samples: Audio, decibels: float, rng: np.random.Generator) -> Audio:
+    """`samples` as another microphone colours them, at the same level.
+
+    The gain is drawn between -`decibels` and `decibels` at each of BANDS and interpolated over the
+    logarithm of frequency; phase stays as it is.
+    """
+    spectrum = np.fft.rfft(samples)
+    frequencies = np.fft.rfftfreq(len(samples), 1 / RATE)
+    gains = rng.uniform(-decibels, decibels, len(BANDS))
+    curve = np.interp(np.log(np.maximum(frequencies, 1.0)), np.log(BANDS), gains)
+    coloured = np.fft.irfft(spectrum * 10 ** (curve / 20), len(samples)).astype(np.float32)
+    return coloured * np.float32(rms(samples) / rms(coloured))
+
+
+BANDS = (80.0, 250.0, 800.0, 2500.0, 7000.0)
+
+
 def room(samples: Audio, reverberation: float, direct_db: float, rng: np.random.Generator) -> Audio:
     """`samples` as heard in a room, at the same level and with the same beginning.
 

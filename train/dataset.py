@@ -116,8 +116,10 @@ class WordDraws(Dataset[Example]):
 def soil(
     samples: Audio, settings: AugmentSection, noises: Sequence[Audio], rng: np.random.Generator
 ) -> Audio:
-    """What lies between a mouth and the model: room, noise or a white floor, telephone band."""
+    """What lies between a mouth and the model: microphone, room, noise or a white floor, line."""
     s = settings
+    if s.equalize_db:
+        samples = augment.equalize(samples, s.equalize_db, rng)
     if s.room_probability and rng.random() < s.room_probability:
         samples = augment.room(
             samples, rng.uniform(*s.room_seconds), rng.uniform(*s.room_direct_db), rng

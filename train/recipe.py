@@ -116,6 +116,8 @@ class AugmentSection(Section):
     background_probability: Probability = 0.0
     """Share of draws that are noise alone, labelled `background_label`."""
     background_label: str = "background"
+    equalize_db: float = Field(default=0.0, ge=0, le=40)
+    """Other microphones: gains of five bands are drawn within so many decibels up or down."""
     telephone_probability: Probability = 0.0
     """Share of windows that pass a telephone's band (300 to 3,400 Hz), pitch as it is."""
     room_probability: Probability = 0.0

@@ -52,6 +52,7 @@ def draws_of(settings: AugmentSection, *, seed: int = 0, length: int = RATE) -> 
 ON = {
     "room": {"room_probability": 1.0},
     "telephone": {"telephone_probability": 1.0},
+    "microphone": {"equalize_db": 12.0},
     "noise": {"noise_probability": 1.0},
     "floor": {"floor_db": (-40.0, -20.0)},
 }
@@ -96,6 +97,22 @@ def test_the_telephone_keeps_its_band_and_the_pitch() -> None:
     tone = np.sin(2 * np.pi * 1000 * np.arange(RATE) / RATE).astype(np.float32)
     peaks = [np.argmax(np.abs(np.fft.rfft(s))) for s in (tone, augment.telephone(tone))]
     assert peaks == [1000, 1000]
+
+
+def test_a_microphone_colours_within_its_decibels_and_keeps_level() -> None:
+    sound = noise_like()
+    frequencies, before = spectrum(sound)
+    bands = [np.abs(frequencies - centre) < 0.05 * centre for centre in augment.BANDS]
+    spans = []
+    for seed in range(30):
+        coloured = augment.equalize(sound, 9.0, generator(seed))
+        assert augment.rms(coloured) == pytest.approx(augment.rms(sound), rel=1e-3)
+        _, after = spectrum(coloured)
+        gains = [float(np.mean((after - before)[band])) for band in bands]
+        # Levels are made equal afterwards, so only what lies between two bands is known.
+        spans.append(max(gains) - min(gains))
+    assert max(spans) < 18.5
+    assert np.mean(spans) > 6.0
 
 
 @pytest.mark.parametrize(("seconds", "direct"), [(0.2, 0.0), (0.6, 12.0)])
