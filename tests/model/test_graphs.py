@@ -65,6 +65,31 @@ def test_openvino_in_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.classify(sounds), expected, atol=0.01)
 
 
+def test_a_signal_is_survived_after_a_classifier_was_let_go_in_another_thread(
+    checkpoint: Checkpoint, tmp_path: Path
+) -> None:
+    """What OpenVINO does to the stack for signals; see the backend."""
+    script = (
+        "import gc, os, signal, sys, threading\n"
+        "from daemon.model.classifier import load_classifier\n"
+        "held = [load_classifier(sys.argv[1], backend='openvino', threads=1)]\n"
+        "def let_go():\n"
+        "    held.clear()\n"
+        "    gc.collect()\n"
+        "thread = threading.Thread(target=let_go)\n"
+        "thread.start()\n"
+        "thread.join()\n"
+        "signal.signal(signal.SIGTERM, lambda *_: print('heard', flush=True))\n"
+        "os.kill(os.getpid(), signal.SIGTERM)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script, str(checkpoint("wav2vec2"))],
+        env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
+
+
 def test_processes_share_a_cache(tmp_path: Path, checkpoint: Checkpoint) -> None:
     """Two at once convert and do each other no harm; a later one needs torch no more."""
     code = (

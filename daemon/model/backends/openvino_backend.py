@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import sys
+from functools import cache
 from types import ModuleType
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,18 +29,27 @@ def _import_openvino() -> ModuleType:
     return openvino  # type: ignore[no-any-return]
 
 
+@cache
+def _core() -> Any:
+    """The one core of the process, which is never let go. ImportError without the package.
+
+    Its processor plugin gives the thread that loads it a stack for signals, and takes that back in
+    whatever thread lets the last core go: the next signal would then kill the process.
+    """
+    return _import_openvino().Core()
+
+
 class OpenVinoBackend:
     """An ONNX graph, computed in float32 or bfloat16 (fast on processors that have it)."""
 
     def __init__(self, graph: bytes, threads: int, *, bf16: bool = False) -> None:
         try:
-            openvino = _import_openvino()
+            core = _core()
         except ImportError:
             raise UserError(
                 "the backend openvino needs its package; install it with "
                 "pip install 'intentd[openvino]', or set model.backend = \"torch\""
             ) from None
-        core = openvino.Core()
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,
