@@ -163,6 +163,12 @@ class Segment:
             completed_by = self._origin + -(-end * self.plan.rate // RATE) - 1
             self._note(arrival(min(max(completed_by, first), last)))
 
+    @property
+    def missing(self) -> int:
+        """Source samples without which the gate can't say more, nor another window be complete."""
+        samples = min(self.gate.missing, self.windows.missing)
+        return max(1, samples * self.plan.rate // RATE)
+
     def close(self, known: float | None = None) -> None:
         """No more sound: pad the tail. `known`: when the sound behind a gap arrived, which is when
         the windows that are padded became due; None at the end, or where sound goes on."""

@@ -222,6 +222,11 @@ class Stream:
                 speech = self._open.gate.speaking
                 self._levels.append(Level(self.info.name, rms, peak, speech, at))
 
+    @property
+    def missing(self) -> int:
+        """Source samples without which there is nothing to say yet, at least 1."""
+        return 1 if self._open is None or self._meter is not None else self._open.missing
+
     def finish(self) -> None:
         """No more chunks will come: the tail is padded. May be called twice."""
         self._finished = True

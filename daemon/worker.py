@@ -186,18 +186,23 @@ class Worker:
             if self._deadline is not None and self._clock() >= self._deadline:
                 self._give_up()
             self.turned_at = self._clock()
-            busy = self.step()
+            self.step()
             if all(track.ended for track in self._tracks):
                 self.finished = True
                 return
-            if not busy:
+            if not self._more():
                 patience = PATIENCE
                 if self._deadline is not None:
                     patience = min(patience, max(0.0, self._deadline - self._clock()))
                 self._wake.wait(patience)
 
-    def step(self) -> bool:
-        """One turn for every stream; whether there was anything to do."""
+    def _more(self) -> bool:
+        """Whether a ring holds something to work on; if none does, the first that does wakes."""
+        waiting = [track for track in self._tracks if not track.heard_all]
+        return any(track.ring.await_frames(track.stream.missing) for track in waiting)
+
+    def step(self) -> None:
+        """One turn for every stream."""
         while self._orders:
             self._orders.popleft()()
         begun = self._clock()
@@ -222,7 +227,7 @@ class Worker:
                 track.stream.finish()
                 track.heard_all = busy = True
         if not busy:
-            return False
+            return
         self._gates.run([gate for track in going for gate in track.stream.gates()])
         self._classify([(track, window) for track in going for window in track.stream.due()])
         for track in going:
@@ -233,7 +238,6 @@ class Worker:
         now = self._clock()
         self._load.add(now - begun, heard, now)
         self._look_at_lag(going, now)
-        return True
 
     def _classify(self, due: Sequence[tuple[Track, DueWindow]]) -> None:
         for first in range(0, len(due), self._max_batch):

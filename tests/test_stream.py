@@ -419,3 +419,62 @@ def test_memory_does_not_grow(kind: str) -> None:
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert sizes[1] - sizes[0] < 50_000
+
+
+# ---- when there is something to do --------------------------------------------------------------
+
+
+def told_at(sound: Sound, rate: int, *, sleepy: bool, block: int) -> list[tuple[int, Message]]:
+    """Each message with the number of blocks that had come by then; a sleepy reader lets blocks
+    lie until there are as many samples as the stream misses."""
+    stream = make(rate=rate)
+    source = Lossy(sound, rate)
+    found: list[tuple[int, Message]] = []
+    at = start = 0
+    while at < len(sound):
+        at = min(at + block, len(sound))
+        if sleepy and at - start < stream.missing and at < len(sound):
+            continue
+        chunk = source._chunk(start, at, 0, "")
+        arrivals = np.arange(start // block + 1, -(-at // block) + 1)
+        ends = np.minimum(arrivals * block, len(sound))
+        chunk = replace(chunk, block_ends=ends, block_arrivals=ends / rate)
+        stream.feed(chunk)
+        found += [(at, message) for message in turn([stream])[0]]
+        start = at
+    return found
+
+
+def test_who_waits_for_what_is_missing_misses_nothing() -> None:
+    sound = speechlike(12.0)
+    often = told_at(sound, RATE, sleepy=False, block=320)
+    seldom = told_at(sound, RATE, sleepy=True, block=320)
+    assert len(often) > 45 and any(isinstance(message, Event) for _, message in often)
+    assert len(seldom) == len(often)
+    for (late, said), (soon, expected) in zip(seldom, often, strict=True):
+        assert late == soon
+        assert repr(said) == repr(expected)  # arrays and all
+
+
+@pytest.mark.parametrize("rate", [8000, 44100, 48000])
+def test_nor_does_it_come_later_than_by_a_block_at_other_rates(rate: int) -> None:
+    sound = speechlike(6.0, rate)
+    block = rate // 50
+    often = told_at(sound, rate, sleepy=False, block=block)
+    seldom = told_at(sound, rate, sleepy=True, block=block)
+    assert len(seldom) == len(often) > 20
+    assert all(late - soon <= block for (late, _), (soon, _) in zip(seldom, often, strict=True))
+
+
+def test_little_is_read_in_silence() -> None:
+    stream = make()
+    turns, waiting = 0, 0
+    for start in range(0, 10 * RATE, 320):
+        waiting += 320
+        if waiting >= stream.missing:
+            stream.feed(Lossy(np.zeros(10 * RATE, np.float32))._chunk(
+                start + 320 - waiting, start + 320, 0, ""
+            ))
+            turn([stream])
+            turns, waiting = turns + 1, 0
+    assert turns < 10 * 37  # 31 chunks of the gate and 4 windows a second, of 50 blocks

@@ -85,8 +85,9 @@ class Ring:
 
     With `shed` the writer never waits: it takes all and overwrites the oldest samples, which are
     counted. Without, it takes what fits, and the writer waits with `wait_for_space`.
-    `wake` is set after each block and at the end; `room` after each read. Both may be replaced
-    before the first write: one worker reads many rings, and one thread may fill several.
+    `wake` is set after a block, if by then as much waits as the reader asked for (`await_frames`),
+    and at the end; `room` after a read that a writer waits for. Both may be replaced before the
+    first write: one worker reads many rings, and one thread may fill several.
     """
 
     def __init__(
@@ -125,6 +126,7 @@ class Ring:
         self._pending_reason = ""
         self._pending_largest = 0
         self._last_reason = ""
+        self._cramped = False  # not all of a block may have fitted
         self._done = False
         self._error: str | None = None
 
@@ -134,6 +136,7 @@ class Ring:
         self._skip_to = 0  # stored samples below are to be shed at the reader's wish
         self._gaps_told = 0
         self._shed = 0
+        self._wake_at = 0  # stored samples that are worth waking the reader for
 
     # ---- writer -------------------------------------------------------------------------------
 
@@ -148,9 +151,11 @@ class Ring:
         n = len(block)
         k, head = self._blocks, self._head
         if not self.sheds:
+            self._cramped = True  # before looking, so that a read in between is told of
             if k - self._next >= self._records:
                 return 0
             n = min(n, self.capacity - (head - self._tail))
+            self._cramped = n < len(block)
         if n <= 0:
             return 0
         slot = k % self._records
@@ -173,7 +178,7 @@ class Ring:
         self._pending_largest = 0
         self._head = head + n
         self._blocks = k + 1
-        if self.wake is not None:
+        if self.wake is not None and self._head >= self._wake_at:
             self.wake.set()
         return n
 
@@ -202,7 +207,8 @@ class Ring:
             self.wake.set()
 
     def wait_for_space(self, timeout: float | None = None) -> bool:
-        """Wait until the reader has read something; False after `timeout` seconds without.
+        """Wait until the reader has read something since a write that did not take all; False
+        after `timeout` seconds without.
 
         True does not promise room: write again and look at what it takes.
         """
@@ -260,8 +266,18 @@ class Ring:
             chunk = self._account(tail, gap, reason, samples, (ends[k:stop] + gap, times[k:stop]))
             self._next = first + stop - (last < int(ends[stop - 1]))
             self._tail = last
-            self.room.set()
+            if self._cramped:
+                self.room.set()
             return chunk
+
+    def await_frames(self, frames: int) -> bool:
+        """Ask to be woken only once `frames` wait to be read, or the ring is finished; whether
+        that is so already.
+
+        Holds until it is asked again. True: read on, since no call may come.
+        """
+        self._wake_at = max(self._tail, self._floor, self._skip_to) + min(frames, self.capacity)
+        return self._done or self._head >= self._wake_at
 
     def shed_to(self, keep: int) -> int:
         """Shed unread samples at the reader's wish, all but the newest `keep`; how many went.

@@ -117,6 +117,11 @@ class Gate:
         """How many chunks wait for their probability."""
         return (len(self._queue) - self._taken) // CHUNK
 
+    @property
+    def missing(self) -> int:
+        """Samples that the next chunk lacks."""
+        return CHUNK - (len(self._queue) - self._taken) % CHUNK
+
     def next_chunk(self) -> NDArray[np.float32]:
         """The oldest chunk that waits, shape (512,); its probability must be given to `hear`."""
         chunk = self._queue[self._taken : self._taken + CHUNK]

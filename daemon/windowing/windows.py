@@ -56,6 +56,11 @@ class WindowBuffer:
             return window_count(self.end, self.hop)
         return max(0, (self.end - self.window) // self.hop + 1)
 
+    @property
+    def missing(self) -> int:
+        """Samples that the next window lacks."""
+        return self.complete * self.hop + self.window - self.end
+
     def push(self, samples: Samples) -> None:
         """Add samples, shape (n,). Views from before may change. RuntimeError after `flush`."""
         if self._flushed:

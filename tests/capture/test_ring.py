@@ -239,6 +239,32 @@ def test_the_writer_wakes_the_reader_and_the_reader_the_writer() -> None:
     assert not wake.wait(0)
 
 
+def test_the_reader_is_woken_for_as_much_as_it_asked_for() -> None:
+    wake = Wake()
+    ring = Ring(100, 1, 16000, shed=True, wake=wake)
+    assert not ring.await_frames(30)
+    ring.write(block(0, 20), 0.0)
+    assert not wake.wait(0)
+    ring.write(block(20, 10), 0.0)
+    assert wake.wait(0)
+    assert ring.await_frames(30)  # nothing was read: no call would come
+    assert ring.read(25) is not None
+    assert ring.await_frames(5) and not ring.await_frames(6)
+    ring.write(block(30, 1), 0.0)
+    assert wake.wait(0)
+    assert not ring.await_frames(50)
+    ring.finish()
+    assert wake.wait(0) and ring.await_frames(50)
+
+
+def test_no_more_is_waited_for_than_the_ring_holds() -> None:
+    wake = Wake()
+    ring = Ring(8, 1, 16000, shed=False, wake=wake)
+    assert not ring.await_frames(100)
+    assert ring.write(block(0, 10), 0.0) == 8
+    assert wake.wait(0)
+
+
 def test_wake_is_one_call_however_often_it_is_set() -> None:
     wake = Wake()
     wake.set()
