@@ -107,6 +107,9 @@ class WordDraws(Dataset[Example]):
             samples = augment.change_speed(samples, factor)
             bounds = (int(bounds[0] / factor), min(len(samples), int(bounds[1] / factor)))
         if clip.placing == "crop":
+            alone = self.settings.isolate_probability
+            if alone and rng.random() < alone:
+                return augment.isolate(samples, self.length, rng)
             return augment.crop(samples, self.length, rng)
         if cut:
             return augment.cut_word(samples, bounds, self.length, rng)

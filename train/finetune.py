@@ -26,7 +26,13 @@ from train.optimizer import FreezeAtFirst, layerwise_optimizer
 from train.processes import without_accelerator
 from train.progress import RichProgress
 from train.recipe import Recipe
-from train.trainer import IntentTrainer, keeper_of, last_whole_checkpoint, step_of
+from train.trainer import (
+    IntentTrainer,
+    keeper_of,
+    last_whole_checkpoint,
+    seconds_of,
+    step_of,
+)
 
 
 class StoppedError(Exception):
@@ -72,6 +78,7 @@ def train_model(
     keeper = keeper_of(trainer)
     if checkpoint is not None and step_of(checkpoint) >= trainer.total_steps:
         _load_weights(trainer, checkpoint)
+        keeper.before = seconds_of(checkpoint)
         return trainer
     try:
         with keeper.catching_signals():

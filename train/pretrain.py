@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -55,7 +54,6 @@ def pretrain(
     trainer = _trainer(recipe, student, extractor, clips, lesson, output)
     trainer.add_callback(RichProgress(console))
     checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
-    began = time.monotonic()
     keeper = keeper_of(trainer)
     with keeper.catching_signals():
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
@@ -69,7 +67,7 @@ def pretrain(
     extractor.save_pretrained(output)
     return {
         "distance": distance,
-        "seconds": time.monotonic() - began,
+        "seconds": keeper.seconds,
         "hours": sum(len(c.samples) for c in clips if c.part == "train") / 16_000 / 3600,
         "log": trainer.state.log_history,
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

@@ -116,6 +116,9 @@ class AugmentSection(Section):
     background_probability: Probability = 0.0
     """Share of draws that are noise alone, labelled `background_label`."""
     background_label: str = "background"
+    isolate_probability: Probability = 0.0
+    """Share of draws from running speech (placing = "crop") that are a short piece alone in
+    silence, so that a word by itself is not taken for an intent because it stands alone."""
     equalize_db: float = Field(default=0.0, ge=0, le=40)
     """Other microphones: gains of five bands are drawn within so many decibels up or down."""
     telephone_probability: Probability = 0.0

@@ -204,6 +204,10 @@ def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
     lines += ["", "| label | recordings without added noise |", "|---|---|"]
     for label, row in figures["conditions"][0]["utterances_by_label"].items():
         lines.append(f"| {label} | {share(row, 'accuracy', 'interval', 'n')} |")
+    clean = figures["conditions"][0]["windows"]
+    if not cut and clean.get("closed_set_accuracy") is not None:
+        closed = share(clean, "closed_set_accuracy", "closed_set_interval", "intents_n")
+        lines += ["", f"Closed set (the most probable of the intents, windows): {closed}."]
     free = figures["command_free"]
     if free["hours"]:
         lines += [

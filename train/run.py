@@ -12,7 +12,6 @@ import os
 import platform
 import shutil
 import sys
-import time
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
@@ -49,6 +48,7 @@ from train.processes import peak_memory_gib
 from train.recipe import Recipe
 from train.split import Part, counts
 from train.streams import with_noise
+from train.trainer import keeper_of
 
 FINISHED = "metrics.json"
 """Written last: where it lies, a model is finished."""
@@ -92,16 +92,14 @@ def train(run: Run) -> dict[str, Any]:
     if run.recipe.distil is not None:
         return _pretrain(run, loaded)
     noises = noises_of(run.recipe)
-    began = time.monotonic()
     trainer = train_model(
         run.recipe, loaded, labels, noises, run.output, run.resume, run.console
     )
-    seconds = time.monotonic() - began
     if not main_process():
         return {}
     trainer.save_model(str(run.output))
     history = {
-        "seconds": seconds,
+        "seconds": keeper_of(trainer).seconds,
         "steps": trainer.state.global_step,
         "seconds_per_step": trainer.pace.seconds_per_step,
         "peak_memory_gib": peak_memory_gib(),

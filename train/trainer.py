@@ -26,6 +26,7 @@ SAVE_SECONDS = 480.0
 """A checkpoint at least this often, so that no interruption loses more than ten minutes."""
 AVERAGE = "average.safetensors"
 WHOLE = "whole"
+"""The file that a checkpoint gets last, with the seconds that training has taken by then."""
 
 
 class IntentTrainer(Trainer):  # type: ignore[misc]
@@ -105,12 +106,15 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def __init__(self, trainer: IntentTrainer) -> None:
         self.trainer = trainer
-        self.saved = time.monotonic()
+        self.began = self.saved = time.monotonic()
+        self.before = 0.0
         self.signal: int | None = None
         self.previous: dict[int, Any] = {}
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        self.saved = time.monotonic()
+        self.began = self.saved = time.monotonic()
+        if state.global_step:
+            self.before = seconds_of(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         if self.trainer.averaged is not None:
             self.trainer.averaged.to(args.device)
             if state.global_step:
@@ -154,7 +158,12 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
                 for name, value in self.trainer.averaged.module.state_dict().items()
             }
             safetensors.torch.save_file(weights, folder / AVERAGE, metadata={"format": "pt"})
-        (folder / WHOLE).touch()
+        (folder / WHOLE).write_text(f"{self.seconds:.1f}", encoding="ascii")
+
+    @property
+    def seconds(self) -> float:
+        """How long training has taken so far, with the interrupted runs that it goes on from."""
+        return self.before + time.monotonic() - self.began
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
@@ -185,6 +194,11 @@ def last_whole_checkpoint(folder: Path) -> Path | None:
         if (path / WHOLE).is_file() and path.name.split("-")[-1].isdigit()
     ]
     return max(whole, key=lambda path: int(path.name.split("-")[-1]), default=None)
+
+
+def seconds_of(checkpoint: Path) -> float:
+    """How long training had taken by then."""
+    return float((checkpoint / WHOLE).read_text(encoding="ascii") or 0)
 
 
 def step_of(checkpoint: Path) -> int:

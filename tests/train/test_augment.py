@@ -249,3 +249,33 @@ def test_spec_augment_is_for_training_only(tmp_path: Path) -> None:
         moving = [model.train()(sound).logits for _ in range(6)]
     assert torch.equal(*still)
     assert not all(torch.equal(moving[0], other) for other in moving[1:])
+
+
+def test_a_piece_of_speech_stands_alone() -> None:
+    """It is a piece of the recording, 0.1 to 0.95 s long, and nothing else is in the window."""
+    rng = np.random.default_rng(3)
+    speech = rng.standard_normal(5 * RATE).astype(np.float32)
+    speech *= 0.5 + 0.5 * np.sin(np.arange(len(speech)) * 2 * np.pi / (0.25 * RATE)).astype("f4")
+    places = set()
+    for seed in range(40):
+        window = augment.isolate(speech, RATE, np.random.default_rng(seed))
+        assert window.shape == (RATE,)
+        heard = np.flatnonzero(window)
+        first, last = int(heard[0]), int(heard[-1])
+        assert 0.1 * RATE < last - first < 0.95 * RATE
+        middle = window[first + 100 : last - 100]
+        assert any(
+            np.array_equal(speech[at : at + len(middle)], middle)
+            for at in np.flatnonzero(speech == middle[0])
+        )
+        assert abs(window[first]) < 0.1 and abs(window[last]) < 0.1  # no click
+        places.add(first // 1600)
+    assert len(places) > 4
+
+
+@pytest.mark.parametrize("samples", [10, 500, 3000, RATE])
+def test_however_short_the_recording(samples: int) -> None:
+    rng = np.random.default_rng(0)
+    sound = rng.standard_normal(samples).astype(np.float32)
+    for seed in range(20):
+        assert augment.isolate(sound, RATE, np.random.default_rng(seed)).shape == (RATE,)
