@@ -382,7 +382,8 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
     not_yet()
-    status = run(sys.argv[1:])
-    if "torch" in sys.modules:
-        leave(status)
-    sys.exit(status)
+    try:
+        status = run(sys.argv[1:])
+    except KeyboardInterrupt:  # a second one, on the way out
+        status = 130
+    leave(status)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
 import sys
@@ -49,7 +50,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
     try:
         with command.make_context("intentd", list(arguments)) as context:
             status = command.invoke(context)
-        sys.stdout.flush()
+        _flush_stdout()
     except typer.Exit as end:
         status = end.exit_code
     except _UsageProblem as problem:
@@ -78,8 +79,10 @@ def leave(status: int) -> NoReturn:
 
     By now everything is closed that has to be. Taking torch apart takes up to seconds on a busy
     machine, which somebody who pressed Ctrl-C should not wait for; a thread that hangs in a model
-    or a sound server would be waited for without end.
+    or a sound server would be waited for without end. And neither another Ctrl-C nor a terminal
+    that has gone changes the status any more.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
@@ -111,6 +114,16 @@ def _traceback() -> None:
     import traceback
 
     traceback.print_exc()
+
+
+def _flush_stdout() -> None:
+    """OSError if what was said can't be written; a terminal that has gone is no such failure."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _quiet_stdout()
 
 
 def _quiet_stdout() -> int:

@@ -8,6 +8,7 @@ through it at that time, that the microphone is lost for one, nobody ever reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Iterator
@@ -46,7 +47,8 @@ def native_noise_to(log: Path | None) -> Iterator[None]:
     try:
         yield
     finally:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):  # its terminal may have gone
+            sys.stderr.flush()
         sys.stderr = before
         os.dup2(kept, 2)
         os.close(kept)
