@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from daemon.capture.devices import InputDevice, list_inputs
-from daemon.commands.session import note
+from daemon.output.journal import complain
 from daemon.output.sanitize import screen_text
 
 
@@ -13,7 +13,7 @@ def run() -> int:
     """Print one line an input; `*` marks the default. Raises UserError without PortAudio."""
     inputs = list_inputs()
     if not inputs:
-        note("no microphone was found: connect one, or start the sound server")
+        complain("no microphone was found: connect one, or start the sound server", "warning")
         return 1
     print(table(inputs), flush=True)
     return 0
