@@ -187,11 +187,13 @@ def test_many_starts_without_a_server(
 ) -> None:
     """Each is a process of its own, so that what one holds is compared between them, after the
     wait as after a start with the server there."""
-    with Hearing(mic, tmp_path, "--device", "vmic") as hearing:
-        hearing.wait_for("window", lambda line: line["type"] == "prediction", timeout=120)
-        say(hearing, mic, words[SPOKEN[1]])
-        usual = settled(hearing)
-        hearing.end()
+    for name in ("first", "second"):  # the first finds out which backend is the fastest
+        (folder := tmp_path / name).mkdir()
+        with Hearing(mic, folder, "--device", "vmic") as hearing:
+            hearing.wait_for("window", lambda line: line["type"] == "prediction", timeout=120)
+            say(hearing, mic, words[SPOKEN[1]])
+            usual = settled(hearing)
+            hearing.end()
     print(f"\nabsent: {usual} when it was there")
     for number in range(MANY):
         (folder := tmp_path / str(number)).mkdir()
