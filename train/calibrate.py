@@ -8,7 +8,9 @@ false alarms of all labels together within what the recipe asks.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import functools
+import operator
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,7 +25,7 @@ from train.conditions import Tracks, intents_of
 from train.listen import Hearing, Rehearsal, Scorer, Setup, hear, replay, softmax
 from train.recipe import Recipe
 from train.scoring import Score, score
-from train.streams import Track
+from train.streams import Said
 
 STEPS = 32
 """Thresholds tried, evenly spaced in log odds."""
@@ -55,9 +57,41 @@ class Sweep:
     thresholds: NDArray[np.float64]
     misses: NDArray[np.int64]
     wrong: NDArray[np.int64]
-    """Events of the label on clips of another intent."""
+    """Events of the label on clips of another intent, between clips, or once more on the same."""
     false_alarms: NDArray[np.int64]
-    """Events of the label in command-free audio, or where nothing is said."""
+    """Events of the label in command-free audio."""
+
+    @classmethod
+    def empty(cls, thresholds: NDArray[np.float64], intents: int) -> Sweep:
+        misses, wrong, alarms = (np.zeros((intents, len(thresholds)), np.int64) for _ in range(3))
+        return cls(thresholds, misses, wrong, alarms)
+
+    def __add__(self, other: Sweep) -> Sweep:
+        return Sweep(
+            self.thresholds,
+            self.misses + other.misses,
+            self.wrong + other.wrong,
+            self.false_alarms + other.false_alarms,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Heard:
+    """A track, and what a model made of it that had not been trained on it."""
+
+    name: str
+    seconds: float
+    truth: tuple[Said, ...]
+    free: bool
+    """Command-free: any event is a false alarm."""
+    hearing: Hearing
+    temperature: float
+    """Of the model that heard it."""
+
+    def score(self, setup: Setup) -> Score:
+        """The daemon's events of the track against what is said in it."""
+        events = replay(self.hearing, setup, self.temperature).events
+        return score(events, self.truth, self.seconds / 3600)
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], references: NDArray[np.int64]) -> float:
@@ -106,38 +140,46 @@ def fit_pooled_temperature(
     return float(np.exp(found.x))
 
 
+def hear_tracks(
+    tracks: Tracks, setup: Setup, score_windows: Scorer, temperature: float
+) -> list[Heard]:
+    """What a model with this temperature makes of `tracks`."""
+    hearings = hear([track.samples for track in tracks.all], setup, score_windows)
+    free = [False] * len(tracks.words) + [True] * len(tracks.free)
+    return [
+        Heard(track.name, track.seconds, track.truth, is_free, heard, temperature)
+        for track, is_free, heard in zip(tracks.all, free, hearings, strict=True)
+    ]
+
+
 def sweep(
+    heard: Sequence[Heard],
     rehearsals: Sequence[Rehearsal],
-    tracks: Tracks,
     setup: Setup,
     intents: Sequence[str],
     limits: tuple[float, float],
-) -> Sweep:
+) -> list[Sweep]:
     """Play every track with each threshold for all labels. Labels of words do not disturb each
     other in the event detector, so that one pass tells of all of them; of utterances, which have
     one event each, it tells what equal thresholds would do."""
     low, high = (np.log(limit / (1 - limit)) for limit in limits)
     thresholds = 1 / (1 + np.exp(-np.linspace(low, high, STEPS)))
-    shape = (len(intents), len(thresholds))
-    misses, wrong, alarms = (np.zeros(shape, np.int64) for _ in range(3))
-    for rehearsal, track in zip(rehearsals, tracks.all, strict=True):
+    found = []
+    for rehearsal, track in zip(rehearsals, heard, strict=True):
+        mine = Sweep.empty(thresholds, len(intents))
         opinions = rehearsal.opinions(setup)
         for column, threshold in enumerate(thresholds):
             chosen = setup.with_thresholds(dict.fromkeys(intents, float(threshold)))
             events = rehearsal.events(chosen, opinions)
-            heard = score(events, track.truth, track.seconds / 3600)
+            of = score(events, track.truth, track.seconds / 3600)
             for row, label in enumerate(intents):
-                misses[row, column] += heard.said_by_label[label] - heard.hits_by_label[label]
-                wrong[row, column] += heard.wrong_by_label[label]
-                alarms[row, column] += heard.alarms_by_label[label]
-    return Sweep(thresholds, misses, wrong, alarms)
-
-
-def score_track(
-    hearing: Hearing, track: Track, setup: Setup, temperature: float
-) -> Score:
-    """The daemon's events of one track against what is said in it."""
-    return score(replay(hearing, setup, temperature).events, track.truth, track.seconds / 3600)
+                mine.misses[row, column] = of.said_by_label[label] - of.hits_by_label[label]
+                # Twice heard, or between words: as bad as a wrong one, but no time to be quiet in.
+                alarms = of.alarms_by_label[label]
+                mine.wrong[row, column] = of.wrong_by_label[label] + (0 if track.free else alarms)
+                mine.false_alarms[row, column] = alarms if track.free else 0
+        found.append(mine)
+    return found
 
 
 def pick(found: Sweep, budget: int) -> tuple[list[int], int]:
@@ -162,46 +204,39 @@ def calibrate(
     labels: tuple[str, ...],
     settings: Setup,
     temperature: float,
-    tracks: Tracks,
-    score_windows: Scorer,
+    heard: Sequence[Heard],
     measured: Mapping[str, Any],
-    advance: Callable[[float], None] | None = None,
 ) -> Calibrated:
-    """Choose thresholds (and, where the recipe lets, the number of rolling windows).
+    """Choose thresholds (and, where the recipe lets, the number of rolling windows) on `heard`.
 
-    `measured` is added to what is stored about how the figures came about.
+    `temperature` is the model's own; `measured` is added to what is stored about how the figures
+    came about.
     """
     intents = intents_of(recipe, labels)
-    hearings = hear(
-        [track.samples for track in tracks.all], settings, score_windows, advance=advance
-    )
-    # Alarms in streams of words count too, but only command-free time is time to be quiet in.
-    hours = tracks.free_hours
-    rehearsals = [Rehearsal(hearing, settings, temperature) for hearing in hearings]
-    budget = int(recipe.calibrate.false_alarms_per_hour * hours)
-    best: tuple[tuple[float, int], Setup, Sweep, list[int]] | None = None
+    hours = _hours(heard)
+    rehearsals = [Rehearsal(each.hearing, settings, each.temperature) for each in heard]
+    rate = recipe.calibrate.false_alarms_per_hour
+    best: tuple[tuple[float, int], Setup, list[Sweep], list[int]] | None = None
     for windows in recipe.calibrate.rolling_windows or (settings.rolling.windows,):
         tried = replace(settings, rolling=_rolling(settings.rolling, windows))
-        found = sweep(rehearsals, tracks, tried, intents, recipe.calibrate.threshold)
-        columns, alarms = pick(found, budget)
+        sweeps = sweep(heard, rehearsals, tried, intents, recipe.calibrate.threshold)
+        found = _total(sweeps)
+        columns, alarms = pick(found, int(rate * hours))
         cost = sum(found.misses[r, c] + found.wrong[r, c] for r, c in enumerate(columns))
-        rank = (float(max(0, alarms - budget)), int(cost))
+        rank = (float(max(0, alarms - int(rate * hours))), int(cost))
         if best is None or rank < best[0]:
-            best = rank, tried, found, columns
+            best = rank, tried, sweeps, columns
     assert best is not None
-    _, settings, found, columns = best
+    _, settings, sweeps, columns = best
+    found = _total(sweeps)
     thresholds = {
         label: round(float(found.thresholds[column]), 4)
         for label, column in zip(intents, columns, strict=True)
     }
     settings = settings.with_thresholds(thresholds)
-    words, free = Score(), Score()
-    for hearing, track in zip(hearings, tracks.all, strict=True):
-        heard = score_track(hearing, track, settings, temperature)
-        if track in tracks.words:
-            words += heard
-        else:
-            free += heard
+    words = sum((each.score(settings) for each in heard if not each.free), Score())
+    free = sum((each.score(settings) for each in heard if each.free), Score())
+    elsewhere = alarms_elsewhere(heard, sweeps, rate)
     return Calibrated(
         Calibration(
             window=recipe.model.window,
@@ -215,24 +250,68 @@ def calibrate(
             events=recipe.events.model_dump(exclude={"thresholds"}),
             measured={
                 **measured,
-                "chosen_on": "validation streams and command-free audio; the figures here are of "
-                "the very audio the thresholds were chosen on",
-                "false_alarms_asked_per_hour": recipe.calibrate.false_alarms_per_hour,
+                "chosen_on": "streams and command-free audio that the model, or another trained "
+                "in the same way, was not trained on; hits, wrong and false alarms are of the "
+                "very audio the thresholds were chosen on, false_alarms_elsewhere of each half of "
+                "the command-free audio with thresholds chosen on the other",
+                "false_alarms_asked_per_hour": rate,
                 "command_free_hours": round(hours, 3),
-                "false_alarms": words.false_alarms + free.false_alarms,
-                "false_alarms_per_hour": _rounded(
-                    (words + free).false_alarms / hours if hours else None
-                ),
+                "false_alarms": free.false_alarms,
+                "false_alarms_per_hour": _rounded(free.false_alarms / hours if hours else None),
                 "false_alarms_per_hour_upper_95": _rounded(
-                    metrics.poisson_upper((words + free).false_alarms, hours)
+                    metrics.poisson_upper(free.false_alarms, hours)
                 ),
+                "false_alarms_elsewhere": elsewhere,
+                "false_alarms_elsewhere_per_hour_upper_95": _rounded(
+                    metrics.poisson_upper(elsewhere, hours)
+                ),
+                "false_alarms_by_source": _by_source(heard, settings),
                 "words": words.said,
                 "hits": words.hits,
-                "wrong": words.wrong,
+                "wrong": words.wrong + words.false_alarms,
             },
         ),
-        curve_of(found, sum(s.said for s in (words,)), hours),
+        curve_of(found, words.said, hours),
     )
+
+
+def alarms_elsewhere(heard: Sequence[Heard], sweeps: Sequence[Sweep], rate: float) -> int:
+    """False alarms in each half of the command-free tracks with thresholds chosen on the other."""
+    halves: tuple[list[int], list[int]] = ([], [])
+    free = [number for number, each in enumerate(heard) if each.free]
+    for number in sorted(free, key=lambda n: -heard[n].seconds):
+        min(halves, key=lambda half: sum(heard[n].seconds for n in half)).append(number)
+    words = [found for each, found in zip(heard, sweeps, strict=True) if not each.free]
+    alarms = 0
+    for here, there in (halves, halves[::-1]):
+        budget = int(rate * _hours([heard[n] for n in here]))
+        columns, _ = pick(_total([*words, *(sweeps[n] for n in here)]), budget)
+        for number in there:
+            alarms += sum(
+                int(sweeps[number].false_alarms[row, column]) for row, column in enumerate(columns)
+            )
+    return alarms
+
+
+def _by_source(heard: Sequence[Heard], setup: Setup) -> dict[str, dict[str, float]]:
+    """False alarms and hours of the command-free tracks of each name."""
+    found: dict[str, dict[str, float]] = {}
+    for each in heard:
+        if each.free:
+            row = found.setdefault(each.name, {"alarms": 0, "hours": 0.0})
+            row["alarms"] += each.score(setup).false_alarms
+            row["hours"] = round(row["hours"] + each.seconds / 3600, 4)
+    return found
+
+
+def _hours(heard: Sequence[Heard]) -> float:
+    """Of command-free audio. Alarms in streams of words cost too, but only this is time to be
+    quiet in."""
+    return sum(each.seconds for each in heard if each.free) / 3600
+
+
+def _total(sweeps: Sequence[Sweep]) -> Sweep:
+    return functools.reduce(operator.add, sweeps)
 
 
 def curve_of(found: Sweep, said: int, hours: float) -> tuple[CurvePoint, ...]:

@@ -5,6 +5,7 @@
     intentd-train calibrate MODEL RECIPE        temperature and thresholds anew
     intentd-train report MODEL RECIPE           metrics.json and the model card anew
     intentd-train synthesize OUT WORD…          synthetic speech to train with
+    intentd-train mine MODEL RECORDINGS OUT     what a model takes for its words, to train with
 
 A recipe may not be called like a command; give such a one with its path.
 """
@@ -24,7 +25,7 @@ from rich.console import Console
 
 from daemon.errors import UserError
 
-COMMANDS = ("evaluate", "calibrate", "report", "synthesize", "train")
+COMMANDS = ("evaluate", "calibrate", "mine", "report", "synthesize", "train")
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, instead of the recipe's.")
 ]
@@ -192,6 +193,9 @@ def synthesize(
     sentences_only: Annotated[
         bool, typer.Option("--sentences-only", help="Leave the words out; speak none of them.")
     ] = False,
+    apart: Annotated[
+        bool, typer.Option("--apart", help="With --vocabulary: its words one by one, with pauses.")
+    ] = False,
 ) -> None:
     """Speak words and sentences in many synthetic voices (espeak-ng and Flite)."""
     from rich.progress import track
@@ -204,12 +208,54 @@ def synthesize(
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} is not empty; give another folder.")
     total = (0 if sentences_only else len(words) * voices) + sentences
+    if apart and vocabulary is None:
+        raise UserError("--apart goes with --vocabulary.")
     known = read_vocabulary(vocabulary) if vocabulary is not None else []
-    spoken = speak_all(output, words, voices, sentences, seed, cast, known, sentences_only)
+    spoken = speak_all(output, words, voices, sentences, seed, cast, known, sentences_only, apart)
     console = Console(stderr=True)
     for _ in track(spoken, "speaking", total, console=console):
         pass
     print(f"{total} recordings are in {output}.")
+
+
+@app.command()
+def mine(
+    model: Annotated[str, typer.Argument(help="A model directory or hub id.")],
+    recordings: Annotated[
+        str, typer.Argument(help="A folder, parquet file or manifest, without any of its words.")
+    ],
+    output: Annotated[Path, typer.Argument(help="The folder that is written.")],
+    least: Annotated[
+        float, typer.Option(min=0, max=1, help="Probability of an intent that is worth keeping.")
+    ] = 0.2,
+) -> None:
+    """Keep what a model takes for its intents in speech without them, to train the next one on."""
+    from collections import Counter
+
+    from rich.progress import Progress
+
+    from daemon.model.loading import resolve_model
+    from train import mine as mining
+    from train import run as steps
+    from train.data import RATE, load_plain
+
+    steps.quiet()
+    if output.is_dir() and any(output.iterdir()):
+        raise UserError(f"{output} is not empty; give another folder.")
+    clips = load_plain(recordings)
+    classifier = steps.open_model(resolve_model(model))
+    seconds = sum(len(clip.samples) for clip in clips) / RATE
+    found: Counter[str] = Counter()
+    with Progress(console=Console(stderr=True)) as progress:
+        task = progress.add_task("listening", total=seconds)
+        for piece in mining.mine(classifier, clips, least, lambda s: progress.advance(task, s)):
+            mining.write(output, piece)
+            found[piece.intent] += 1
+    most = ", ".join(f"{intent} ({count})" for intent, count in found.most_common(3))
+    print(
+        f"{found.total()} pieces of {seconds / 3600:.2f} h are in {output}"
+        + (f", most of them taken for {most}." if found else ".")
+    )
 
 
 def main() -> None:

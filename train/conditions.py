@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,10 +10,16 @@ import numpy as np
 from daemon.decide import EventSettings, RollingSettings
 from daemon.windowing import GateSettings
 from train.augment import Audio
-from train.data import RATE, Clip
+from train.data import RATE, Clip, load_plain
 from train.listen import Setup
 from train.recipe import Recipe
+from train.split import bucket
 from train.streams import Track, choose, joined, spaced
+
+NOISE = "noise"
+"""Name of the track of noises alone."""
+TOGETHER = 100
+"""Recordings in a track of `calibrate.free`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +89,7 @@ def free_tracks(
         if crops:
             tracks.append(joined(f"{section.path}: other speech", crops))
     if noises and recipe.model.non_intents:
-        tracks.append(Track("noise", np.concatenate(list(noises)), ()))
+        tracks.append(Track(NOISE, np.concatenate(list(noises)), ()))
     return tuple(tracks)
 
 
@@ -103,7 +109,21 @@ def calibration_tracks(
         )
         for number, level in enumerate(levels)
     )
-    return Tracks(words, free_tracks(recipe, clips, noises, settings.spacing))
+    # In two halves of speakers, so that alarms can be counted where no threshold was chosen.
+    free: list[Track] = []
+    for half in (0, 1):
+        mine = [clip for clip in clips if bucket(f"half/{clip.key}", 2) == half]
+        free += free_tracks(recipe, mine, list(noises)[half::2], settings.spacing)
+    return Tracks(words, tuple(free))
+
+
+def extra_tracks(recipe: Recipe) -> Iterator[Track]:
+    """The recordings of `calibrate.free`, some minutes at a time. Raises UserError if one of the
+    sources can't be used."""
+    for path in recipe.calibrate.free:
+        clips = load_plain(path, recipe.root)
+        for first in range(0, len(clips), TOGETHER):
+            yield joined(path, clips[first : first + TOGETHER])
 
 
 def _turned(noise: Audio | None, number: int) -> Audio | None:

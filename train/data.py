@@ -16,11 +16,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UserError
-from train.recipe import DataSection, Recipe
+from train.recipe import DataSection, DistilSection, Recipe
 from train.sources import RATE, SUFFIXES, Row, decode, rows_of
 from train.split import PARTS, Part, counts, draw_stratified, part_of
 
-__all__ = ["RATE", "Clip", "Loaded", "Problem", "decode", "labels_of", "load_clips", "load_noises"]
+__all__ = [
+    "RATE", "Clip", "Loaded", "Problem", "decode", "labels_of", "load_clips", "load_noises",
+    "load_plain",
+]
 
 SHORTEST = 0.1
 SILENCE = 1e-4
@@ -81,6 +84,8 @@ def load_clips(recipe: Recipe) -> Loaded:
     problems: list[Problem] = []
     unknown: dict[str, int] = {}
     for number, section in enumerate(recipe.data):
+        if section.optional and not recipe.path(section.path).exists():
+            continue
         before = len(clips)
         for row in rows_of(section, recipe.path(section.path)):
             if section.only and row.label not in section.only:
@@ -108,6 +113,14 @@ def load_clips(recipe: Recipe) -> Loaded:
     if recipe.split.test_size is not None:
         clips = _drawn(recipe, clips)
     return Loaded(tuple(clips), tuple(problems), unknown)
+
+
+def load_plain(path: str, root: str = ".") -> list[Clip]:
+    """The recordings of one source, whatever is said in them. Raises UserError as `load_clips`."""
+    source = DataSection(path=path, label="any", placing="crop")
+    # A recipe that distils looks at no label.
+    recipe = Recipe(name=path, root=root, data=(source,), distil=DistilSection())
+    return list(load_clips(recipe).clips)
 
 
 def labels_of(recipe: Recipe, clips: Sequence[Clip]) -> tuple[str, ...]:

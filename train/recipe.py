@@ -12,7 +12,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from daemon.config.schema import EventKeys, GateKeys, RollingKeys
 from daemon.errors import UserError
@@ -55,6 +55,8 @@ class DataSection(Section):
     """One label for the whole source, where it has no column for it."""
     rename: dict[str, str] = {}
     """Label in the data to label of the model; "*" stands for every label not named."""
+    optional: bool = False
+    """Leave the source out if it does not exist."""
     weight: float = Field(default=1.0, gt=0)
     """How often the source is drawn from, relative to its number of clips."""
     placing: Literal["word", "crop", "auto"] = "auto"
@@ -179,7 +181,14 @@ class CalibrateSection(Section):
     """How temperature and thresholds are chosen, on the validation part."""
 
     false_alarms_per_hour: float = Field(default=1.0, gt=0)
-    """What all intents together may raise on command-free audio and between words."""
+    """What all intents together may raise on command-free audio."""
+    free: tuple[str, ...] = ()
+    """Command-free recordings that nothing is trained on, as in [[data]]: hours to count false
+    alarms in."""
+    cross_fit: int = Field(default=0, ge=0)
+    """Into so many parts the training clips are divided, each to be heard by a model that was
+    trained without it, so that they count here as well; 0: the validation part alone counts. One
+    more training for each part."""
     per_label: int = Field(default=40, ge=1)
     """Clips of each intent in a validation stream."""
     spacing: float = Field(default=2.5, gt=0)
@@ -189,6 +198,13 @@ class CalibrateSection(Section):
     """Least and greatest threshold that may be chosen."""
     rolling_windows: tuple[Annotated[int, Field(ge=1)], ...] = ()
     """Values of rolling.windows to choose from; none: the recipe's own."""
+
+    @field_validator("cross_fit")
+    @classmethod
+    def _two_parts(cls, value: int) -> int:
+        if value == 1:
+            raise ValueError("one part would leave nothing to train on; give 2 or more")
+        return value
 
     @model_validator(mode="after")
     def _limits_in_order(self) -> CalibrateSection:

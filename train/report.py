@@ -50,7 +50,7 @@ def card(
         _data(recipe, figures),
         _training(recipe, figures, history),
         _metrics(recipe, figures),
-        _calibration(calibration),
+        _calibration(recipe, calibration),
         LIMITS.format(non_intents=", ".join(recipe.model.non_intents) or "none"),
         "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
     ]
@@ -225,7 +225,7 @@ def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _calibration(calibration: dict[str, Any]) -> str:
+def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
     if not calibration:
         return ""
     measured = calibration["measured"]
@@ -233,18 +233,41 @@ def _calibration(calibration: dict[str, Any]) -> str:
     hours = measured["command_free_hours"]
     alarms = (
         f"{measured['false_alarms']} false alarms (95 % upper bound "
-        f"{measured['false_alarms_per_hour_upper_95']:.1f} an hour)"
+        f"{measured['false_alarms_per_hour_upper_95']:.1f} an hour); with thresholds chosen on one "
+        f"half and counted on the other {measured['false_alarms_elsewhere']} "
+        f"({measured['false_alarms_elsewhere_per_hour_upper_95']:.1f})"
         if hours
         else "and without command-free audio nothing is known of false alarms"
     )
+    parts = recipe.calibrate.cross_fit
+    of = "streams of words and command-free audio of the validation part"
+    if parts:
+        of += (
+            f" and, by {parts} more models that were each trained without what they hear, of the "
+            "training part"
+        )
+    if recipe.calibrate.free:
+        of += f", and {' and '.join(recipe.calibrate.free)}, which nothing is trained on"
     return (
         "## Calibration\n\n"
-        f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on "
-        f"validation streams of words and {hours:.2f} h of command-free audio for at most "
+        f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on {of} "
+        f"({hours:.2f} h without commands), for at most "
         f"{measured['false_alarms_asked_per_hour']:g} false alarms an hour: {measured['hits']} of "
-        f"{measured['words']} words heard, {measured['wrong']} wrong, {alarms}. These are figures "
-        "of the very audio the thresholds were chosen on; the table above is not.\n"
+        f"{measured['words']} words heard, {measured['wrong']} wrong, {alarms}. "
+        + _alarms_by_source(measured)
+        + "These are figures of the very audio the thresholds were chosen on; the table above is "
+        "not.\n"
     )
+
+
+def _alarms_by_source(measured: dict[str, Any]) -> str:
+    rows = measured["false_alarms_by_source"]
+    if not rows:
+        return ""
+    said = ", ".join(
+        f"{name} {row['alarms']} in {row['hours']:.2f} h" for name, row in rows.items()
+    )
+    return f"By source: {said}. "
 
 
 def share(row: dict[str, Any], key: str, interval: str, n: str) -> str:

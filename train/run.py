@@ -14,7 +14,7 @@ import shutil
 import sys
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -28,8 +28,15 @@ from daemon.model.calibration import write_intentd_key
 from daemon.model.classifier import Classifier, load_classifier
 from train import report
 from train.augment import Audio
-from train.calibrate import Calibrated, calibrate, fit_pooled_temperature, fit_temperature
-from train.conditions import calibration_tracks, setup_of_recipe
+from train.calibrate import (
+    Calibrated,
+    calibrate,
+    fit_pooled_temperature,
+    fit_temperature,
+    hear_tracks,
+)
+from train.conditions import NOISE, Tracks, calibration_tracks, extra_tracks, setup_of_recipe
+from train.crossfit import Part, cross_fit
 from train.data import (
     Clip,
     Loaded,
@@ -43,10 +50,11 @@ from train.data import (
 from train.dataset import middle_window
 from train.evaluate import Evaluation, Options, evaluate
 from train.finetune import noises_of, train_model, words_of
-from train.listen import hear
+from train.listen import Setup, hear
 from train.processes import peak_memory_gib
 from train.recipe import Recipe
-from train.split import Part, counts
+from train.split import Part as SplitPart
+from train.split import counts
 from train.streams import with_noise
 from train.trainer import keeper_of
 
@@ -85,6 +93,9 @@ def train(run: Run) -> dict[str, Any]:
     a signal.
     """
     quiet()
+    for path in run.recipe.calibrate.free:
+        if not run.recipe.path(path).exists():
+            raise UserError(f"calibrate.free names {run.recipe.path(path)}, which does not exist.")
     _claim(run)
     loaded, labels = load(run)
     if main_process():
@@ -165,25 +176,31 @@ def calibrate_model(
     Raises UserError if there is no model, or its labels are not the recipe's.
     """
     recipe = run.recipe
-    setup = setup_of_recipe(recipe, labels)
     classifier = open_model(run.output, recipe)
     if classifier.labels != labels:
         raise UserError(
             f"The model in {run.output} has the labels {', '.join(classifier.labels)} and the "
             f"recipe {', '.join(labels)}."
         )
-    validation = loaded.part("validation")
+    parts: list[Part] = []
+    if recipe.calibrate.cross_fit:
+        parts = list(cross_fit(recipe, loaded, labels, noises, run.output, run.console))
+    setup = setup_of_recipe(recipe, labels)
     with run.console.status("calibrating"):
-        if recipe.model.unit == "word":
-            windows, references = _calibration_windows(recipe, validation, labels, noises)
-            temperature = fit_temperature(classifier.logits(windows), references)
-        else:
-            hearings = hear([clip.audio for clip in validation], setup, classifier.logits)
-            references = np.array([labels.index(clip.label) for clip in validation], np.int64)
-            temperature = fit_pooled_temperature(hearings, references, setup)
+        validation = loaded.part("validation")
+        temperature = temperature_of(classifier, recipe, setup, validation, noises)
         tracks = calibration_tracks(recipe, validation, labels, noises)
+        heard = hear_tracks(tracks, setup, classifier.logits, temperature)
+        for track in extra_tracks(recipe):
+            heard += hear_tracks(Tracks((), (track,)), setup, classifier.logits, temperature)
+        for part in parts:
+            other = open_model(part.model, recipe)
+            own = temperature_of(other, recipe, setup, validation, noises)
+            tracks = calibration_tracks(recipe, part.clips, labels, noises)
+            tracks = replace(tracks, free=tuple(t for t in tracks.free if t.name != NOISE))
+            heard += hear_tracks(tracks, setup, other.logits, own)
         found = calibrate(
-            recipe, labels, setup, temperature, tracks, classifier.logits,
+            recipe, labels, setup, temperature, heard,
             {"recipe": recipe.name, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
         )
     write_intentd_key(run.output, found.calibration)
@@ -202,17 +219,35 @@ def calibrate_model(
     measured = found.calibration.measured
     run.console.print(
         f"calibrated: temperature {temperature:.2f}, {measured['hits']} of {measured['words']} "
-        f"words, {measured['false_alarms']} false alarms in {measured['command_free_hours']:.2f} h",
+        f"words, {measured['false_alarms']} false alarms in {measured['command_free_hours']:.2f} h "
+        f"({measured['false_alarms_elsewhere']} with thresholds of the other half)",
         highlight=False,
     )
     return found
+
+
+def temperature_of(
+    classifier: Classifier,
+    recipe: Recipe,
+    setup: Setup,
+    clips: Sequence[Clip],
+    noises: Sequence[Audio],
+) -> float:
+    """The temperature that fits the model best on `clips`, at the level of the recipe's unit."""
+    labels = setup.labels
+    if recipe.model.unit == "word":
+        windows, references = _calibration_windows(recipe, list(clips), labels, noises)
+        return fit_temperature(classifier.logits(windows), references)
+    hearings = hear([clip.audio for clip in clips], setup, classifier.logits)
+    references = np.array([labels.index(clip.label) for clip in clips], np.int64)
+    return fit_pooled_temperature(hearings, references, setup)
 
 
 def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
     """Evaluate the model in the output folder on the test part and write metrics.json, the
     pictures and the model card."""
     recipe = run.recipe
-    part: Part = "test" if loaded.part("test") else "validation"
+    part: SplitPart = "test" if loaded.part("test") else "validation"
     clips = loaded.part(part)
     found = evaluate_model(run, open_model(run.output, recipe), clips, options_of(recipe))
     figures = {

@@ -11,10 +11,12 @@ carry voice and number; the same seed writes the same files.
 from __future__ import annotations
 
 import io
+import os
 import re
 import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -165,15 +167,16 @@ def read_vocabulary(path: Path) -> list[str]:
 
 
 def sentences(
-    seed: int, count: int, avoid: Sequence[str], vocabulary: Sequence[str] = ()
+    seed: int, count: int, avoid: Sequence[str], vocabulary: Sequence[str] = (), apart: bool = False
 ) -> list[str]:
     """Everyday sentences and near-misses, none with a word of `avoid` in it; with a vocabulary, two
-    thirds are five of its words."""
+    thirds are five of its words, which are spoken one by one if they are to be `apart`."""
     rng = np.random.default_rng(seed)
     made: list[str] = []
     while len(made) < count:
         if vocabulary and rng.random() < 2 / 3:
-            text = " ".join(vocabulary[n] for n in rng.integers(len(vocabulary), size=5))
+            drawn = (vocabulary[n] for n in rng.integers(len(vocabulary), size=5))
+            text = (". " if apart else " ").join(drawn)
         elif rng.random() < 0.25:
             text = ", ".join(str(word) for word in rng.choice(NEAR, 4, replace=False))
         else:
@@ -194,18 +197,25 @@ def synthesize(
     cast_name: str = "training",
     vocabulary: Sequence[str] = (),
     sentences_only: bool = False,
+    apart: bool = False,
 ) -> Iterator[Path]:
     """Write every word in every voice, and sentences without them, as FLAC; yields each path."""
     cast = voices(seed, voice_count, cast_name)
+    spoken: list[tuple[Path, str, Voice]] = []
     for word in () if sentences_only else words:
         for number, voice in enumerate(cast):
-            yield _write(output / word / f"{number:04d}-{voice}.flac", speak(f"{word}.", voice))
-    for number, text in enumerate(sentences(seed, sentence_count, words, vocabulary)):
+            spoken.append((output / word / f"{number:04d}-{voice}.flac", f"{word}.", voice))
+    for number, text in enumerate(sentences(seed, sentence_count, words, vocabulary, apart)):
         voice = cast[number % len(cast)]
-        yield _write(output / SENTENCES / f"{number:04d}-{voice}.flac", speak(text, voice))
+        spoken.append((output / SENTENCES / f"{number:04d}-{voice}.flac", text, voice))
+    # The synthesisers are processes: threads suffice to keep every core busy.
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        yield from pool.map(_write, spoken)
 
 
-def _write(path: Path, samples: np.ndarray[tuple[int], np.dtype[np.float32]]) -> Path:
+def _write(spoken: tuple[Path, str, Voice]) -> Path:
+    path, text, voice = spoken
+    samples = speak(text, voice)
     path.parent.mkdir(parents=True, exist_ok=True)
     peak = float(np.abs(samples).max()) or 1.0
     soundfile.write(path, samples * np.float32(0.5 / peak), RATE, subtype="PCM_16")

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from daemon.decide import EventSettings, RollingSettings
 from daemon.windowing import GateSettings
-from train.calibrate import Sweep, calibrate, fit_pooled_temperature, fit_temperature, pick
-from train.conditions import Tracks
+from train.calibrate import (
+    Heard,
+    Sweep,
+    calibrate,
+    fit_pooled_temperature,
+    fit_temperature,
+    pick,
+)
 from train.listen import Hearing, Setup
 from train.recipe import Recipe
-from train.streams import Said, Track
+from train.streams import Said
 
 LABELS = ("up", "down", "other")
 
@@ -59,45 +67,45 @@ def logits_of(plan: list[int | None], strength: float) -> np.ndarray:
     return np.stack(rows)
 
 
-def test_a_label_that_cries_wolf_gets_a_higher_threshold(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    hop, off = 0.24, GateSettings(kind="off")
-    setup = Setup(
-        LABELS,
-        frozenset({"other"}),
-        gate=off,
-        rolling=RollingSettings(windows=1),
-        events=EventSettings(),
-    )
-    windows = 400
-    plan: list[int | None] = [None] * windows
-    truth = []
-    for n, at in enumerate(range(10, windows - 10, 20)):
-        plan[at] = plan[at + 1] = n % 2
-        truth.append(Said(LABELS[n % 2], at * hop, at * hop + 1, at * hop + 0.8, True))
-    samples = np.zeros(round((windows - 1) * hop * 16000) + 1, np.float32)
-    words = Track("words", samples, tuple(truth))
-    free = Track("free", samples, ())
-    real = logits_of(plan, 6.0)
-    # In speech without commands the model says "up", but never as surely as when it is spoken.
-    wolf = logits_of([0 if n % 25 == 0 else None for n in range(windows)], 2.5)
-    monkeypatch.setattr(
-        "train.calibrate.hear",
-        lambda sounds, *_, **__: [
-            Hearing(len(samples), np.zeros(0, np.float32), rows) for rows in (real, wolf)
-        ],
-    )
-    recipe = Recipe.model_validate(
+def recipe_asking(rate: float) -> Recipe:
+    return Recipe.model_validate(
         {
             "name": "t",
             "data": [{"path": "x"}],
             "gate": {"kind": "off"},
             "model": {"labels": list(LABELS), "non_intents": ["other"]},
-            "calibrate": {"false_alarms_per_hour": 1.0},
+            "calibrate": {"false_alarms_per_hour": rate},
         }
     )
-    found = calibrate(recipe, LABELS, setup, 1.0, Tracks((words,), (free,)), lambda w: real, {})
+
+
+HOP = 0.24
+SETUP = Setup(
+    LABELS,
+    frozenset({"other"}),
+    gate=GateSettings(kind="off"),
+    rolling=RollingSettings(windows=1),
+    events=EventSettings(),
+)
+
+
+def heard(rows: np.ndarray, truth: tuple[Said, ...], free: bool) -> Heard:
+    samples = round((len(rows) - 1) * HOP * 16000) + 1
+    hearing = Hearing(samples, np.zeros(0, np.float32), rows)
+    return Heard("t", samples / 16000, truth, free, hearing, 1.0)
+
+
+def test_a_label_that_cries_wolf_gets_a_higher_threshold() -> None:
+    windows = 400
+    plan: list[int | None] = [None] * windows
+    truth = []
+    for n, at in enumerate(range(10, windows - 10, 20)):
+        plan[at] = plan[at + 1] = n % 2
+        truth.append(Said(LABELS[n % 2], at * HOP, at * HOP + 1, at * HOP + 0.8, True))
+    words = heard(logits_of(plan, 6.0), tuple(truth), free=False)
+    # In speech without commands the model says "up", but never as surely as when it is spoken.
+    wolf = logits_of([0 if n % 25 == 0 else None for n in range(windows)], 2.5)
+    found = calibrate(recipe_asking(1.0), LABELS, SETUP, 1.0, [words, heard(wolf, (), True)], {})
     chosen = found.calibration
     assert chosen.measured["false_alarms"] == 0
     assert chosen.measured["hits"] == chosen.measured["words"] == len(truth)
@@ -106,3 +114,33 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold(
     bound = chosen.measured["false_alarms_per_hour_upper_95"]
     assert bound == pytest.approx(3.0 / chosen.measured["command_free_hours"], rel=0.03)
     assert found.curve[0].false_alarms_per_hour > 0 == found.curve[-1].false_alarms_per_hour
+
+
+def test_alarms_are_counted_where_no_threshold_was_chosen() -> None:
+    plan: list[int | None] = [None] * 100
+    plan[50] = 0
+    words = heard(logits_of(plan, 6.0), (Said("up", 12.0, 13.0, 12.8, True),), free=False)
+    # One half cries wolf faintly, the other loudly: thresholds from the first let the second by.
+    faint = heard(logits_of([0 if n % 25 == 0 else None for n in range(100)], 2.0), (), free=True)
+    loud = heard(logits_of([0 if n % 25 == 0 else None for n in range(100)], 4.0), (), free=True)
+    measured = calibrate(
+        recipe_asking(1.0), LABELS, SETUP, 1.0, [words, faint, loud], {}
+    ).calibration.measured
+    assert measured["false_alarms"] == 0
+    assert measured["hits"] == 1
+    assert measured["false_alarms_elsewhere"] == 4
+    hours = measured["command_free_hours"]
+    upper = measured["false_alarms_elsewhere_per_hour_upper_95"]
+    assert upper == pytest.approx(9.15 / hours, rel=0.03)
+
+
+def test_each_hearing_is_judged_with_the_temperature_of_its_own_model() -> None:
+    plan: list[int | None] = [None] * 100
+    plan[50] = 0
+    truth = (Said("up", 12.0, 13.0, 12.8, True),)
+    sure = heard(logits_of(plan, 4.0), truth, free=False)
+    cool = replace(heard(logits_of(plan, 40.0), truth, free=False), temperature=10.0)
+    assert sure.score(SETUP.with_thresholds({"up": 0.9})).hits == 1
+    strict = SETUP.with_thresholds({"up": 0.99})
+    assert [each.score(strict).hits for each in (sure, cool)] == [0, 0]
+    assert replace(cool, temperature=1.0).score(strict).hits == 1

@@ -18,7 +18,7 @@ import pytest
 import soundfile
 from speech_packages import missing_synthesisers
 from taught import Command
-from train_helpers import RATE, write_words
+from train_helpers import RATE, word, write_words
 from virtual_mic import VirtualMic, missing_packages
 
 from daemon.model.info import read_model_info
@@ -52,6 +52,7 @@ CALIBRATE = (
 EVALUATE = (
     "intentd-train evaluate runs/mywords newpeople/ --noise kitchen.wav --snr 10 --json result.json"
 )
+MINE = "intentd-train mine runs/mywords hours-of-talk/ mydata/mined"
 ELSEWHERE = {
     "intentd-train minds14": "test_minds14.py",
     "intentd-train orders --folds": "test_commands.py",
@@ -63,7 +64,7 @@ ELSEWHERE = {
 
 
 def test_every_command_of_the_document_is_run_by_a_test() -> None:
-    assert commands() == {TRAIN, LIVE, SYNTHESIZE, CALIBRATE, EVALUATE, *ELSEWHERE}
+    assert commands() == {TRAIN, LIVE, SYNTHESIZE, CALIBRATE, EVALUATE, MINE, *ELSEWHERE}
 
 
 def test_every_key_that_the_document_names_is_one() -> None:
@@ -134,6 +135,15 @@ def test_the_documents_other_commands_work_on_it(
     assert intentd_train(*shlex.split(CALIBRATE)[1:]) == 0
     measured = json.loads((model / "config.json").read_text())["intentd"]["measured"]
     assert measured["false_alarms_asked_per_hour"] == 5
+    (desk / "hours-of-talk").mkdir()
+    soundfile.write(desk / "hours-of-talk" / "monday.flac", word("rise", 77), RATE)
+    assert intentd_train(*shlex.split(MINE)[1:], "--least", "0") == 0
+    section = 'path = "mined"\nlabel = "unknown"\nplacing = "crop"\n'
+    assert all(f"`{line}`" in " ".join(DOCUMENT.split()) for line in section.splitlines())
+    (desk / "again.toml").write_text((desk / "mywords.toml").read_text() + "[[data]]\n" + section)
+    assert {c.label for c in load_clips(load_recipe("again.toml")).clips if c.source == 2} == {
+        "unknown"
+    }
 
 
 @pytest.mark.skipif(bool(missing_synthesisers()), reason="needs espeak-ng and flite")

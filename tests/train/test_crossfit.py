@@ -1,0 +1,122 @@
+"""Calibration on recordings that were trained on, heard by models that were not trained on them."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from rich.console import Console
+from train_helpers import RATE, recipe_tree, tiny_base, write_words
+
+from daemon.errors import UserError
+from train import crossfit
+from train import run as steps
+from train.data import Loaded, load_clips
+from train.recipe import Recipe
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("crossfit")
+    write_words(folder / "words", ("rise", "fall", "flat"), 16)
+    write_words(folder / "always", ("flat",), 3)
+    write_words(folder / "others", ("flat",), 6)
+    tiny_base(folder / "base")
+    return folder
+
+
+def tree_of(place: Path, **calibrate: Any) -> dict[str, Any]:
+    tree = recipe_tree(place / "words", place / "base", steps=6, eval_every=6)
+    tree["data"].append({"path": str(place / "always"), "holdout": False})
+    tree["calibrate"] |= calibrate
+    return tree
+
+
+def run_of(tree: dict[str, Any], output: Path) -> steps.Run:
+    console = Console(file=io.StringIO(), width=200)
+    return steps.Run(Recipe.model_validate(tree), output, "intentd-train tiny.toml", console)
+
+
+def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = run_of(tree_of(place, cross_fit=3), tmp_path).recipe
+    loaded = load_clips(recipe)
+    trained: list[tuple[int, set[str]]] = []
+
+    class Trainer:
+        def save_model(self, folder: str) -> None:
+            Path(folder).mkdir(parents=True)
+            (Path(folder) / "model.safetensors").touch()
+
+    def train_model(shorter: Recipe, rest: Loaded, *_: object) -> Trainer:
+        trained.append((shorter.train.steps, {clip.path for clip in rest.part("train")}))
+        assert rest.part("validation") == loaded.part("validation")
+        return Trainer()
+
+    monkeypatch.setattr(crossfit, "train_model", train_model)
+    console = Console(file=io.StringIO())
+    arguments = (recipe, loaded, ("rise", "fall", "flat"), (), tmp_path, console)
+    parts = list(crossfit.cross_fit(*arguments))
+    always = {clip.path for clip in loaded.part("train") if clip.source == 1}
+    real = {clip.path for clip in loaded.part("train")} - always
+    heard = [{clip.path for clip in part.clips} for part in parts]
+    assert set.union(*heard) == real
+    assert sum(map(len, heard)) == len(real)
+    assert all(heard)
+    for (count, mine), out in zip(trained, heard, strict=True):
+        assert mine == (real - out) | always
+        assert count == 4
+    # What is there already is taken.
+    assert list(crossfit.cross_fit(*arguments)) == parts
+    assert len(trained) == 3
+
+
+def test_a_run_calibrates_on_all_it_was_not_tested_on(place: Path, tmp_path: Path) -> None:
+    plain = steps.train(run_of(tree_of(place), tmp_path / "plain"))
+    steps.train(run_of(tree_of(place, cross_fit=2, free=[str(place / "others")]), tmp_path / "m"))
+
+    def measured(folder: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads((tmp_path / folder / "calibration.json").read_text())
+        return found["intentd"]["measured"]
+
+    clips = plain["clips"]
+    assert measured("plain")["words"] == sum(clips[w]["validation"] for w in ("rise", "fall"))
+    for_all = sum(clips[w][part] for w in ("rise", "fall") for part in ("train", "validation"))
+    assert measured("m")["words"] == for_all
+    free = sum(soundfile.info(f).duration + 0.6 for f in (place / "others").rglob("*.wav"))
+    more = measured("m")["command_free_hours"] - measured("plain")["command_free_hours"]
+    assert more * 3600 > free
+    weights = [
+        (tmp_path / "m" / name / "model.safetensors").read_bytes()
+        for name in (".", "cross-fit/0", "cross-fit/1")
+    ]
+    assert len(set(weights)) == 3
+    text = (tmp_path / "m" / "README.md").read_text()
+    assert "trained without" in text
+
+
+def test_one_part_is_a_sentence(place: Path) -> None:
+    with pytest.raises(ValueError, match="nothing to train on"):
+        Recipe.model_validate(tree_of(place, cross_fit=1))
+
+
+def test_extra_recordings_that_are_missing_are_a_sentence(place: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="nowhere"):
+        steps.train(run_of(tree_of(place, free=["nowhere/at/all"]), tmp_path / "m"))
+
+
+def test_a_source_that_is_optional_may_be_missing(place: Path) -> None:
+    tree = tree_of(place)
+    before = len(load_clips(Recipe.model_validate(tree)).clips)
+    tree["data"].append({"path": "nowhere", "label": "flat", "optional": True})
+    assert len(load_clips(Recipe.model_validate(tree)).clips) == before
+    (there := place / "there").mkdir()
+    soundfile.write(there / "one.wav", 0.1 * np.ones(RATE), RATE)
+    tree["data"][-1]["path"] = str(there)
+    assert len(load_clips(Recipe.model_validate(tree)).clips) == before + 1

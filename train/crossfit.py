@@ -1,0 +1,63 @@
+"""Cross-fitting: what a model makes of recordings that it was trained on says nothing of what it
+makes of others. So that those can be calibrated on too, each is heard by a model that was trained
+in the same way without it (Stone 1974; the name is Chernozhukov et al.'s, 2018)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from train.augment import Audio
+from train.data import Clip, Loaded
+from train.finetune import train_model
+from train.recipe import Recipe
+from train.split import bucket
+
+FOLDER = "cross-fit"
+WEIGHTS = "model.safetensors"
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the training clips, and the model that was trained without them."""
+
+    model: Path
+    clips: tuple[Clip, ...]
+
+
+def cross_fit(
+    recipe: Recipe,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    output: Path,
+    console: Console,
+) -> Iterator[Part]:
+    """The training part in `calibrate.cross_fit` parts, speakers kept together, each with a model
+    that learned from the others for as many epochs as the recipe's own; sources without a
+    held-out part are trained on every time. Validation and test parts are never trained on.
+
+    Models that are there already are taken; training goes on where it was stopped. Raises
+    StoppedError as `train_model` does.
+    """
+    parts = recipe.calibrate.cross_fit
+    steps = recipe.train.steps * (parts - 1) // parts
+    shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+    for number in range(parts):
+        out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
+        folder = output / FOLDER / str(number)
+        if not (folder / WEIGHTS).is_file():
+            console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
+            mine = {id(clip) for clip in out}
+            rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
+            trainer = train_model(shorter, rest, labels, noises, folder, True, console)
+            trainer.save_model(str(folder))
+        yield Part(folder, out)
+
+
+def _left_out(clip: Clip, recipe: Recipe, number: int) -> bool:
+    parts = recipe.calibrate.cross_fit
+    return recipe.data[clip.source].holdout and bucket(f"cross-fit/{clip.key}", parts) == number
