@@ -19,6 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.errors import UserError
+from daemon.windowing.blas import one_thread
 from daemon.windowing.gate import CHUNK
 from daemon.windowing.onnx_weights import read_weights
 
@@ -65,6 +66,7 @@ class SileroDetector:
 
     def __init__(self) -> None:
         """Reads the weights. Raises UserError if their file is missing or damaged."""
+        one_thread()
         try:
             weights = read_weights(_MODEL)
             self._network = _Network(weights)

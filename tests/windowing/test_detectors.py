@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_info
 
 from daemon.errors import UserError
 from daemon.windowing import CHUNK, RATE, Coverage, Gate, GateBank, GateSettings
@@ -284,3 +285,13 @@ class TestRealRecordings:
         spans = range(5 * RATE, len(sound) - RATE, 3840)
         gated = [gate.covers(a, a + RATE) is Coverage.GATED for a in spans]
         assert np.mean(gated) > 0.9
+
+
+def test_the_gates_products_are_not_shared_among_cores() -> None:
+    SileroDetector()
+    of_numpy = [
+        library["num_threads"]
+        for library in threadpool_info()
+        if "numpy" in library["filepath"]
+    ]
+    assert set(of_numpy) <= {1}
