@@ -33,7 +33,7 @@ STOP_SECONDS = 0.4
 """How much longer a worker may take to end than it was given."""
 FLUSH_SECONDS = 0.4
 """What the outputs get after a signal."""
-TICK = 0.1
+TICK = 0.25
 """Seconds between two looks at everything that could have died."""
 
 

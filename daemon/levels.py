@@ -11,6 +11,10 @@ from numpy.typing import NDArray
 
 QUIETEST: Final = -120.0
 """dBFS; what digital silence is shown as."""
+HALF_LIFE: Final = 1.0
+"""Seconds in which a loud moment is half forgotten."""
+FAINTEST: Final = 1e-3
+"""-60 dBFS: speech below that is hardly any."""
 
 
 class LevelMeter:
@@ -39,6 +43,34 @@ class LevelMeter:
     def reset(self) -> None:
         """Begin a new block."""
         self._squares, self._peak, self._filled = 0.0, 0.0, 0
+
+
+class Calm:
+    """How loud a place is while nobody speaks, so that what is louder can be told from it at once.
+
+    Only when sound is looked at depends on it, never what is said of it: it may be wrong.
+    """
+
+    def __init__(self, rate: int) -> None:
+        """`rate` in samples a second."""
+        self._rate = rate
+        self._peak = 0.0
+        self._last: tuple[float, int] | None = None  # peak and length, if it was quiet till then
+
+    def feed(self, mono: NDArray[np.float32], speaking: bool) -> None:
+        """The next samples, shape (n,), n > 0; `speaking`: whether there was speech at the end of
+        those before, which only now is known."""
+        if self._last is not None and not speaking:
+            peak, length = self._last
+            self._peak = max(peak, self._peak * 0.5 ** (length / (HALF_LIFE * self._rate)))
+        peak = max(float(mono.max()), -float(mono.min()))
+        self._last = None if speaking else (peak, len(mono))
+
+    @property
+    def limit(self) -> float:
+        """What a sample must exceed in magnitude to be noticed, 0 to 1 for full scale: 3 dB above
+        the loudest of the last seconds."""
+        return max(FAINTEST, 1.4 * self._peak)
 
 
 def _db(amplitude: float) -> float:

@@ -140,6 +140,7 @@ class Segment:
         self._records: deque[_Record] = deque()
         self._made = 0  # windows that have got a record
         self._last_arrival = 0.0
+        self._fed: tuple[int, Callable[[int], float]] = (0, lambda _: 0.0)
 
     def time(self, position: int) -> float:
         """Stream time in seconds of a sample at 16 kHz of this segment."""
@@ -157,17 +158,30 @@ class Segment:
         self._count.received += len(mono)
         last = first + len(mono) - 1
         self._last_arrival = arrival(last)
+        self._fed = first, arrival
         self._take(self._resampler.feed(mono))
         while self._made < self.windows.complete:
             end = self._made * self.windows.hop + self.windows.window
-            completed_by = self._origin + -(-end * self.plan.rate // RATE) - 1
-            self._note(arrival(min(max(completed_by, first), last)))
+            self._note(self._arrival(end))
 
     @property
     def missing(self) -> int:
-        """Source samples without which the gate can't say more, nor another window be complete."""
-        samples = min(self.gate.missing, self.windows.missing)
-        return max(1, samples * self.plan.rate // RATE)
+        """Source samples without which no other window is complete."""
+        return self._in_source(self.windows.missing)
+
+    @property
+    def missing_for_speech(self) -> int:
+        """Source samples without which no window is let in: those that the gate has not decided on
+        need another of its chunks."""
+        if not any(record.fate is _Fate.WAITS for record in self._records):
+            return self.missing
+        return self._in_source(min(self.gate.missing, self.windows.missing))
+
+    def _in_source(self, samples: int) -> int:
+        """How many source samples make `samples` more at 16 kHz, of which the resampler may hold
+        some already; at least 1."""
+        held = self._count.received * RATE // self.plan.rate - self.windows.end
+        return max(1, (samples - held) * self.plan.rate // RATE)
 
     def close(self, known: float | None = None) -> None:
         """No more sound: pad the tail. `known`: when the sound behind a gap arrived, which is when
@@ -180,6 +194,14 @@ class Segment:
         while self._made < self.windows.complete:
             self._note(self._last_arrival)
         self.closed = True
+
+    def _arrival(self, end: int) -> float:
+        """When the source sample arrived before which the position `end` at 16 kHz can't be
+        reached; of what was fed last, the sample next to it."""
+        first, arrival = self._fed
+        last = self._origin + self._count.received - 1
+        completed_by = self._origin + -(-end * self.plan.rate // RATE) - 1
+        return arrival(min(max(completed_by, first), last))
 
     def _take(self, samples: NDArray[np.float32]) -> None:
         self.windows.push(samples)
@@ -211,7 +233,8 @@ class Segment:
                 case Coverage.SPEECH:
                     record.fate = _Fate.DUE
                     if record.waited:
-                        record.arrival = self._last_arrival
+                        opened = self._arrival(self.gate.opened)
+                        record.arrival = self._last_arrival if self.closed else opened
                 case Coverage.GATED:
                     record.fate = _Fate.GATED
                 case Coverage.UNDECIDED:

@@ -16,6 +16,7 @@ a batch. Memory does not grow with the stream's length.
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
@@ -26,7 +27,7 @@ from numpy.typing import NDArray
 
 from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
 from daemon.ledger import Counts, Ledger, SegmentCount
-from daemon.levels import LevelMeter
+from daemon.levels import Calm, LevelMeter
 from daemon.messages import Event, Gap, Level, Message, Prediction, Scores, StreamInfo, Summary
 from daemon.quantiles import Latencies
 from daemon.segment import DueWindow, Plan, Segment
@@ -69,6 +70,19 @@ class Progress:
     samples_lost: int
     latency_p50_ms: float | None
     latency_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Sound that a stream lacks to say something, in source samples from 1 up."""
+
+    samples: int
+    """Without which no other window is complete."""
+    if_loud: int
+    """Without which speech can't let in a window that is complete; it lets in none in sound that
+    nobody speaks in."""
+    louder: float
+    """Amplitude, 0 to 1, above which sound may be speech."""
 
 
 class SoundChunk(Protocol):
@@ -131,6 +145,7 @@ class Stream:
         self._queue: deque[Segment | Gap] = deque()
         self._open: Segment | None = None
         self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
+        self._calm = Calm(info.rate)
         self._levels: list[Level] = []
         self._said: list[Message] = []  # by `abandon`, for `take` to give
         self._latency = Latencies()
@@ -215,6 +230,7 @@ class Stream:
             return
         if self._open is None:
             self._open = self._begin_segment(chunk.start)
+        self._calm.feed(mono, self._open.gate.speaking)
         self._open.feed(mono, chunk.arrival)
         if self._meter is not None:
             for offset, rms, peak in self._meter.feed(mono):
@@ -223,9 +239,11 @@ class Stream:
                 self._levels.append(Level(self.info.name, rms, peak, speech, at))
 
     @property
-    def missing(self) -> int:
-        """Source samples without which there is nothing to say yet, at least 1."""
-        return 1 if self._open is None or self._meter is not None else self._open.missing
+    def missing(self) -> Missing:
+        """What must come before there is anything to say."""
+        if self._open is None or self._meter is not None:
+            return Missing(1, 1, math.inf)
+        return Missing(self._open.missing, self._open.missing_for_speech, self._calm.limit)
 
     def finish(self) -> None:
         """No more chunks will come: the tail is padded. May be called twice."""

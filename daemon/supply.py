@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from daemon.capture.feeder import Feeder
 from daemon.capture.microphone import Microphone
@@ -86,6 +86,10 @@ class LiveInput:
     @property
     def streams(self) -> list[tuple[StreamInfo, Ring]]:
         return [(self._microphone.info, self._microphone.ring)]
+
+    def notify(self, call: Callable[[], None]) -> None:
+        """Have `call` made when there is something for `tick` to tell."""
+        self._microphone.notify = call
 
     def start(self) -> None:
         """Open the device. Raises UserError if it can't be opened."""

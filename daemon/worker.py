@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Protocol
@@ -44,6 +44,14 @@ class Classifies(Protocol):
         ...
 
 
+class Publishes(Protocol):
+    """What the worker asks of the outputs."""
+
+    def __call__(self, *messages: Message) -> None:
+        """Tell these, in order."""
+        ...
+
+
 @dataclass(slots=True)
 class Track:
     """One stream with the ring that feeds it."""
@@ -63,8 +71,13 @@ class Track:
 
     @property
     def waiting(self) -> float:
-        """Seconds of sound in the ring."""
-        return self.ring.unread / self.ring.rate
+        """Seconds of sound in the ring; 0 where it is too little to be worth a turn."""
+        return self.ring.unread / self.ring.rate if self.ring.called else 0.0
+
+    def await_sound(self) -> bool:
+        """Have the ring wake the worker once there is something to say; whether there is now."""
+        missing = self.stream.missing
+        return self.ring.await_frames(missing.samples, missing.if_loud, missing.louder)
 
 
 class Worker:
@@ -82,7 +95,7 @@ class Worker:
         tracks: Sequence[Track],
         classifier: Classifies,
         gates: GateBank,
-        publish: Callable[[Message], None],
+        publish: Publishes,
         wake: Wake,
         *,
         max_batch: int,
@@ -198,8 +211,7 @@ class Worker:
 
     def _more(self) -> bool:
         """Whether a ring holds something to work on; if none does, the first that does wakes."""
-        waiting = [track for track in self._tracks if not track.heard_all]
-        return any(track.ring.await_frames(track.stream.missing) for track in waiting)
+        return any(track.await_sound() for track in self._tracks if not track.heard_all)
 
     def step(self) -> None:
         """One turn for every stream."""
@@ -230,8 +242,7 @@ class Worker:
             return
         self._gates.run([gate for track in going for gate in track.stream.gates()])
         self._classify([(track, window) for track in going for window in track.stream.due()])
-        for track in going:
-            self._tell(track)
+        self._tell(going)
         for track, arrival in newest:
             track.heard_at = arrival
         self.processed += taken
@@ -251,10 +262,15 @@ class Worker:
             self.busy_since = None
             for (track, window), row in zip(batch, scores, strict=True):
                 track.stream.resolve(window, row, now)
-            for track in {id(track): track for track, _ in batch}.values():
-                self._tell(track)
+            self._tell({id(track): track for track, _ in batch}.values())
 
-    def _tell(self, track: Track) -> None:
+    def _tell(self, tracks: Iterable[Track]) -> None:
+        """Publish what these streams have to say, at once: the outputs' threads are woken once."""
+        said = [message for track in tracks for message in self._said_by(track)]
+        if said:
+            self._publish(*said)
+
+    def _said_by(self, track: Track) -> Iterator[Message]:
         for message in track.stream.take():
             if isinstance(message, Prediction):
                 self.windows += 1
@@ -263,10 +279,10 @@ class Worker:
             elif isinstance(message, Event) and track.live:
                 at = datetime.now(UTC).isoformat(timespec="milliseconds")
                 message = replace(message, at=at.replace("+00:00", "Z"))  # noqa: PLW2901
-            self._publish(message)
+            yield message
         if track.heard_all and track.stream.drained and not track.ended:
             counts = track.ring if track.ring.finished else None  # still written: can't be compared
-            self._publish(track.stream.summary(counts))
+            yield track.stream.summary(counts)
             track.ended = True
 
     # ---- too slow -------------------------------------------------------------------------------
@@ -308,7 +324,7 @@ class Worker:
                     track.stream.feed(chunk)
             track.stream.finish()
             track.stream.abandon()
-            self._tell(track)
+            self._tell([track])
 
 
 class LagWatch:

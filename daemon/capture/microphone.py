@@ -6,6 +6,7 @@ import atexit
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -32,7 +33,7 @@ from daemon.capture.wake import Wake
 from daemon.errors import UserError
 from daemon.messages import StreamInfo
 
-_TICK = 0.1
+_TICK = 0.5
 _ANSWER = 5.0
 """Seconds within which a device must have been opened; a frozen sound server never answers."""
 _GOODBYE = 1.0
@@ -96,9 +97,11 @@ class Microphone:
         self.error: str | None = None
         self.failure: BaseException | None = None
         """An error of ours in a thread; the ring is finished then."""
+        self.notify: Callable[[], None] | None = None
         self.overflows = 0
         """Overflow flags from PortAudio."""
-        self._supervisor = Supervisor(patience=max(0.6, 5 * block_ms / 1000))
+        self._patience = max(0.6, 5 * block_ms / 1000)
+        self._supervisor = Supervisor(patience=self._patience)
         self._clock = HoleClock(rate, block)
         self._reports: deque[DeviceReport] = deque(maxlen=1000)
         self._lost_since: float | None = None
@@ -179,7 +182,7 @@ class Microphone:
         return None if last is None else max(0.0, time.monotonic() - last)
 
     def take_reports(self) -> list[DeviceReport]:
-        """What happened since the last call; `wake` is set when something did."""
+        """What happened since the last call; `notify` is called when something did."""
         reports = []
         while self._reports:
             reports.append(self._reports.popleft())
@@ -231,7 +234,7 @@ class Microphone:
                     break
                 if self._watch is not None and self._watch.failure is not None:
                     self.failure = self._watch.failure
-                self._alarm.wait(_TICK if self._supervisor.state is State.RUNNING else 0.025)
+                self._alarm.wait(self._until_next_look())
         except BaseException as error:
             self.failure = error
         finally:
@@ -242,6 +245,14 @@ class Microphone:
                 self._watch.stop()
             self.ring.finish(self.error)
             self._first.set()
+
+    def _until_next_look(self) -> float:
+        """Seconds; the stream's end, a move and `stop` set the alarm, so that what is left to be
+        looked for is a stream that goes silent."""
+        if self._supervisor.state is not State.RUNNING:
+            return 0.025
+        age = self.last_callback_age() or 0.0
+        return min(_TICK, max(0.025, self._patience - age + 0.01))
 
     def _observe(self) -> Observation:
         stream = self._stream
@@ -275,8 +286,8 @@ class Microphone:
 
     def _report(self, kind: Literal["lost", "returned"], text: str) -> None:
         self._reports.append(DeviceReport(kind, text, time.monotonic()))
-        if self.ring.wake is not None:
-            self.ring.wake.set()
+        if self.notify is not None:
+            self.notify()
 
     def _try_to_open(self) -> None:
         try:
@@ -333,7 +344,7 @@ class Microphone:
         if self.device.source is None:
             return
         if self._watch is None:
-            self._watch = MoveWatch(self.device.source)
+            self._watch = MoveWatch(self.device.source, self._alarm)
             self._watch.start()
         self._watch.rearm(self.device.source)
 

@@ -16,10 +16,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from daemon.capture.wake import Wake
+
 _T = TypeVar("_T")
 
 _TIMEOUT = 1.0
 _INTERVAL = 0.4
+_LOOKS = 5
+_LONG_INTERVAL = 5.0
+"""Seconds after which the server is asked again although it told of no change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,16 +94,9 @@ def _sources_of(server: Any) -> list[PulseSource]:
     ]
 
 
-def recorded_source() -> str | None:
+def _recorded_source_of(server: Any) -> str | None:
     """The name of the source that this process's newest recording hears now; None if nobody can
     tell. Hangs for as long as the server is frozen."""
-    with _connected() as server:
-        if server is None:
-            return None
-        return _told(lambda: _recorded_source_of(server))
-
-
-def _recorded_source_of(server: Any) -> str | None:
     names: dict[int, str] = {s.index: s.name for s in server.source_list()}
     own = str(os.getpid())
     ours = [
@@ -124,15 +122,19 @@ def socket_state() -> tuple[int, int] | None:
 
 
 class MoveWatch:
-    """Notices within half a second that a recording hears another source than it should.
+    """Notices at once that a recording hears another source than it should.
 
-    A thread of its own, since a frozen server lets questions hang for as long as it is frozen.
+    The server tells of every change; only then, and for a while after the recording was opened, is
+    it asked. A thread of its own, since a frozen server lets questions hang for as long as it is
+    frozen.
     """
 
-    def __init__(self, expected: str) -> None:
+    def __init__(self, expected: str, alarm: Wake | None = None) -> None:
+        """`alarm` is set when the recording has moved."""
         self.failure: Exception | None = None
         """An error of ours in the thread, which has ended then."""
         self._expected = expected
+        self._alarm = alarm
         self._generation = 0
         self._moved: tuple[int, str] | None = None
         self._stop = threading.Event()
@@ -157,15 +159,34 @@ class MoveWatch:
         return moved[1] if moved is not None and moved[0] == self._generation else None
 
     def _run(self) -> None:
-        while not self._stop.wait(_INTERVAL):
+        try:
+            while not self._stop.wait(_INTERVAL):
+                with _connected() as server:
+                    if server is not None:
+                        _told(lambda: self._follow(server))
+        except Exception as error:
+            self.failure = error
+
+    def _follow(self, server: Any) -> None:
+        """Until the server goes away, or `stop`."""
+        import pulsectl
+
+        def interrupt(_event: object) -> None:
+            raise pulsectl.PulseLoopStop
+
+        server.event_mask_set("source", "source_output", "server")
+        server.event_callback_set(interrupt)
+        seen, looks = -1, 0
+        while not self._stop.is_set():
             generation, expected = self._generation, self._expected
-            try:
-                heard = recorded_source()
-            except Exception as error:
-                self.failure = error
-                return
+            heard = _recorded_source_of(server)
             if heard is not None and heard != expected:
                 self._moved = (generation, heard)
+                if self._alarm is not None:
+                    self._alarm.set()
+            # A recording that has just been opened may not be known to the server yet.
+            seen, looks = generation, looks + 1 if generation == seen else 0
+            server.event_listen(_INTERVAL if looks < _LOOKS else _LONG_INTERVAL)
 
 
 @contextmanager
@@ -195,5 +216,5 @@ def _told(question: Callable[[], _T]) -> _T | None:
 
     try:
         return question()
-    except pulsectl.PulseError:
+    except (pulsectl.PulseError, pulsectl.PulseDisconnected):
         return None

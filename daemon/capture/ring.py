@@ -11,6 +11,7 @@ as shed. So the writer never waits, and the reader never sees a torn sample.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -137,6 +138,9 @@ class Ring:
         self._gaps_told = 0
         self._shed = 0
         self._wake_at = 0  # stored samples that are worth waking the reader for
+        self._sooner_at = 0  # the same once something loud has been heard
+        self._louder = 0.0
+        self._loud = False  # written by both: the reader's wish begins anew
 
     # ---- writer -------------------------------------------------------------------------------
 
@@ -178,7 +182,7 @@ class Ring:
         self._pending_largest = 0
         self._head = head + n
         self._blocks = k + 1
-        if self.wake is not None and self._head >= self._wake_at:
+        if self.wake is not None and self._called_by(block):
             self.wake.set()
         return n
 
@@ -270,13 +274,18 @@ class Ring:
                 self.room.set()
             return chunk
 
-    def await_frames(self, frames: int) -> bool:
+    def await_frames(self, frames: int, sooner: int = 0, louder: float = math.inf) -> bool:
         """Ask to be woken only once `frames` wait to be read, or the ring is finished; whether
         that is so already.
 
-        Holds until it is asked again. True: read on, since no call may come.
+        With `louder`, `sooner` frames suffice if a sample of a block written from now on is larger
+        than that in magnitude. Holds until it is asked again. True: read on, since no call may
+        come.
         """
-        self._wake_at = max(self._tail, self._floor, self._skip_to) + min(frames, self.capacity)
+        tail = max(self._tail, self._floor, self._skip_to)
+        self._loud, self._louder = False, louder
+        self._sooner_at = tail + min(sooner, frames, self.capacity)
+        self._wake_at = tail + min(frames, self.capacity)
         return self._done or self._head >= self._wake_at
 
     def shed_to(self, keep: int) -> int:
@@ -323,6 +332,11 @@ class Ring:
         return self._tail - self._shed
 
     @property
+    def called(self) -> bool:
+        """As many samples wait as the reader asked for, or the ring is finished."""
+        return self._done or self._head >= self._wake_at
+
+    @property
     def unread(self) -> int:
         """Samples that wait to be read."""
         return max(0, self._head - max(self._tail, self._floor, self._skip_to))
@@ -333,6 +347,15 @@ class Ring:
         return self._head + self._never_arrived
 
     # ---- inner --------------------------------------------------------------------------------
+
+    def _called_by(self, block: NDArray[np.float32]) -> bool:
+        """Whether the reader wants to be woken after this block."""
+        if self._head >= self._wake_at:
+            return True
+        if self._louder == math.inf:
+            return False
+        self._loud = self._loud or max(float(block.max()), -float(block.min())) > self._louder
+        return self._loud and self._head >= self._sooner_at
 
     def _end_of(self, blocks: int) -> int:
         return int(self._end[(blocks - 1) % self._records]) if blocks else 0

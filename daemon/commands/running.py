@@ -24,9 +24,10 @@ from daemon.output.jsonl import JsonLines
 from daemon.output.plain import Plain
 from daemon.program import leave
 from daemon.service.notify import Manager, Notifier
+from daemon.supply import LiveInput
 from daemon.watcher import Watcher
 from daemon.windowing import GateBank
-from daemon.worker import Track, Worker
+from daemon.worker import Worker
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
@@ -76,31 +77,19 @@ def _run(
     attention = Wake()
     outputs = _outputs(setup, dashboard)
     dispatcher = Dispatcher(outputs, lossless=not live, notify=attention.set)
-    worker = Worker(
-        [
-            Track(setup.new_stream(info, gates, levels=paced and dashboard is not None), ring)
-            for info, ring in streams
-        ],
+    if isinstance(supply, LiveInput):
+        supply.notify(attention.set)
+    worker = setup.new_worker(
+        streams,
         classifier,
         gates,
         dispatcher.publish,
         wake,
-        max_batch=settings.model.max_batch,
-        hop=settings.window.hop,
-        lag_warning=settings.output.lag_warning,
+        levels=paced and dashboard is not None,
         lag_limit=settings.audio.buffer_seconds,
         widest_hop=settings.window.widest_hop,
     )
-    run = RunInfo(
-        streams=tuple(info for info, _ in streams),
-        labels=setup.info.labels,
-        non_intents=setup.info.non_intents,
-        thresholds=setup.thresholds,
-        model=setup.model_name,
-        backend=classifier.backend,
-        window=settings.window.seconds,
-        hop=settings.window.hop,
-    )
+    run = setup.run_info(streams, classifier.backend)
     engine = Engine(
         supply,
         worker,

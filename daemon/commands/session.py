@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from daemon.capture.ring import Ring
+from daemon.capture.wake import Wake
 from daemon.config import ModelSettings, Settings, load_settings
 from daemon.decide import EventSettings, RollingSettings, thresholds_of
-from daemon.messages import StreamInfo
+from daemon.messages import RunInfo, StreamInfo
 from daemon.model.info import ModelInfo, read_model_info
 from daemon.model.loading import resolve_model
 from daemon.output.journal import complain
 from daemon.stream import Stream
 from daemon.windowing import GateBank, GateSettings
+from daemon.worker import Publishes, Track, Worker
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
@@ -82,6 +86,45 @@ class Setup:
             rolling=_mirrored(RollingSettings, self.settings.rolling),
             events=self.events,
             levels=levels,
+        )
+
+    def new_worker(
+        self,
+        streams: Sequence[tuple[StreamInfo, Ring]],
+        classifier: Classifier,
+        gates: GateBank,
+        publish: Publishes,
+        wake: Wake,
+        *,
+        levels: bool = False,
+        lag_limit: float = math.inf,
+        widest_hop: float = 0.0,
+    ) -> Worker:
+        """A worker for these streams; see `Worker` and `new_stream`."""
+        return Worker(
+            [Track(self.new_stream(info, gates, levels=levels), ring) for info, ring in streams],
+            classifier,
+            gates,
+            publish,
+            wake,
+            max_batch=self.settings.model.max_batch,
+            hop=self.settings.window.hop,
+            lag_warning=self.settings.output.lag_warning,
+            lag_limit=lag_limit,
+            widest_hop=widest_hop,
+        )
+
+    def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
+        """What the outputs are told of a run first."""
+        return RunInfo(
+            streams=tuple(info for info, _ in streams),
+            labels=self.info.labels,
+            non_intents=self.info.non_intents,
+            thresholds=self.thresholds,
+            model=self.model_name,
+            backend=backend,
+            window=self.settings.window.seconds,
+            hop=self.settings.window.hop,
         )
 
 

@@ -40,7 +40,7 @@ class AudioSettings(Section):
     channel: Literal["mix"] | Annotated[int, Field(ge=1, le=512)] = _key(
         "mix", '"mix" or the number of a channel, counted from 1'
     )
-    block_ms: float = _key(20.0, "0.5 to 1000 ms", ge=0.5, le=1000.0)
+    block_ms: float = _key(50.0, "0.5 to 1000 ms", ge=0.5, le=1000.0)
     buffer_seconds: float = _key(5.0, "1 to 60 s", ge=1.0, le=60.0)
     wait_for_device: bool = _key(False, "true or false")
     follow_default: bool = _key(False, "true or false")

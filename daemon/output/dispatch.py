@@ -118,10 +118,10 @@ class Dispatcher:
                     name = lane.output.name
                     self._lost_before[name] = self._lost_before.get(name, 0) + lane.lost
 
-    def publish(self, message: Message) -> None:
-        """Queue a message for all outputs; keeps the order of one calling thread."""
+    def publish(self, *messages: Message) -> None:
+        """Queue messages for all outputs; keeps the order of one calling thread."""
         for lane in self._lanes:
-            lane.put(message)
+            lane.put(messages)
 
     def reopen(self) -> None:
         """Reopen files by name, as after a rotation (SIGHUP)."""
@@ -147,7 +147,7 @@ class Dispatcher:
         heard = False
         for lane in self._lanes:
             if lane is not troubled and Status not in lane.output.ignores and not lane.failing:
-                lane.put(status, wait=False)
+                lane.put([status], wait=False)
                 heard = True
         if not heard:
             with contextlib.suppress(OSError, ValueError):

@@ -6,7 +6,7 @@ import contextlib
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from daemon.messages import Event, Gap, Level, Message, Prediction, Status, Summary
 from daemon.output.base import Output, OutputClosed
@@ -74,14 +74,14 @@ class Lane:
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, message: Message, *, wait: bool = True) -> None:
-        """Queue a message; waits for room only if lossless, allowed to, and the output works."""
-        if type(message) not in self.output.ignores:
-            self._put(message, wait)
+    def put(self, messages: Sequence[Message], *, wait: bool = True) -> None:
+        """Queue messages; waits for room only if lossless, allowed to, and the output works."""
+        ignored = self.output.ignores
+        self._put([message for message in messages if type(message) not in ignored], wait)
 
     def reopen(self) -> None:
         """Have the output reopened after what is queued by now."""
-        self._put(_Reopen(), wait=False)
+        self._put([_Reopen()], wait=False)
 
     def hurry(self) -> None:
         """From now on `put` sheds rather than waits, also for those who wait already."""
@@ -100,20 +100,25 @@ class Lane:
         with self._changed:
             self._abandon()
 
-    def _put(self, message: Message | _Reopen, wait: bool) -> None:
+    def _put(self, messages: Sequence[Message | _Reopen], wait: bool) -> None:
+        if not messages:
+            return
         say_slow = False
         with self._changed:
-            while wait and self._full() and self._lossless and not self._stalled():
-                self._changed.wait()
-            if self._ended:
-                self.lost += 1
-                return
-            if self._full():
-                before = self.lost
-                self._shed()
-                say_slow = self.lost > before and not (self._failing or self._said_slow)
-                self._said_slow |= say_slow
-            self._queue.append(message)
+            for message in messages:
+                while wait and self._full() and self._lossless and not self._stalled():
+                    self._changed.notify_all()
+                    self._changed.wait()
+                if self._ended:
+                    self.lost += 1
+                    continue
+                if self._full():
+                    before = self.lost
+                    self._shed()
+                    slow = self.lost > before and not (self._failing or self._said_slow)
+                    self._said_slow |= slow
+                    say_slow |= slow
+                self._queue.append(message)
             self._changed.notify_all()
         if say_slow:
             self._warn(self, f"{self.output.name}: too slow, messages to it are dropped.")

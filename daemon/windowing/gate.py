@@ -96,6 +96,8 @@ class Gate:
         """What the detector keeps of this stream."""
         self.heard = 0
         """Samples whose probabilities are known."""
+        self.opened = 0
+        """Where the chunk ends with which speech began the last time."""
 
     # ---- samples in, probabilities in ----------------------------------------------------------
 
@@ -137,6 +139,7 @@ class Gate:
                 return
             self._speaking = True
             self._count += 1
+            self.opened = end
             self._intervals.append(_Span(self._count, max(0, start - self._pre_roll), end))
         elif probability < self._settings.off:
             self._silence += CHUNK

@@ -257,6 +257,31 @@ def test_the_reader_is_woken_for_as_much_as_it_asked_for() -> None:
     assert wake.wait(0) and ring.await_frames(50)
 
 
+def test_the_reader_is_woken_sooner_by_what_is_loud() -> None:
+    wake = Wake()
+    ring = Ring(100, 2, 16000, shed=True, wake=wake)
+
+    def write(*values: float) -> bool:
+        ring.write(np.array([[0.0, value] for value in values], np.float32), 0.0)
+        return wake.wait(0)
+
+    assert not ring.await_frames(30, 10, 0.5)
+    assert not ring.called
+    assert not write(*[0.5] * 20)  # not louder
+    assert write(-0.6)
+    assert not ring.called
+    assert ring.read(100) is not None
+    assert not ring.await_frames(30, 10, 0.5)
+    assert not write(0.6)  # loud, but too little
+    assert not write(*[0.1] * 5)
+    assert write(*[0.1] * 5)  # enough, and something in it was loud
+    assert ring.read(100) is not None
+    assert not ring.await_frames(30, 10, 0.5)
+    assert not write(*[0.1] * 29)  # what was loud before is forgotten
+    assert write(0.1)
+    assert ring.called
+
+
 def test_no_more_is_waited_for_than_the_ring_holds() -> None:
     wake = Wake()
     ring = Ring(8, 1, 16000, shed=False, wake=wake)

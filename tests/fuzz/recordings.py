@@ -122,7 +122,7 @@ class Recordings_:  # noqa: N801 - the plain name is the supply's
             [Track(stream, recording.ring)],
             _Even(),
             self._gates,
-            messages.append,
+            lambda *said: messages.extend(said),
             wake,
             max_batch=4,
             hop=hop,

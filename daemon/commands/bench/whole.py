@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import os
 import time
 from pathlib import Path
@@ -14,12 +13,11 @@ from numpy.typing import NDArray
 from daemon.capture.wake import Wake
 from daemon.commands.replay import open_recordings
 from daemon.commands.session import Setup, load_model, prepare
-from daemon.messages import Message, Prediction, RunInfo, Summary
+from daemon.messages import Message, Prediction, Summary
 from daemon.output.dispatch import Dispatcher
 from daemon.output.jsonl import JsonLines
 from daemon.supply import Recordings
 from daemon.windowing import GateBank, GateSettings
-from daemon.worker import Track, Worker
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
@@ -44,35 +42,14 @@ def whole(what: Figures) -> tuple[Any, Figures]:
         gates = setup.load_gates()
         heard = _Heard()
         output = Dispatcher([JsonLines(os.devnull)], lossless=True)
-        tracks = [Track(setup.new_stream(info, gates), ring) for info, ring in supply.streams]
 
-        def publish(message: Message) -> None:
-            heard.take(message)
-            output.publish(message)
+        def publish(*messages: Message) -> None:
+            for message in messages:
+                heard.take(message)
+            output.publish(*messages)
 
-        worker = Worker(
-            tracks,
-            classifier,
-            gates,
-            publish,
-            wake,
-            max_batch=settings.model.max_batch,
-            hop=settings.window.hop,
-            lag_warning=settings.output.lag_warning,
-            lag_limit=math.inf,
-        )
-        output.open(
-            RunInfo(
-                streams=tuple(info for info, _ in supply.streams),
-                labels=setup.info.labels,
-                non_intents=setup.info.non_intents,
-                thresholds=setup.thresholds,
-                model=setup.model_name,
-                backend=classifier.backend,
-                window=settings.window.seconds,
-                hop=settings.window.hop,
-            )
-        )
+        worker = setup.new_worker(supply.streams, classifier, gates, publish, wake)
+        output.open(setup.run_info(supply.streams, classifier.backend))
         wall, cpu = time.perf_counter(), time.process_time()
         supply.start()
         try:
@@ -98,22 +75,14 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
     gates = GateBank.load(GateSettings(kind="off"))
     found: list[NDArray[np.float32]] = []
 
-    def publish(message: Message) -> None:
-        if isinstance(message, Prediction) and message.scores is not None:
-            found.append(message.scores)
+    def publish(*messages: Message) -> None:
+        found.extend(
+            message.scores
+            for message in messages
+            if isinstance(message, Prediction) and message.scores is not None
+        )
 
-    ((info, ring),) = supply.streams
-    worker = Worker(
-        [Track(setup.new_stream(info, gates), ring)],
-        classifier,
-        gates,
-        publish,
-        wake,
-        max_batch=settings.model.max_batch,
-        hop=settings.window.hop,
-        lag_warning=settings.output.lag_warning,
-        lag_limit=math.inf,
-    )
+    worker = setup.new_worker(supply.streams, classifier, gates, publish, wake)
     supply.start()
     try:
         worker.run()
