@@ -123,6 +123,9 @@ def evaluate(
     noise: Annotated[Path | None, typer.Option(help="A recording of noise.")] = None,
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
+    backend: Annotated[
+        str, typer.Option(help="What runs the model, as model.backend: what does int8 cost?")
+    ] = "torch",
 ) -> None:
     """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
     from train.measure import Request, measure
@@ -130,7 +133,7 @@ def evaluate(
     measure(
         Request(
             model, data, tuple(assignments or ()), part, spacing, tuple(snr or ()), per_label,
-            noise, json_file, plots,
+            noise, json_file, plots, backend,
         ),
         Console(),
     )

@@ -39,6 +39,7 @@ class Request:
     noise: Path | None = None
     json_file: Path | None = None
     plots: Path | None = None
+    backend: str = "torch"
 
 
 def measure(request: Request, console: Console) -> dict[str, Any]:
@@ -48,7 +49,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
     """
     steps.quiet()
     path = resolve_model(request.model)
-    classifier = steps.open_model(path)
+    classifier = steps.open_model(path, backend=request.backend)
     recipe, clips, left_out = _clips(request, classifier)
     if request.noise is not None:
         if not request.noise.is_file():
@@ -66,6 +67,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
     found = steps.evaluate_model(run, classifier, clips, options)
     figures: dict[str, Any] = {
         "model": request.model,
+        "backend": classifier.backend,
         "data": request.data,
         "part": request.part if _is_recipe(request.data) else "all",
         "left_out": left_out,

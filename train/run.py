@@ -291,10 +291,12 @@ def evaluation_noise(recipe: Recipe) -> Audio | None:
     return np.concatenate(noises) if noises else None
 
 
-def open_model(path: Path | str, recipe: Recipe | None = None) -> Classifier:
+def open_model(
+    path: Path | str, recipe: Recipe | None = None, backend: str = "torch"
+) -> Classifier:
     """The daemon's classifier of a model, with batches for throughput."""
     return load_classifier(
-        path, max_batch=64, backend="torch",
+        path, max_batch=64, backend=backend,
         window_seconds=None if recipe is None else recipe.model.window,
         threads=recipe.train.threads if recipe is not None else 0,
     )

@@ -65,6 +65,27 @@ def test_openvino_in_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
     np.testing.assert_allclose(found.classify(sounds), expected, atol=0.01)
 
 
+def test_int8_agrees_to_two_hundredths_whoever_shares_the_batch(
+    tmp_path: Path, empty: Path
+) -> None:
+    directory = save(tmp_path, initializer_range=0.02)
+    sounds = windows(10)
+    expected = load_classifier(directory, backend="torch-cpu", threads=1).classify(sounds)
+    found = load_classifier(directory, backend="onnx-int8", threads=1, max_batch=4)
+    assert found.backend == "onnxruntime int8 cpu"
+    together = found.classify(sounds)
+    np.testing.assert_allclose(together, expected, atol=0.02)
+    assert np.abs(together - expected).max() > 1e-6, "nothing was rounded"
+    alone = np.concatenate([found.classify(sounds[n : n + 1]) for n in range(10)])
+    np.testing.assert_array_equal(alone, together)
+    # The float graph and the one in int8 are kept; a damaged one is made anew.
+    kept = sorted(empty.glob("*"), key=lambda entry: entry.stat().st_size)
+    assert len(kept) == 2 and "int8" in kept[0].name
+    kept[0].write_bytes(kept[0].read_bytes()[:-9])
+    again = load_classifier(directory, backend="onnx-int8", threads=1).classify(sounds)
+    np.testing.assert_array_equal(again, together)
+
+
 def test_a_signal_is_survived_after_a_classifier_was_let_go_in_another_thread(
     checkpoint: Checkpoint, tmp_path: Path
 ) -> None:

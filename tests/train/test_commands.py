@@ -184,6 +184,23 @@ def test_noise_makes_it_worse_and_is_the_same_each_time(
     assert quiet > loud + 0.2
 
 
+def test_another_backend_can_be_evaluated(
+    taught: Taught, intentd_train: Command, tmp_path: Path
+) -> None:
+    def measured(backend: str) -> dict[str, Any]:
+        file = tmp_path / f"{backend}.json"
+        arguments = ["evaluate", taught.model, taught.folder / "words", "--json", file]
+        assert intentd_train(*arguments, "--backend", backend) == 0
+        found: dict[str, Any] = json.loads(file.read_text())
+        return found
+
+    plain, rounded = measured("torch"), measured("onnx-int8")
+    assert (plain["backend"], rounded["backend"]) == ("torch fp32 cpu", "onnxruntime int8 cpu")
+    first, second = (row["conditions"][0]["windows"] for row in (plain, rounded))
+    assert abs(first["accuracy"] - second["accuracy"]) < 0.1
+    assert first["calibration_error"] != second["calibration_error"]
+
+
 def test_a_folder_can_be_evaluated_without_a_recipe(
     taught: Taught, intentd_train: Command, tmp_path: Path
 ) -> None:

@@ -43,6 +43,13 @@ def _onnx(job: Job) -> Backend:
     return OnnxBackend(graph(job.info, job.weights, job.window), job.threads)
 
 
+def _onnx_int8(job: Job) -> Backend:
+    from daemon.model.backends.conversion import graph
+    from daemon.model.backends.onnx_backend import OnnxInt8Backend
+
+    return OnnxInt8Backend(graph(job.info, job.weights, job.window, int8=True), job.threads)
+
+
 def _openvino(job: Job, bf16: bool = False) -> Backend:
     from daemon.model.backends.conversion import graph
     from daemon.model.backends.openvino_backend import OpenVinoBackend
@@ -55,6 +62,7 @@ _OPENERS: dict[str, Callable[[Job], Backend]] = {
     "torch-cpu": lambda job: _torch(job, "cpu"),
     "torch-bf16": lambda job: _torch(job, "cpu", bf16=True),
     "onnx": _onnx,
+    "onnx-int8": _onnx_int8,
     "openvino": _openvino,
     "openvino-bf16": lambda job: _openvino(job, bf16=True),
 }

@@ -12,6 +12,8 @@ import hashlib
 import importlib.util
 import io
 import json
+import logging
+import tempfile
 import warnings
 from pathlib import Path
 
@@ -53,16 +55,22 @@ _LARGEST = 1 << 31
 """Bytes that a protocol buffer can have."""
 
 
-def graph(info: ModelInfo, weights: Path, window: int) -> bytes:
+def graph(info: ModelInfo, weights: Path, window: int, *, int8: bool = False) -> bytes:
     """The ONNX graph of the model in `info` for windows of `window` samples, any batch: input
     "input" (n, …), as `Features.prepare` gives it, output "logits" (n, labels), float32.
 
+    With `int8` the matrix products are in 8-bit integers: weights rounded once, a scale each,
+    what they are multiplied with rounded anew in every run, by its own range.
+
     Raises `UserError` if the model can't be converted, or the converter is not installed.
     """
-    entry = _entry(info, weights, window)
+    entry = _entry(info, weights, window, int8)
     found = _read(entry)
     if found is None:
-        found = _convert(info, weights, window)
+        if int8:
+            found = _quantized(graph(info, weights, window))
+        else:
+            found = _convert(info, weights, window)
         _write(entry, found)
     return found
 
@@ -72,9 +80,9 @@ def cache_directory() -> Path:
     return cache.directory("graphs")
 
 
-def is_cached(info: ModelInfo, weights: Path, window: int) -> bool:
+def is_cached(info: ModelInfo, weights: Path, window: int, *, int8: bool = False) -> bool:
     """Whether a graph is there, so that nothing needs to be converted; it may yet be damaged."""
-    return _entry(info, weights, window).is_file()
+    return _entry(info, weights, window, int8).is_file()
 
 
 def key(info: ModelInfo, weights: Path, window: int) -> str:
@@ -88,8 +96,11 @@ def key(info: ModelInfo, weights: Path, window: int) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-def _entry(info: ModelInfo, weights: Path, window: int) -> Path:
-    return cache_directory() / (key(info, weights, window) + _SUFFIX)
+def _entry(info: ModelInfo, weights: Path, window: int, int8: bool) -> Path:
+    name = key(info, weights, window)
+    if int8:
+        name += f"-int8-{cache.version('onnxruntime')}"
+    return cache_directory() / (name + _SUFFIX)
 
 
 def _read(entry: Path) -> bytes | None:
@@ -112,12 +123,34 @@ def _write(entry: Path, content: bytes) -> None:
     cache.put(entry, first + content, keep=KEPT)
 
 
-def _convert(info: ModelInfo, weights: Path, window: int) -> bytes:
+def _quantized(content: bytes) -> bytes:
+    _need_onnx()
+    from onnxruntime.quantization import QuantType, quantize_dynamic
+
+    with tempfile.TemporaryDirectory(prefix="intentd-int8-") as folder:
+        source, made = Path(folder) / "float.onnx", Path(folder) / "int8.onnx"
+        source.write_bytes(content)
+        logging.disable(logging.WARNING)  # advice to the developer, on the root logger
+        try:
+            # Convolutions in int8 took longer than in float32.
+            quantize_dynamic(
+                source, made, weight_type=QuantType.QInt8, op_types_to_quantize=["MatMul", "Gemm"]
+            )
+        finally:
+            logging.disable(logging.NOTSET)
+        return made.read_bytes()
+
+
+def _need_onnx() -> None:
     if importlib.util.find_spec("onnx") is None:
         raise UserError(
             "to run a model by its graph the package onnx must convert it once; "
             "install it with pip install 'intentd[onnx]', or set model.backend = \"torch\""
         )
+
+
+def _convert(info: ModelInfo, weights: Path, window: int) -> bytes:
+    _need_onnx()
     let_threads_sleep()
     import torch
 

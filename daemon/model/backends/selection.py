@@ -24,7 +24,7 @@ from daemon.model import cache
 from daemon.model.backends import choices, conversion
 from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
-from daemon.model.cores import accelerators, has_fast_bf16, machine
+from daemon.model.cores import SMALL, accelerators, has_fast_bf16, machine
 from daemon.model.features import Features
 from daemon.model.probe import probe_windows
 from daemon.model.scores import probabilities
@@ -32,7 +32,7 @@ from daemon.model.scores import probabilities
 if TYPE_CHECKING:
     from daemon.model.backends import Job
 
-VERSION = 1
+VERSION = 2
 """To be raised when backends are chosen otherwise."""
 TOLERANCE = 0.02
 """Largest difference of a probability from torch in float32 that is put up with."""
@@ -86,6 +86,7 @@ def candidates(job: Job) -> list[str]:
     """Backends that are worth a trial here, the reference first."""
     names = [REFERENCE]
     bf16 = has_fast_bf16()
+    large = job.weights.stat().st_size > SMALL
     if accelerators():
         names.append("torch")
     if bf16:
@@ -93,6 +94,8 @@ def candidates(job: Job) -> list[str]:
     if _installed("onnx") or conversion.is_cached(job.info, job.weights, job.window):
         if _installed("onnxruntime"):
             names.append("onnx")
+            if large:  # a small model's matrices are read fast enough as they are
+                names.append("onnx-int8")
         if _installed("openvino"):
             names.append("openvino")
             if bf16:
