@@ -33,5 +33,8 @@ train() {  # RECIPE OPTIONS...
 speak "$data/synthetic"
 speak "$data/vocabulary" --seed 1 --voices 100 --sentences 2400 \
     --vocabulary /usr/share/dict/american-english
+# What sounds like a command is none to be quiet about.
+speak "$data/heldout" write wright rite won ate --seed 7 --cast held-out --voices 200 \
+    --sentences 11000 --sentences-only --vocabulary /usr/share/dict/american-english
 train pretrain "$@"
 train commands "$@"

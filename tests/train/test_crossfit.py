@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +17,7 @@ from train_helpers import RATE, recipe_tree, tiny_base, write_words
 from daemon.errors import UserError
 from train import crossfit
 from train import run as steps
-from train.data import Loaded, load_clips
+from train.data import Clip, Loaded, load_clips
 from train.recipe import Recipe
 
 
@@ -33,7 +34,7 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def tree_of(place: Path, **calibrate: Any) -> dict[str, Any]:
     tree = recipe_tree(place / "words", place / "base", steps=6, eval_every=6)
     tree["data"].append({"path": str(place / "always"), "holdout": False})
-    tree["calibrate"] |= calibrate
+    tree["calibrate"] |= {"per_label": 40, **calibrate}
     return tree
 
 
@@ -42,12 +43,16 @@ def run_of(tree: dict[str, Any], output: Path) -> steps.Run:
     return steps.Run(Recipe.model_validate(tree), output, "intentd-train tiny.toml", console)
 
 
+def named(clips: Sequence[Clip]) -> set[tuple[int, str]]:
+    return {(clip.source, clip.path) for clip in clips}
+
+
 def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = run_of(tree_of(place, cross_fit=3), tmp_path).recipe
     loaded = load_clips(recipe)
-    trained: list[tuple[int, set[str]]] = []
+    trained: list[tuple[int, set[tuple[int, str]]]] = []
 
     class Trainer:
         def save_model(self, folder: str) -> None:
@@ -55,7 +60,7 @@ def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
             (Path(folder) / "model.safetensors").touch()
 
     def train_model(shorter: Recipe, rest: Loaded, *_: object) -> Trainer:
-        trained.append((shorter.train.steps, {clip.path for clip in rest.part("train")}))
+        trained.append((shorter.train.steps, named(rest.part("train"))))
         assert rest.part("validation") == loaded.part("validation")
         return Trainer()
 
@@ -63,9 +68,9 @@ def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
     console = Console(file=io.StringIO())
     arguments = (recipe, loaded, ("rise", "fall", "flat"), (), tmp_path, console)
     parts = list(crossfit.cross_fit(*arguments))
-    always = {clip.path for clip in loaded.part("train") if clip.source == 1}
-    real = {clip.path for clip in loaded.part("train")} - always
-    heard = [{clip.path for clip in part.clips} for part in parts]
+    always = {name for name in named(loaded.part("train")) if name[0] == 1}
+    real = named(loaded.part("train")) - always
+    heard = [named(part.clips) for part in parts]
     assert set.union(*heard) == real
     assert sum(map(len, heard)) == len(real)
     assert all(heard)
