@@ -302,7 +302,8 @@ class Segment:
         start, end = speech or (fired.start, fired.end)
 
         def inside(position: int) -> float:  # padding is not in the stream
-            return min(self.time(position), self.end / self.plan.rate)
+            at, end = self.time(position), self.end / self.plan.rate
+            return end if end < at - 1e-6 else at  # not where they are the same but for rounding
 
         return Event(
             stream=self.plan.stream,

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from making import speechlike
 from numpy.typing import NDArray
@@ -144,6 +144,7 @@ UTTERANCE = replace(
     batch=st.integers(1, 20),
     cuts=st.lists(st.tuples(st.integers(0, len(SOUND)), st.integers(1, 9000)), max_size=3),
 )
+@example(sizes=[628], batch=1, cuts=[(6310, 4)])  # an event at the end of a block, told at once
 def test_messages_do_not_depend_on_blocks_or_batches(
     setup: StreamSettings, sizes: list[int], batch: int, cuts: list[tuple[int, int]]
 ) -> None:
