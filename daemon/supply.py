@@ -15,6 +15,7 @@ from daemon.messages import Status, StreamInfo
 class Recordings:
     """Recordings side by side. `speed`: 1.0 is their own pace, None as fast as they are read.
 
+    `spread`: seconds over which their starts are spread (see `Feeder`).
     `refused`: some recording beside these could not be opened, so that the run has failed.
     """
 
@@ -25,10 +26,11 @@ class Recordings:
         *,
         block_ms: float,
         wake: Wake,
+        spread: float = 0.0,
         refused: bool = False,
     ) -> None:
         self._recordings = list(recordings)
-        self._feeder = Feeder(self._recordings, speed, wake, block_ms=block_ms)
+        self._feeder = Feeder(self._recordings, speed, wake, block_ms=block_ms, spread=spread)
         self._refused = refused
         self._told: set[tuple[int, str]] = set()
 

@@ -74,10 +74,10 @@ class Track:
         """Seconds of sound in the ring; 0 where it is too little to be worth a turn."""
         return self.ring.unread / self.ring.rate if self.ring.called else 0.0
 
-    def await_sound(self) -> bool:
-        """Have the ring wake the worker once there is something to say; whether there is now."""
+    def await_sound(self) -> None:
+        """Have the ring call the worker once there is something to say."""
         missing = self.stream.missing
-        return self.ring.await_frames(missing.samples, missing.if_loud, missing.louder)
+        self.ring.await_frames(missing.samples, missing.if_loud, missing.louder)
 
 
 class Worker:
@@ -124,6 +124,7 @@ class Worker:
         self._widest_hop = widest_hop
         self._widening = Widening(hop, widest_hop)
         self._orders: deque[Callable[[], None]] = deque()
+        self._adopted = False  # which may have made windows due without more sound
         self.processed = 0
         """Source samples that were taken from the rings and dealt with, shed ones aside."""
         self.windows = 0
@@ -155,6 +156,7 @@ class Worker:
             for track in self._tracks:
                 if not track.heard_all:
                     track.stream.adopt(hop=hop, events=events)
+            self._adopted = True
             self._hop = hop
             self._widening = Widening(hop, self._widest_hop)
             if lag_warning != self.lag_warning:
@@ -211,20 +213,21 @@ class Worker:
 
     def _more(self) -> bool:
         """Whether a ring holds something to work on; if none does, the first that does wakes."""
-        return any(track.await_sound() for track in self._tracks if not track.heard_all)
+        return any(track.ring.called for track in self._tracks if not track.heard_all)
 
     def step(self) -> None:
-        """One turn for every stream."""
+        """One turn for every stream with sound enough to say something."""
         while self._orders:
             self._orders.popleft()()
         begun = self._clock()
         going = [track for track in self._tracks if not track.ended]
+        busy, self._adopted = self._adopted, False
+        turn = [track for track in going if busy or track.ring.called]
         # What fills one batch: more at once would only make the first of it wait.
         seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
         heard, taken = 0.0, 0
-        busy = False
         newest: list[tuple[Track, float]] = []
-        for track in going:
+        for track in turn:
             if track.live:
                 self._shed(track)
             chunk = track.ring.read(max(1, round(seconds * track.ring.rate)))
@@ -238,11 +241,14 @@ class Worker:
             elif track.ring.finished and not track.heard_all:
                 track.stream.finish()
                 track.heard_all = busy = True
+        if busy:
+            self._gates.run([gate for track in turn for gate in track.stream.gates()])
+            self._classify([(track, window) for track in turn for window in track.stream.due()])
+            self._tell(turn)
+        for track in turn:
+            track.await_sound()
         if not busy:
             return
-        self._gates.run([gate for track in going for gate in track.stream.gates()])
-        self._classify([(track, window) for track in going for window in track.stream.due()])
-        self._tell(going)
         for track, arrival in newest:
             track.heard_at = arrival
         self.processed += taken
@@ -306,6 +312,7 @@ class Worker:
         self._hop = hop
         for track in going:
             track.stream.adopt(hop=hop)
+        self._adopted = True
         why = "so that the model keeps up" if wider else "since the model keeps up again"
         self._publish(Status(None, f"a window comes every {1000 * hop:.0f} ms now, {why}"))
 

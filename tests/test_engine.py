@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
+from daemon.decide import EventSettings
 from daemon.engine import DRAIN_SECONDS, Engine
 from daemon.messages import (
     Event,
@@ -250,6 +251,40 @@ def test_windows_of_a_fast_replay_share_batches_and_of_a_live_stream_do_not() ->
     assert Run(speechlike(2.0), live, live=True).run()[0] == 0
     assert max(fast.batches) == 4
     assert np.median(live.batches[:-3]) == 1
+
+
+def test_a_stream_gets_a_turn_when_it_has_something_to_say() -> None:
+    wake = Wake()
+    gates = GateBank.load(GateSettings(kind="off"))
+    rings = [Ring(4 * RATE, 1, RATE, shed=False, wake=wake) for _ in range(2)]
+    streams = [
+        Stream(StreamInfo(name, RATE, 1, live=False), LABELS, (), gates, window=WINDOW, hop=HOP)
+        for name in ("a", "b")
+    ]
+    told: list[Message] = []
+    worker = Worker(
+        [Track(stream, ring) for stream, ring in zip(streams, rings, strict=True)],
+        Model(), gates, lambda *messages: told.extend(messages), wake,
+        max_batch=4, hop=HOP, lag_warning=0.5, lag_limit=2.5,
+    )
+
+    def feed(ring: Ring, seconds: float) -> list[str]:
+        ring.write(speechlike(seconds)[:, None], 0.0)
+        told.clear()
+        for _ in range(4):  # a turn takes 0.2 s of two streams
+            worker.step()
+        return [message.stream for message in told if isinstance(message, Prediction)]
+
+    worker.step()
+    assert feed(rings[0], 0.55) == ["a"]
+    assert feed(rings[1], 0.55) == ["b"]
+    assert feed(rings[1], 0.01) == [] and rings[1].unread == 0.01 * RATE  # not worth a turn
+    assert feed(rings[0], 0.1) == ["a"] and rings[1].unread == 0.01 * RATE
+    # Another hop ends what was heard, which is padded and told without more sound.
+    worker.adopt(hop=2 * HOP, events=EventSettings(), lag_warning=0.5)
+    told.clear()
+    worker.step()
+    assert {m.stream for m in told if isinstance(m, Prediction)} == {"a", "b"}
 
 
 def test_a_live_event_carries_the_time_of_day() -> None:

@@ -15,6 +15,9 @@ from daemon.capture.wake import Wake
 
 _PATIENCE = 1.0
 """Seconds a thread waits at most before it looks around, should a wake-up call get lost."""
+_READ_AHEAD = 1.0
+"""Seconds of a file that are decoded at once: a small read costs nearly as much, and each lets go
+of the interpreter, which a busy worker then keeps for its whole turn (5 ms)."""
 
 
 class Feeder:
@@ -24,9 +27,12 @@ class Feeder:
 
     speed: 1.0 keeps the recordings' own pace, 2.5 is two and a half times as fast, None goes as
     fast as the rings are read. Pace is kept by deadlines: a block is due when its last sample
-    would have been heard, counted from one start for all, so that nothing adds up. Its arrival
+    would have been heard, counted from its recording's start, so that nothing adds up. Its arrival
     time is when it was due; at speed None, and for a pipe that is late, when it was written.
-    block: frames a block (tests, or a sound card's); by default `block_ms` of each recording.
+    spread: seconds over which the files' starts are spread, in steps of a block, so that the
+    windows of many files don't come due all at once.
+    block: frames a block (tests, or a sound card's); by default `block_ms` of each recording, and
+    without a pace as much of a file as is decoded at once.
     wake: set after each block, for the worker that reads the rings.
     """
 
@@ -38,6 +44,7 @@ class Feeder:
         *,
         block_ms: float = 40.0,
         block: int | None = None,
+        spread: float = 0.0,
     ) -> None:
         if speed is not None and not speed > 0:
             raise ValueError("speed must be above 0")
@@ -54,11 +61,16 @@ class Feeder:
         for crew in crews:
             room = Wake()
             feeds = []
-            for recording in crew:
+            for number, recording in enumerate(crew):
                 recording.ring.wake = wake
                 recording.ring.room = room
-                frames = block or max(1, round(block_ms * recording.info.rate / 1000))
-                feeds.append(_Feed(recording, frames))
+                rate = recording.info.rate
+                ahead = 0 if recording.blocking else round(_READ_AHEAD * rate)
+                frames = block or max(1, round(block_ms * rate / 1000))
+                if block is None and speed is None:
+                    frames = max(frames, ahead)
+                starts = max(1, round(spread * rate / frames))
+                feeds.append(_Feed(recording, frames, ahead, number % starts * frames / rate))
             self._crews.append(_Crew(feeds, room))
         self._threads = [
             threading.Thread(target=self._run, args=(crew,), name=f"feeder-{i}", daemon=True)
@@ -147,9 +159,14 @@ class _Clock:
 class _Feed:
     """One recording and the block that waits to be written."""
 
-    def __init__(self, recording: Recording, frames: int) -> None:
+    def __init__(self, recording: Recording, frames: int, ahead: int, start: float) -> None:
+        """Blocks of `frames`; at least `ahead` are decoded at once (0: what is there). `start`: of
+        the recording, in seconds of the clock at speed 1."""
         self.recording = recording
+        self._start = start
         self._frames = frames
+        self._ahead = -(-ahead // frames) * frames
+        self._decoded: NDArray[np.float32] | None = None
         self._block: NDArray[np.float32] | None = None
         self._position = 0
         self._arrival: float | None = None
@@ -165,7 +182,7 @@ class _Feed:
             self._arrival = None
         now = time.monotonic()
         if self._arrival is None:
-            due = clock.due(self._position / self.recording.info.rate)
+            due = clock.due(self._start + self._position / self.recording.info.rate)
             if due is not None and due > now:
                 return due - now
             self._arrival = now if due is None or self.recording.blocking else due
@@ -177,18 +194,14 @@ class _Feed:
         return 0.0 if taken else _PATIENCE
 
     def _next_block(self) -> NDArray[np.float32] | None:
-        """A whole block from a file; what is there from a pipe."""
-        parts: list[NDArray[np.float32]] = []
-        missing = self._frames
-        while missing:
-            part = self.recording.read(missing)
-            if part is None:
-                break
-            parts.append(part)
-            missing -= len(part)
-            if self.recording.blocking:
-                break
-        return np.concatenate(parts) if len(parts) > 1 else parts[0] if parts else None
+        """A block from a file, whole but at its end; what is there from a pipe."""
+        if self._decoded is None or not len(self._decoded):
+            self._decoded = self.recording.read(self._ahead or self._frames)
+            if self._decoded is None:
+                return None
+        block = self._decoded[: self._frames]
+        self._decoded = self._decoded[len(block) :]
+        return block
 
 
 class _Crew:

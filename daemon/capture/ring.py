@@ -334,7 +334,7 @@ class Ring:
     @property
     def called(self) -> bool:
         """As many samples wait as the reader asked for, or the ring is finished."""
-        return self._done or self._head >= self._wake_at
+        return self._done or self._enough()
 
     @property
     def unread(self) -> int:
@@ -350,12 +350,12 @@ class Ring:
 
     def _called_by(self, block: NDArray[np.float32]) -> bool:
         """Whether the reader wants to be woken after this block."""
-        if self._head >= self._wake_at:
-            return True
-        if self._louder == math.inf:
-            return False
-        self._loud = self._loud or max(float(block.max()), -float(block.min())) > self._louder
-        return self._loud and self._head >= self._sooner_at
+        if self._head < self._wake_at and self._louder < math.inf and not self._loud:
+            self._loud = max(float(block.max()), -float(block.min())) > self._louder
+        return self._enough()
+
+    def _enough(self) -> bool:
+        return self._head >= (self._sooner_at if self._loud else self._wake_at)
 
     def _end_of(self, blocks: int) -> int:
         return int(self._end[(blocks - 1) % self._records]) if blocks else 0

@@ -35,6 +35,7 @@ def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: b
         factor,
         block_ms=setup.settings.audio.block_ms,
         wake=wake,
+        spread=setup.settings.window.hop,
         refused=bool(refusals),
     )
     paced = factor is not None

@@ -92,8 +92,10 @@ class EventDetector:
 
     def adopt(self, settings: EventSettings) -> None:
         """Other settings from the next window on; what has begun goes on under them."""
-        self.thresholds = thresholds_of(self._labels, settings)
-        self._release = self.thresholds * np.float32(settings.release)
+        thresholds = thresholds_of(self._labels, settings)
+        # Lists, since single numbers of an array are slow to get at.
+        self.thresholds: list[float] = thresholds.tolist()
+        self._release: list[float] = (thresholds * np.float32(settings.release)).tolist()
         self._min_duration = round(settings.min_duration * self._rate)
         self._refractory = round(settings.refractory * self._rate)
 
@@ -121,19 +123,21 @@ class EventDetector:
             self._spent.clear()
             self._support.clear()
         top = int(rolling.argmax())
+        values: list[float] = rolling.tolist()
+        own: list[float] | None = None if scores is None else scores.tolist()
         fired = []
         for label in self._intents:
-            value = rolling[label]
+            value = values[label]
             if label in self._began and (value < self._release[label] or value <= 0):
                 self._end(label)
-            self._note_support(label, start, end, scores)
+            self._note_support(label, start, end, None if own is None else own[label])
             if label == top and value > 0 and value >= self.thresholds[label]:
                 self._begin(label, end)
             if self._may_fire(label, end):
                 self._spent.add(label)
                 self._fired_at[label] = end
                 self._utterance_fired = True
-                fired.append(self._make(label, float(value), start, end))
+                fired.append(self._make(label, value, start, end))
         return fired
 
     def _begin(self, label: int, end: int) -> None:
@@ -157,9 +161,9 @@ class EventDetector:
             and not (self._unit == "utterance" and self._utterance_fired)
         )
 
-    def _note_support(self, label: int, start: int, end: int, scores: Scores | None) -> None:
+    def _note_support(self, label: int, start: int, end: int, score: float | None) -> None:
         known = self._support.get(label)
-        if scores is None or scores[label] < self._release[label]:
+        if score is None or score < self._release[label]:
             if known is not None:
                 known.open = False
             return

@@ -74,7 +74,9 @@ class WordRolling:
 
     def update(self, scores: Scores | None, utterance: int = 1) -> Scores:
         self._last.append(self._zeros if scores is None else scores)
-        total: NDArray[np.float64] = np.sum(np.stack(self._last), axis=0, dtype=np.float64)
+        total = self._last[0].astype(np.float64)
+        for index in range(1, len(self._last)):
+            total += self._last[index]
         return (total / len(self._last)).astype(np.float32)
 
     def reset(self) -> None:

@@ -78,6 +78,24 @@ def test_pace_is_kept_by_deadlines(tmp_path: Path, speed: float) -> None:
     assert arrivals[0] - since == pytest.approx(due[0], abs=0.1)
 
 
+def test_many_files_begin_one_block_after_the_other_in_turns(tmp_path: Path) -> None:
+    rates = [16000, 8000, 44100, 16000, 8000]
+    paths = [
+        write(tmp_path / f"{n}.wav", noise(2 * rate), rate) for n, rate in enumerate(rates)
+    ]
+    wake = Wake()
+    recordings = [Recording(str(path)) for path in paths]
+    feeder = Feeder(recordings, 1.0, wake, block_ms=50, spread=0.16)
+    heard = run(recordings, feeder, wake)
+    starts = [
+        chunks[0].block_arrivals[0] - chunks[0].block_ends[0] / rate
+        for chunks, rate in zip(heard, rates, strict=True)
+    ]
+    np.testing.assert_allclose(np.array(starts) - starts[0], [0, 0.05, 0.1, 0, 0.05], atol=1e-6)
+    for path, chunks in zip(paths, heard, strict=True):
+        np.testing.assert_array_equal(samples(chunks), read_all(Recording(str(path))))
+
+
 def test_a_replay_waits_for_a_slow_reader_and_loses_nothing(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(64_000))
     recording = Recording(str(path), buffer_seconds=0.1)

@@ -27,7 +27,11 @@ from daemon.windowing import RATE
 
 SIZES = (1, 4, 16)
 WINDOWS = 16
-"""That a backend classifies for one figure, in batches of each size; the pipeline does half."""
+"""That a backend classifies for one figure, in batches of each size; the pipeline does half. Four
+times as many where models are no larger than SMALL, and by the bare backend that the daemon's own
+share is told from."""
+SMALL = 40_000_000
+"""Bytes of weights."""
 FAST = 10
 """Times the seconds of a replay at speed 1 that are replayed at full speed, at least."""
 LIMIT_MS = 250.0
@@ -98,7 +102,9 @@ class _Bench:
         self._times: defaultdict[tuple[str, ...], list[Figures]] = defaultdict(list)
         settings = setup.settings
         weights = find_weights(setup.info)
-        self._threads = settings.model.threads or default_threads(weights.stat().st_size)
+        size = weights.stat().st_size
+        self._threads = settings.model.threads or default_threads(size)
+        self._windows = 4 * WINDOWS if size <= SMALL else WINDOWS
         job = Job(
             setup.info,
             weights,
@@ -141,15 +147,15 @@ class _Bench:
 
     def round(self, number: int) -> None:
         """One figure of everything."""
-        self._note(("pipeline",), self._pipeline.ask(windows=WINDOWS // 2))
+        self._note(("pipeline",), self._pipeline.ask(windows=self._windows // 2))
         for name, child in self._backends.items():
             for size in self._sizes:
-                calls = max(1, WINDOWS // size)
+                calls = max(1, self._windows // size)
                 figures = child.ask(size=size, calls=calls)
                 self._note((name, str(size)), figures | {"count": size * calls})
         speech = self._files.speech
         self._note(("hour",), self._daemon.ask(files=[speech], speed=None))
-        self._note(("ungated",), self._ungated.ask(files=[speech] * 2, speed=None))
+        self._note(("own",), self._own())
         for count in sorted(self._plan.streams):
             files = self._files.streams(count)
             times = -(-FAST // count)
@@ -162,6 +168,18 @@ class _Bench:
             if self._rival is not None:
                 self._note(("rival", name), self._rival.ask(file=file))
 
+    def _own(self) -> Figures:
+        """The time of a window in a replay without gate, and by the bare backend at once after it,
+        at the same batch size."""
+        whole = self._ungated.ask(files=[self._files.speech] * 2, speed=None)
+        size = self._setup.settings.model.max_batch
+        calls = max(1, 4 * WINDOWS // size)
+        name = _closest(self._backends, self._daemon.about["name"])
+        bare = self._backends[name].ask(size=size, calls=calls)
+        return {
+            "share": whole["seconds"] / whole["classified"] / (bare["seconds"] / calls / size) - 1
+        }
+
     def _note(self, key: tuple[str, ...], figures: Figures) -> None:
         self._times[key].append(figures)
 
@@ -169,7 +187,7 @@ class _Bench:
 
     def figures(self) -> Figures:
         setup, settings = self._setup, self._setup.settings
-        pipeline = 1000 * self._median(("pipeline",), "seconds") / (WINDOWS // 2)
+        pipeline = 1000 * self._median(("pipeline",), "seconds") / (self._windows // 2)
         hour = self._median(("hour",), "seconds") / self._median(("hour",), "sound_seconds")
         return {
             "machine": _machine(),
@@ -191,7 +209,7 @@ class _Bench:
             "daemon": {
                 "backend": self._daemon.about["name"],
                 "load_seconds": round(self._daemon.about["load_seconds"], 3),
-                "own_share": self._own_share(),
+                "own_share": round(self._median(("own",), "share"), 4),
                 "hour_of_speech_seconds": round(3600 * hour, 2),
                 "streams": [self._streams(count) for count in sorted(self._plan.streams)],
             },
@@ -231,16 +249,6 @@ class _Bench:
             "realtime_factor": round(wall / self._times[fast][0]["sound_seconds"], 5),
             "peak_mb": self._times[paced][0]["peak_mb"],
         }
-
-    def _own_share(self) -> float:
-        """What the daemon takes besides the model, gate aside: the time of a window in a replay
-        without gate over that of the bare backend at the same batch, less 1."""
-        name = _closest(self._backends, self._daemon.about["name"])
-        size = self._setup.settings.model.max_batch
-        bare = self._median((name, str(size)), "seconds") / self._times[name, str(size)][0]["count"]
-        runs = self._times[("ungated",)]
-        whole = self._median(("ungated",), "seconds") / runs[0]["classified"]
-        return round(float(whole / bare) - 1, 4)
 
     def _costs(self) -> Figures:
         found: Figures = {}

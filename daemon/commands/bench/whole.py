@@ -38,7 +38,10 @@ def whole(what: Figures) -> tuple[Any, Figures]:
         """`files`, a stream each, at `speed` (None: as fast as they are read)."""
         wake = Wake()
         recordings, _ = open_recordings(order["files"], settings.audio)
-        supply = Recordings(recordings, order["speed"], block_ms=settings.audio.block_ms, wake=wake)
+        supply = Recordings(
+            recordings, order["speed"], block_ms=settings.audio.block_ms, wake=wake,
+            spread=settings.window.hop,
+        )
         gates = setup.load_gates()
         heard = _Heard()
         output = Dispatcher([JsonLines(os.devnull)], lossless=True)
