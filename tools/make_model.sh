@@ -3,8 +3,9 @@
 # and report. Goes on where it was interrupted.
 #   sh tools/make_model.sh DATA [OPTIONS OF intentd-train...]
 # DATA holds speech_commands/, other_speech/, orders/ and noise/ (train/recipes/commands.toml).
-# Needs flite, espeak-ng, wamerican and the teacher (train/recipes/pretrain.toml). The model is left
-# in runs/commands; its files go to daemon/bundled/commands/.
+# Needs flite, espeak-ng, wamerican and the teacher (train/recipes/pretrain.toml), or another Whisper
+# in CTranslate2's format in the folder TEACHER. The model is left in runs/commands; its files go to
+# daemon/bundled/commands/.
 set -eu
 data=${1:?"usage: sh tools/make_model.sh DATA"}
 shift
@@ -36,5 +37,5 @@ speak "$data/vocabulary" --seed 1 --voices 100 --sentences 2400 \
 # What sounds like a command is none to be quiet about.
 speak "$data/heldout" write wright rite won ate --seed 7 --cast held-out --voices 200 \
     --sentences 11000 --sentences-only --vocabulary /usr/share/dict/american-english
-train pretrain "$@"
+train pretrain ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
 train commands "$@"

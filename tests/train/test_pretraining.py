@@ -24,36 +24,6 @@ from train.recipe import AugmentSection, Recipe
 QUIET = AugmentSection(mask_time_prob=0.0, floor_db=(-140.0, -130.0))
 
 
-@pytest.fixture(scope="module")
-def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Whisper of 30,000 parameters as CTranslate2 reads it."""
-    pytest.importorskip("ctranslate2")
-    from ctranslate2.converters.transformers import WhisperLoader
-    from transformers import WhisperConfig, WhisperForConditionalGeneration
-
-    torch.manual_seed(0)
-    config = WhisperConfig(
-        vocab_size=64,
-        d_model=32,
-        encoder_layers=1,
-        decoder_layers=1,
-        encoder_attention_heads=2,
-        decoder_attention_heads=2,
-        encoder_ffn_dim=64,
-        decoder_ffn_dim=64,
-        pad_token_id=0,
-        bos_token_id=1,
-        eos_token_id=2,
-        decoder_start_token_id=1,
-    )
-    spec = WhisperLoader().get_model_spec(WhisperForConditionalGeneration(config))
-    spec.register_vocabulary([f"<{number}>" for number in range(64)])
-    spec.validate()
-    folder = tmp_path_factory.mktemp("whisper")
-    spec.save(str(folder))
-    return folder
-
-
 def lesson_of(recordings: list[np.ndarray]) -> distil.Lesson:
     """Recordings with frames that say which recording and which frame they are."""
     counts = [-(-len(r) // teacher.FRAME) for r in recordings]

@@ -1,0 +1,136 @@
+"""The one command from raw recordings to the bundled model's files, with a little of everything."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from train_helpers import GLIDES, RATE, word
+
+ROOT = Path(__file__).resolve().parents[2]
+WORDS = ("up", "down", "left", "right", "go", "zero", "one", "five", "eight")
+OTHERS = ("bed", "cat")
+SHORT = ("train.steps=6", "train.eval_every=3", "train.batch_size=4", "train.threads=1",
+         "gate.kind=energy")  # fmt: skip
+
+
+def sound(number: int) -> Any:
+    return word(list(GLIDES)[number % 3], number)
+
+
+def flac(number: int) -> bytes:
+    held = io.BytesIO()
+    soundfile.write(held, sound(number), RATE, format="FLAC")
+    return held.getvalue()
+
+
+def write_parquet(path: Path, labels: tuple[str, ...], clips: int) -> None:
+    """As the recordings come: `clips` of each label, each by a speaker of its own."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+    from datasets import Audio, ClassLabel, Features, Value
+
+    features = Features(
+        {
+            "audio": Audio(sampling_rate=RATE),
+            "label": ClassLabel(names=list(labels)),
+            "speaker": Value("string"),
+        }
+    )
+    rows = [
+        {
+            "audio": {"bytes": flac(number), "path": f"{number}.flac"},
+            "label": number % len(labels),
+            "speaker": f"{path.parent.name}-{number}",
+        }
+        for number in range(clips * len(labels))
+    ]
+    path.parent.mkdir(parents=True)
+    pq.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), path)
+
+
+@pytest.fixture(scope="module")
+def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All that the recipes read; of what the command has spoken by synthesisers, a little too."""
+    root = tmp_path_factory.mktemp("data")
+    write_parquet(root / "speech_commands" / "train.parquet", (*WORDS, *OTHERS), 12)
+    for name in ("other_speech", "orders"):
+        write_parquet(root / name / "train.parquet", ("any",), 20)
+    for name, labels in (
+        ("synthetic", (*WORDS, "_sentences")),
+        ("vocabulary", (*WORDS, "_sentences")),
+        ("heldout", ("_sentences",)),
+    ):
+        for label in labels:
+            (root / name / label).mkdir(parents=True)
+            for number in range(2):
+                soundfile.write(root / name / label / f"{number}.flac", sound(number), RATE)
+    (root / "noise").mkdir()
+    for number, name in enumerate(("kitchen", "rain")):
+        hiss = 0.02 * np.random.default_rng(number).standard_normal(5 * RATE)
+        soundfile.write(root / "noise" / f"{name}.flac", hiss, RATE)
+    return root
+
+
+def start(recordings: Path, whisper: Path, place: Path) -> subprocess.Popen[str]:
+    options = [part for setting in SHORT for part in ("--set", setting)]
+    return subprocess.Popen(
+        ["sh", str(ROOT / "tools" / "make_model.sh"), str(recordings), *options],
+        cwd=place,
+        env={
+            **os.environ,
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "TEACHER": str(whisper),
+        },
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
+    )
+
+
+def interrupted(process: subprocess.Popen[str], sign: Path) -> None:
+    """Ctrl-C once the file is there."""
+    deadline = time.monotonic() + 240
+    while not sign.exists():
+        assert process.poll() is None, process.communicate()[0]
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+    os.killpg(process.pid, signal.SIGINT)
+    said, _ = process.communicate(timeout=120)
+    assert process.returncode != 0
+    assert "Traceback" not in said
+
+
+def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
+    recordings: Path, whisper: Path, tmp_path: Path
+) -> None:
+    runs = tmp_path / "runs"
+    interrupted(start(recordings, whisper, tmp_path), runs / "commands" / "checkpoints")
+    process = start(recordings, whisper, tmp_path)
+    said, _ = process.communicate(timeout=400)
+    assert process.returncode == 0, said
+
+    recipe = json.loads((runs / "commands" / "recipe.json").read_text())
+    assert (recipe["train"]["steps"], recipe["gate"]["kind"]) == (6, "energy")
+    labels = json.loads((runs / "commands" / "config.json").read_text())["id2label"]
+    in_order = [labels[str(number)] for number in range(len(labels))]
+    assert in_order == [*WORDS, "unknown", "background"]
+    for name in ("model.safetensors", "calibration.json", "metrics.json", "README.md"):
+        assert (runs / "commands" / name).stat().st_size > 0
+    calibration = json.loads((runs / "commands" / "calibration.json").read_text())
+    assert set(calibration["intentd"]["thresholds"]) == set(WORDS)
+
+    made = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
+    assert start(recordings, whisper, tmp_path).wait(60) == 0  # there is nothing left to do
+    assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == made
