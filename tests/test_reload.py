@@ -106,7 +106,7 @@ def test_a_hop_longer_than_the_window_is_refused() -> None:
 def test_a_detector_takes_thresholds_of_labels() -> None:
     detector = EventDetector(LABELS, {"background"}, "word", EventSettings(threshold=0.9))
     detector.adopt(EventSettings(threshold=0.9, thresholds={"yes": 0.2}))
-    assert detector.thresholds.tolist() == pytest.approx([0.2, 0.9])
+    assert detector.thresholds == pytest.approx([0.2, 0.9])
 
 
 # ---- outputs ------------------------------------------------------------------------------------

@@ -150,6 +150,7 @@ def load_model(setup: Setup) -> Classifier:
         backend=model.backend,
         threads=model.threads,
         window_seconds=setup.settings.window.seconds,
+        hop_seconds=setup.settings.window.hop,
         max_batch=model.max_batch,
     )
 

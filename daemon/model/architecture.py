@@ -34,6 +34,9 @@ HEADS = {**CONV_FAMILY, AST: "ASTForAudioClassification", WHISPER: "WhisperForAu
 """model_type to the class with an audio-classification head, as AutoModelForAudioClassification
 chooses it."""
 
+PER_FRAME = {"wav2vec2", "wav2vec2-conformer", "hubert", "wavlm", "unispeech", "unispeech-sat"}
+"""What normalises by frame if its feat_extract_norm is "layer", and by window otherwise."""
+
 _WIDE = 1 << 17
 _DIMS = (512,) * 7
 _KERNELS = (10, 3, 3, 3, 3, 2, 2)
@@ -61,6 +64,8 @@ class Architecture:
     """Frames that SEW's pooling joins into one."""
     positions: int = 0
     """Fixed length of the sequence for AST and Whisper, which pad what they hear."""
+    per_frame: bool = False
+    """The convolutions over samples normalise each frame by itself, and nothing pools frames."""
 
     @property
     def stride(self) -> int:
@@ -180,7 +185,13 @@ def _conv_family(config: Fields, model_type: str, labels: int) -> Architecture:
     if config.flag("add_adapter", False):
         raise config.refuse("add_adapter", "false, adapters go with no audio-classification head")
     total += hidden * projection + projection * labels
-    return Architecture(model_type, HEADS[model_type], total, hidden, heads, inner, conv, squeeze)
+    per_frame = (
+        model_type in PER_FRAME and config.text("feat_extract_norm", "group") == "layer"
+    )
+    return Architecture(
+        model_type, HEADS[model_type], total, hidden, heads, inner, conv, squeeze,
+        per_frame=per_frame,
+    )
 
 
 def _convolutions(config: Fields, sew: bool) -> tuple[tuple[int, int, int], ...]:

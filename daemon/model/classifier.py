@@ -18,6 +18,7 @@ from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
 from daemon.model.info import ModelInfo, read_model_info
 from daemon.model.loading import resolve_model
+from daemon.model.overlap import Overlap
 from daemon.model.scores import probabilities
 from daemon.model.weights import find_weights
 
@@ -121,6 +122,7 @@ def load_classifier(
     backend: str = AUTO,
     threads: int = 0,
     window_seconds: float | None = None,
+    hop_seconds: float = 0.0,
     max_batch: int = 16,
     offline: bool = False,
 ) -> Classifier:
@@ -131,6 +133,8 @@ def load_classifier(
         backend: a name of `backend_names()`.
         threads: of the processor; 0: one for a small model, else one a core, at most 4.
         window_seconds: length of the windows; None: as the model says, else 1 s.
+        hop_seconds: from window to window where they follow each other, so that what they have in
+            common may be computed once; scores are the same. 0: they don't.
         max_batch: windows that go through the network at once, at most. Less where they would
             take more than 1 GB.
         offline: ask no hub, see `resolve_model`.
@@ -143,7 +147,13 @@ def load_classifier(
     weights = find_weights(info)
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(window)))
     features = open_features(info, window, batch)
-    job = Job(info, weights, window, threads or default_threads(weights.stat().st_size))
+    job = Job(
+        info,
+        weights,
+        window,
+        threads or default_threads(weights.stat().st_size),
+        Overlap.of(info, window, round(hop_seconds * info.rate)),
+    )
     choice: Choice | None = None
     if backend == AUTO:
         runtime, choice = choose(job, features, batch, lambda name: open_backend(name, job))

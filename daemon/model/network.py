@@ -71,6 +71,29 @@ def build_network(info: ModelInfo, weights: Path) -> torch.nn.Module:
     return network.eval().requires_grad_(False)  # type: ignore[no-any-return]
 
 
+class Scores(torch.nn.Module):
+    """A network with plain tensors for input and output."""
+
+    def __init__(self, network: torch.nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, batch: torch.Tensor) -> torch.Tensor:
+        """Prepared inputs, shape (n, …), to logits, shape (n, labels)."""
+        logits: torch.Tensor = self.network(batch).logits
+        return logits
+
+
+def parted(network: torch.nn.Module) -> tuple[torch.nn.Module, Scores]:
+    """The network of an architecture that is `per_frame` in two: its convolutions, from samples
+    (n, m) to frames (n, channels, f), and the rest, from frames to logits. The network itself
+    becomes the rest."""
+    base: Any = network.base_model
+    convolutions: torch.nn.Module = base.feature_extractor
+    base.feature_extractor = torch.nn.Identity()
+    return convolutions, Scores(network).eval()
+
+
 def fold_weight_norm(network: torch.nn.Module) -> None:
     """Make plain weights of parametrised ones (the positional convolution's weight norm), which
     would otherwise be computed anew for each window."""

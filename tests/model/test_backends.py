@@ -74,7 +74,7 @@ def test_weight_norm_is_folded_and_gradients_are_off(checkpoint: Checkpoint) -> 
     classifier = load_classifier(checkpoint("wav2vec2"), backend="torch-cpu", threads=1)
     network = classifier._backend._network  # type: ignore[attr-defined]
     names = [name for name, _ in network.named_parameters()]
-    assert "wav2vec2.encoder.pos_conv_embed.conv.weight" in names
+    assert "network.wav2vec2.encoder.pos_conv_embed.conv.weight" in names
     assert not any("parametrizations" in name for name in names)
     assert not any(parameter.requires_grad for parameter in network.parameters())
     assert not network.training

@@ -10,6 +10,7 @@ from daemon.errors import UserError
 from daemon.model.backends.base import Backend
 from daemon.model.cores import let_threads_sleep
 from daemon.model.info import ModelInfo
+from daemon.model.overlap import Overlap
 
 __all__ = ["AUTO", "Backend", "Job", "backend_names", "open_backend"]
 
@@ -27,27 +28,39 @@ class Job:
     """Samples of the windows it will be given."""
     threads: int
     """Of the processor, at least 1."""
+    overlap: Overlap | None = None
+    """Of windows that follow each other, where frames may be used again."""
 
 
 def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
     let_threads_sleep()
     from daemon.model.backends.torch_backend import open_torch
 
-    return open_torch(job.info, job.weights, job.threads, device=device, bf16=bf16)
+    return open_torch(
+        job.info, job.weights, job.threads, overlap=job.overlap, device=device, bf16=bf16
+    )
 
 
 def _onnx(job: Job) -> Backend:
-    from daemon.model.backends.conversion import graph
+    from daemon.model.backends.conversion import Part, graph
     from daemon.model.backends.onnx_backend import OnnxBackend
 
-    return OnnxBackend(graph(job.info, job.weights, job.window), job.threads)
+    if job.overlap is None:
+        return OnnxBackend(graph(job.info, job.weights, job.window), job.threads)
+    from daemon.model.backends.reusing import Reusing
+
+    parts = [
+        OnnxBackend(graph(job.info, job.weights, job.window, part), job.threads)
+        for part in (Part.CONVOLUTIONS, Part.REST)
+    ]
+    return Reusing(parts[0], parts[1], job.overlap)
 
 
 def _onnx_int8(job: Job) -> Backend:
-    from daemon.model.backends.conversion import graph
+    from daemon.model.backends.conversion import Part, graph
     from daemon.model.backends.onnx_backend import OnnxInt8Backend
 
-    return OnnxInt8Backend(graph(job.info, job.weights, job.window, int8=True), job.threads)
+    return OnnxInt8Backend(graph(job.info, job.weights, job.window, Part.INT8), job.threads)
 
 
 def _openvino(job: Job, bf16: bool = False) -> Backend:

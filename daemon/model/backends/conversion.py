@@ -8,6 +8,7 @@ convert at once write the same thing, each to a file of its own that takes its p
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import importlib.util
 import io
@@ -15,9 +16,12 @@ import json
 import logging
 import tempfile
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from daemon.errors import UserError
 from daemon.model import cache
@@ -29,7 +33,7 @@ from daemon.model.info import ModelInfo
 VERSION = 1
 """To be raised when graphs come out otherwise."""
 OPSET = 17
-KEPT = 8
+KEPT = 16
 """Entries; the least recently used ones beyond that are deleted."""
 TOLERANCE = 1e-4
 """Largest difference of a logit between the graph and torch in float32, relative to the largest."""
@@ -55,23 +59,36 @@ _LARGEST = 1 << 31
 """Bytes that a protocol buffer can have."""
 
 
-def graph(info: ModelInfo, weights: Path, window: int, *, int8: bool = False) -> bytes:
-    """The ONNX graph of the model in `info` for windows of `window` samples, any batch: input
-    "input" (n, …), as `Features.prepare` gives it, output "logits" (n, labels), float32.
+class Part(enum.Enum):
+    """What of a network a graph computes."""
 
-    With `int8` the matrix products are in 8-bit integers: weights rounded once, a scale each,
-    what they are multiplied with rounded anew in every run, by its own range.
+    WHOLE = ""
+    """From "input" (n, …), as `Features.prepare` gives it, to "logits" (n, labels)."""
+    INT8 = "int8"
+    """The same with matrix products in 8-bit integers: weights rounded once, a scale each, what
+    they are multiplied with rounded anew in every run, by its own range."""
+    CONVOLUTIONS = "convolutions"
+    """From samples (n, m), any m, to frames (n, channels, f); see `network.parted`."""
+    REST = "rest"
+    """From the frames of windows to logits."""
+
+
+def graph(info: ModelInfo, weights: Path, window: int, part: Part = Part.WHOLE) -> bytes:
+    """The ONNX graph of the model in `info` for windows of `window` samples, any batch, float32
+    in and out.
 
     Raises `UserError` if the model can't be converted, or the converter is not installed.
     """
-    entry = _entry(info, weights, window, int8)
-    found = _read(entry)
+    found = _read(_entry(info, weights, window, part))
     if found is None:
-        if int8:
-            found = _quantized(graph(info, weights, window))
-        else:
-            found = _convert(info, weights, window)
-        _write(entry, found)
+        made: dict[Part, bytes] = (
+            {part: _quantized(graph(info, weights, window))}
+            if part is Part.INT8
+            else _convert(info, weights, window, in_parts=part is not Part.WHOLE)
+        )
+        for each, content in made.items():
+            _write(_entry(info, weights, window, each), content)
+        found = made[part]
     return found
 
 
@@ -80,9 +97,9 @@ def cache_directory() -> Path:
     return cache.directory("graphs")
 
 
-def is_cached(info: ModelInfo, weights: Path, window: int, *, int8: bool = False) -> bool:
+def is_cached(info: ModelInfo, weights: Path, window: int, part: Part = Part.WHOLE) -> bool:
     """Whether a graph is there, so that nothing needs to be converted; it may yet be damaged."""
-    return _entry(info, weights, window, int8).is_file()
+    return _entry(info, weights, window, part).is_file()
 
 
 def key(info: ModelInfo, weights: Path, window: int) -> str:
@@ -96,10 +113,12 @@ def key(info: ModelInfo, weights: Path, window: int) -> str:
     return hashlib.sha256("\0".join(parts).encode()).hexdigest()[:40]
 
 
-def _entry(info: ModelInfo, weights: Path, window: int, int8: bool) -> Path:
+def _entry(info: ModelInfo, weights: Path, window: int, part: Part) -> Path:
     name = key(info, weights, window)
-    if int8:
-        name += f"-int8-{cache.version('onnxruntime')}"
+    if part.value:
+        name += f"-{part.value}"
+    if part is Part.INT8:
+        name += f"-{cache.version('onnxruntime')}"
     return cache_directory() / (name + _SUFFIX)
 
 
@@ -149,57 +168,62 @@ def _need_onnx() -> None:
         )
 
 
-def _convert(info: ModelInfo, weights: Path, window: int) -> bytes:
+def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> dict[Part, bytes]:
     _need_onnx()
     let_threads_sleep()
     import torch
 
     from daemon.model.features import open_features
-    from daemon.model.network import build_network
+    from daemon.model.network import Scores, build_network, parted
 
-    class Scores(torch.nn.Module):
-        """The network with plain tensors for input and output."""
-
-        def __init__(self, network: torch.nn.Module) -> None:
-            super().__init__()
-            self.network = network
-
-        def forward(self, batch: torch.Tensor) -> torch.Tensor:
-            logits: torch.Tensor = self.network(batch).logits
-            return logits
-
-    network = Scores(build_network(info, weights)).eval()
+    network = build_network(info, weights)
     batch = open_features(info, window, 4).prepare(_probe(window)).copy()
-    example = torch.from_numpy(batch)
-    made = io.BytesIO()
+    value = torch.from_numpy(batch)
+    made: dict[Part, bytes] = {}
     try:
         with torch.inference_mode(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing, whose result is compared below
-            expected = network(example).numpy()
-            torch.onnx.export(
-                network,
-                (example[:2],),
-                made,  # type: ignore[arg-type]  # any file will do
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}},
-            )
+            scores = Scores(network).eval()
+            expected = scores(value).numpy()
+            parts: dict[Part, torch.nn.Module] = {Part.WHOLE: scores}
+            if in_parts:
+                parts = dict(zip((Part.CONVOLUTIONS, Part.REST), parted(network), strict=True))
+            for part, module in parts.items():
+                made[part] = _exported(module, value[:2], part)
+                value = module(value)
     except Exception as error:
         raise UserError(
             f"the model {info.directory} can't be converted to a graph "
             f"({(str(error).splitlines() or [type(error).__name__])[0][:200]}); "
             'set model.backend = "torch"'
         ) from None
-    content = made.getvalue()
-    difference = _difference(content, batch, expected)
+    difference = _difference(list(made.values()), batch, expected)
     if not difference <= TOLERANCE:
         raise UserError(
             f"the graph of the model {info.directory} differs from torch by {difference:.1e}, "
             f'more than {TOLERANCE:g}; set model.backend = "torch"'
         )
-    return content
+    return made
+
+
+def _exported(module: Any, example: Any, part: Part) -> bytes:
+    import torch
+
+    inputs, outputs = {0: "n"}, {0: "n"}
+    if part is Part.CONVOLUTIONS:
+        inputs[1], outputs[2] = "m", "f"
+    file = io.BytesIO()
+    torch.onnx.export(
+        module,
+        (example,),
+        file,  # type: ignore[arg-type]  # any file will do
+        dynamo=False,
+        opset_version=OPSET,
+        input_names=[INPUT],
+        output_names=[OUTPUT],
+        dynamic_axes={INPUT: inputs, OUTPUT: outputs},
+    )
+    return file.getvalue()
 
 
 def _probe(window: int) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
@@ -210,14 +234,21 @@ def _probe(window: int) -> list[np.ndarray[tuple[int], np.dtype[np.float32]]]:
 
 
 def _difference(
-    content: bytes,
+    graphs: Sequence[bytes],
     batch: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
 ) -> float:
-    """Largest difference between graph and torch, in one batch and one by one."""
+    """Largest difference between graphs, each run on what the one before gives, and torch, in one
+    batch and one by one."""
     from daemon.model.backends.onnx_backend import OnnxBackend
 
-    backend = OnnxBackend(content, threads=1)
-    rows = [backend.run(batch), np.concatenate([backend.run(batch[n : n + 1]) for n in range(4)])]
+    backends = [OnnxBackend(content, threads=1) for content in graphs]
+
+    def run(values: NDArray[np.float32]) -> NDArray[np.float32]:
+        for backend in backends:
+            values = backend.run(values)
+        return values
+
+    rows = [run(batch), np.concatenate([run(batch[n : n + 1]) for n in range(4)])]
     scale = max(1.0, float(np.abs(expected).max()))
     return max(float(np.abs(row - expected).max()) for row in rows) / scale

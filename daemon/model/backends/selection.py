@@ -24,6 +24,7 @@ from daemon.model import cache
 from daemon.model.backends import choices, conversion
 from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
+from daemon.model.backends.conversion import Part
 from daemon.model.cores import SMALL, accelerators, has_fast_bf16, machine
 from daemon.model.features import Features
 from daemon.model.probe import probe_windows
@@ -32,7 +33,7 @@ from daemon.model.scores import probabilities
 if TYPE_CHECKING:
     from daemon.model.backends import Job
 
-VERSION = 2
+VERSION = 3
 """To be raised when backends are chosen otherwise."""
 TOLERANCE = 0.02
 """Largest difference of a probability from torch in float32 that is put up with."""
@@ -91,16 +92,23 @@ def candidates(job: Job) -> list[str]:
         names.append("torch")
     if bf16:
         names.append("torch-bf16")
-    if _installed("onnx") or conversion.is_cached(job.info, job.weights, job.window):
-        if _installed("onnxruntime"):
-            names.append("onnx")
-            if large:  # a small model's matrices are read fast enough as they are
-                names.append("onnx-int8")
-        if _installed("openvino"):
-            names.append("openvino")
-            if bf16:
-                names.append("openvino-bf16")
+    if _installed("onnxruntime") and _has_graphs(job, in_parts=job.overlap is not None):
+        names.append("onnx")
+        if large:  # a small model's matrices are read fast enough as they are
+            names.append("onnx-int8")
+    if _installed("openvino") and _has_graphs(job, in_parts=False):
+        names.append("openvino")
+        if bf16:
+            names.append("openvino-bf16")
     return names
+
+
+def _has_graphs(job: Job, *, in_parts: bool) -> bool:
+    """Whether graphs are there or can be made."""
+    parts = (Part.CONVOLUTIONS, Part.REST) if in_parts else (Part.WHOLE,)
+    return _installed("onnx") or all(
+        conversion.is_cached(job.info, job.weights, job.window, part) for part in parts
+    )
 
 
 def _installed(package: str) -> bool:
@@ -112,7 +120,7 @@ def _circumstances(job: Job, batch: int, names: Sequence[str]) -> tuple[str, ...
     return (
         str(VERSION),
         conversion.key(job.info, job.weights, job.window),
-        f"threads {job.threads} batch {batch}",
+        f"threads {job.threads} batch {batch} {job.overlap}",
         f"temperature {job.info.temperature} {job.info.activation}",
         *names,
         *(f"{package} {cache.version(package)}" for package in _PACKAGES),

@@ -10,12 +10,15 @@ import torch
 from numpy.typing import NDArray
 
 from daemon.errors import UserError
+from daemon.model.backends.base import Backend
+from daemon.model.backends.reusing import Reusing
 from daemon.model.info import ModelInfo
-from daemon.model.network import build_network
+from daemon.model.network import Scores, build_network, parted
+from daemon.model.overlap import Overlap
 
 
 class TorchBackend:
-    """A network in one precision on one device.
+    """A network from a tensor to a tensor, in one precision on one device.
 
     Threads are torch's, which it keeps a process: the last one opened decides.
     """
@@ -36,19 +39,31 @@ class TorchBackend:
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
         with torch.inference_mode():
             batch = torch.from_numpy(inputs).to(device=self._device, dtype=self._dtype)
-            logits: torch.Tensor = self._network(batch).logits
-            return logits.to(device="cpu", dtype=torch.float32).numpy()
+            found: torch.Tensor = self._network(batch)
+            return found.to(device="cpu", dtype=torch.float32).numpy()
 
 
 def open_torch(
-    info: ModelInfo, weights: Path, threads: int, *, device: str = "", bf16: bool = False
-) -> TorchBackend:
-    """The model of `info` under torch; on the fastest device if `device` is empty.
+    info: ModelInfo,
+    weights: Path,
+    threads: int,
+    *,
+    overlap: Overlap | None = None,
+    device: str = "",
+    bf16: bool = False,
+) -> Backend:
+    """The model of `info` under torch; on the fastest device if `device` is empty. On the processor
+    frames of windows with this `overlap` are computed once; elsewhere that takes longer to fetch
+    and bring back.
 
     Raises `UserError` where the device is not there or the model can't be built.
     """
     dtype = torch.bfloat16 if bf16 else torch.float32
-    return TorchBackend(build_network(info, weights), find_device(device), dtype, threads)
+    network, place = build_network(info, weights), find_device(device)
+    if overlap is None or place.type != "cpu":
+        return TorchBackend(Scores(network).eval(), place, dtype, threads)
+    parts = [TorchBackend(part, place, dtype, threads) for part in parted(network)]
+    return Reusing(parts[0], parts[1], overlap)
 
 
 def find_device(name: str = "") -> torch.device:

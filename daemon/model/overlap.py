@@ -1,0 +1,46 @@
+"""Which frames of a window are those of the window before it.
+
+Where each frame of the convolutional encoder is normalised by itself (`feat_extract_norm` is
+"layer") and the window as a whole is not, a frame depends on nothing but the samples under it.
+Windows that follow each other a whole number of frames apart then share all but the last frames.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from daemon.model.info import ModelInfo
+
+
+@dataclass(frozen=True, slots=True)
+class Overlap:
+    """Windows of `window` samples, each `hop` after the one before; a grid of frames on them."""
+
+    window: int
+    hop: int
+    frames: int
+    """Of a window."""
+    fresh: int
+    """Frames at a window's end that the window before it has not."""
+    tail: slice
+    """The samples of a window that its fresh frames are computed from."""
+
+    @property
+    def shared(self) -> int:
+        """Frames that a window has in common with the one before it."""
+        return self.frames - self.fresh
+
+    @classmethod
+    def of(cls, info: ModelInfo, window: int, hop: int) -> Overlap | None:
+        """For the model in `info`; None where frames can't be used again."""
+        shape = info.architecture
+        if not shape.per_frame or info.extractor.normalize or not shape.stride or not hop:
+            return None
+        frames, fresh = shape.frames(window), hop // shape.stride
+        if hop % shape.stride or fresh >= frames:
+            return None
+        field = shape.shortest  # the samples under one frame
+        start = (frames - fresh) * shape.stride
+        return cls(
+            window, hop, frames, fresh, slice(start, start + (fresh - 1) * shape.stride + field)
+        )
