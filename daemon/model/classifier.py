@@ -13,14 +13,11 @@ from daemon.errors import UserError
 from daemon.model.backends import AUTO, Backend, Job, open_backend
 from daemon.model.backends.choices import Choice
 from daemon.model.backends.selection import choose
-from daemon.model.cores import default_threads
 from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
 from daemon.model.info import ModelInfo, read_model_info
 from daemon.model.loading import resolve_model
-from daemon.model.overlap import Overlap
 from daemon.model.scores import probabilities
-from daemon.model.weights import find_weights
 
 __all__ = ["Classifier", "load_classifier"]
 
@@ -143,22 +140,14 @@ def load_classifier(
         UserError: one sentence on whatever is wrong with the model, its files or the backend.
     """
     info = read_model_info(resolve_model(str(path), offline=offline))
-    window = info.window_samples(window_seconds)
-    weights = find_weights(info)
-    batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(window)))
-    features = open_features(info, window, batch)
-    job = Job(
-        info,
-        weights,
-        window,
-        threads or default_threads(weights.stat().st_size),
-        Overlap.of(info, window, round(hop_seconds * info.rate)),
-    )
+    job = Job.of(info, window_seconds, hop_seconds, threads)
+    batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(job.window)))
+    features = open_features(info, job.window, batch)
     choice: Choice | None = None
     if backend == AUTO:
         runtime, choice = choose(job, features, batch, lambda name: open_backend(name, job))
     else:
         runtime = open_backend(backend, job)
-    classifier = Classifier(info, runtime, features, window, batch, choice)
+    classifier = Classifier(info, runtime, features, job.window, batch, choice)
     classifier.warm_up()
     return classifier

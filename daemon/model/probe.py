@@ -28,6 +28,17 @@ def probe_windows(window: int, count: int) -> NDArray[np.float32]:
     return found
 
 
+def following_windows(window: int, hop: int, count: int) -> NDArray[np.float32]:
+    """`count` windows of the demo recording as a stream gives them, each `hop` samples after the
+    one before, shape (count, window); the recording is repeated where it is too short. A view."""
+    length = window + (count - 1) * hop
+    speech = _demo()
+    if len(speech) < length:
+        speech = np.resize(speech, length)
+    found: NDArray[np.float32] = np.lib.stride_tricks.sliding_window_view(speech, window)
+    return found[::hop][:count]
+
+
 def _demo() -> NDArray[np.float32]:
     """The demo recording, shape (n,); noise in an installation without it."""
     import soundfile

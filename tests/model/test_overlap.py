@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,10 +11,11 @@ import numpy as np
 import pytest
 from model_checkpoints import RATE, save, windows
 
-from daemon.model.backends import conversion
+from daemon.model.backends import choices, conversion
 from daemon.model.backends.reusing import KEPT, Reusing
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.overlap import Overlap
+from daemon.model.probe import following_windows
 
 HOP = 3840
 SETTINGS: dict[str, Any] = {"backend": "torch-cpu", "threads": 1}
@@ -147,3 +149,19 @@ def test_the_bundled_model_uses_frames_again() -> None:
     for window in streams(1, 3 * RATE)[0]:
         np.testing.assert_allclose(found.classify([window]), plain.classify([window]), atol=1e-4)
     assert reused(found) == 8
+
+
+def test_windows_to_time_backends_on_follow_each_other(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    found = following_windows(RATE, HOP, 200)  # longer than the recording that they are of
+    assert found.shape == (200, RATE)
+    for one, two in pairwise(found):
+        np.testing.assert_array_equal(one[HOP:], two[:-HOP])
+    assert len(np.unique(found[:, :100], axis=0)) > 100
+    monkeypatch.setattr(choices, "cache_directory", lambda: tmp_path / "choices")
+    classifier = load_classifier("bundled", hop_seconds=HOP / RATE, threads=1)
+    runtime = classifier._backend
+    assert classifier.choice is not None and len(classifier.choice.trials) > 1
+    if isinstance(runtime, Reusing):
+        assert runtime.reused > 20

@@ -16,20 +16,20 @@ from daemon.errors import UserError
 from daemon.model.backends import Job
 from daemon.model.backends.selection import candidates
 from daemon.model.classifier import load_classifier
-from daemon.model.cores import default_threads
 from daemon.model.info import ModelInfo
 from daemon.model.scores import probabilities
-from daemon.model.weights import find_weights
 from daemon.windowing import RATE
 from daemon.windowing.windows import all_windows, samples_of
 
 WINDOWS = 500
+FOLLOWING = 4
 Scores = NDArray[np.float32]
 Figures = dict[str, Any]
 
 
 def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) -> Figures:
-    """Compare on `count` windows spread evenly over `recordings`, at the configured window and hop.
+    """Compare on `count` windows in runs of FOLLOWING spread evenly over `recordings`, at the
+    configured window and hop.
 
     For each way of running: the largest difference of a probability, and the share of windows with
     the same best label. Raises `UserError` if a recording can't be read or there are too few.
@@ -42,19 +42,21 @@ def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) ->
         raise UserError(
             f"the recordings hold {len(everything)} windows; name some more, {count} are compared"
         )
-    chosen = np.linspace(0, len(everything) - 1, count).astype(int)
+    # Some that follow each other at each place, so that what they share is computed once.
+    starts = np.linspace(0, len(everything) - FOLLOWING, -(-count // FOLLOWING)).astype(int)
+    chosen = (starts[:, None] + np.arange(FOLLOWING)).reshape(-1)[:count]
     windows = everything[chosen]
     expected = probabilities(_reference(setup.info, windows), setup.info)
-    weights = find_weights(setup.info)
-    threads = settings.model.threads or default_threads(weights.stat().st_size)
+    seconds, every = settings.window.seconds, settings.window.hop
     rows: list[Figures] = []
-    for name in candidates(Job(setup.info, weights, window, threads)):
+    for name in candidates(Job.of(setup.info, seconds, every, settings.model.threads)):
         for batch in (1, settings.model.max_batch):
             classifier = load_classifier(
                 setup.info.directory,
                 backend=name,
-                threads=threads,
-                window_seconds=settings.window.seconds,
+                threads=settings.model.threads,
+                window_seconds=seconds,
+                hop_seconds=every,
                 max_batch=batch,
             )
             way = f"{classifier.backend}, batches of {classifier.max_batch}"

@@ -21,8 +21,7 @@ from daemon.commands.session import Setup
 from daemon.errors import UserError
 from daemon.model.backends import Job
 from daemon.model.backends.selection import candidates
-from daemon.model.cores import default_threads, has_fast_bf16, machine
-from daemon.model.weights import find_weights
+from daemon.model.cores import SMALL, has_fast_bf16, machine
 from daemon.windowing import RATE
 
 SIZES = (1, 4, 16)
@@ -30,8 +29,6 @@ WINDOWS = 16
 """That a backend classifies for one figure, in batches of each size; the pipeline does half. Four
 times as many where models are no larger than SMALL, and by the bare backend that the daemon's own
 share is told from."""
-SMALL = 40_000_000
-"""Bytes of weights."""
 FAST = 10
 """Times the seconds of a replay at speed 1 that are replayed at full speed, at least."""
 LIMIT_MS = 250.0
@@ -101,17 +98,11 @@ class _Bench:
         self._setup, self._plan, self._files = setup, plan, files
         self._times: defaultdict[tuple[str, ...], list[Figures]] = defaultdict(list)
         settings = setup.settings
-        weights = find_weights(setup.info)
-        size = weights.stat().st_size
-        self._threads = settings.model.threads or default_threads(size)
-        self._windows = 4 * WINDOWS if size <= SMALL else WINDOWS
-        job = Job(
-            setup.info,
-            weights,
-            setup.info.window_samples(settings.window.seconds),
-            self._threads,
-        )
-        common = {"model": str(setup.info.directory)}
+        window, hop = settings.window.seconds, settings.window.hop
+        job = Job.of(setup.info, window, hop, settings.model.threads)
+        self._threads = job.threads
+        self._windows = 4 * WINDOWS if job.weights.stat().st_size <= SMALL else WINDOWS
+        common = {"model": str(setup.info.directory), "hop": hop}
         plain = _portable(layers)
         # The daemon first: it converts the model and chooses a backend where that was not done yet.
         self._daemon = stack.enter_context(Child(kind="daemon", layers=plain))
@@ -125,7 +116,7 @@ class _Bench:
                 kind="backend",
                 backend=name,
                 threads=self._threads,
-                seconds=settings.window.seconds,
+                window=window,
                 batch=max(sizes),
                 sizes=sizes,
                 **common,

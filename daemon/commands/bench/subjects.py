@@ -1,21 +1,22 @@
-"""Subjects that take windows: transformers' pipeline and intentd's backends."""
+"""Subjects that take windows: transformers' pipeline and intentd's backends. The windows follow
+each other as those of a stream do."""
 
 from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from daemon.model.extractor import RATE
-from daemon.model.probe import probe_windows
+from daemon.model.probe import following_windows
+
+WINDOWS = 128
+"""Of speech, from which it begins again."""
 
 Figures = dict[str, Any]
 
 
 def pipeline(what: Figures) -> tuple[Any, Figures]:
     """transformers' own way from one window to scores, on the processor, with as many threads as
-    torch gives it. `what`: model, window (samples)."""
+    torch gives it. `what`: model, window (samples), hop (seconds)."""
     import torch
     from transformers import pipeline as make
     from transformers.utils import logging
@@ -23,7 +24,7 @@ def pipeline(what: Figures) -> tuple[Any, Figures]:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     run = make("audio-classification", model=what["model"], device="cpu", trust_remote_code=False)
-    windows = probe_windows(what["window"], 16)
+    windows = following_windows(what["window"], round(what["hop"] * RATE), WINDOWS)
 
     def classify(order: Figures) -> Figures:
         for number in range(order["windows"]):
@@ -35,22 +36,29 @@ def pipeline(what: Figures) -> tuple[Any, Figures]:
 
 
 def backend(what: Figures) -> tuple[Any, Figures]:
-    """intentd's classifier on one backend. `what`: model, backend, threads, seconds (of a window),
-    batch (the largest)."""
+    """intentd's classifier on one backend. `what`: model, backend, threads, window and hop
+    (seconds), batch (the largest), sizes (of batches)."""
     from daemon.model.classifier import load_classifier
 
     classifier = load_classifier(
         what["model"],
         backend=what["backend"],
         threads=what["threads"],
-        window_seconds=what["seconds"],
+        window_seconds=what["window"],
+        hop_seconds=what["hop"],
         max_batch=what["batch"],
     )
-    windows: NDArray[np.float32] = probe_windows(classifier.window, classifier.max_batch)
+    count = max(WINDOWS, *what["sizes"])
+    windows = following_windows(classifier.window, round(what["hop"] * RATE), count)
+    at = 0
 
     def classify(order: Figures) -> Figures:
+        nonlocal at
+        size = order["size"]
         for _ in range(order["calls"]):
-            classifier.classify(windows[: order["size"]])
+            at = 0 if at + size > count else at
+            classifier.classify(windows[at : at + size])
+            at += size
         return {}
 
     for size in what["sizes"]:

@@ -8,9 +8,10 @@ from pathlib import Path
 
 from daemon.errors import UserError
 from daemon.model.backends.base import Backend
-from daemon.model.cores import let_threads_sleep
+from daemon.model.cores import default_threads, let_threads_sleep
 from daemon.model.info import ModelInfo
 from daemon.model.overlap import Overlap
+from daemon.model.weights import find_weights
 
 __all__ = ["AUTO", "Backend", "Job", "backend_names", "open_backend"]
 
@@ -28,8 +29,28 @@ class Job:
     """Samples of the windows it will be given."""
     threads: int
     """Of the processor, at least 1."""
-    overlap: Overlap | None = None
-    """Of windows that follow each other, where frames may be used again."""
+    hop: int = 0
+    """Samples from window to window where they follow each other; 0: they don't."""
+
+    @classmethod
+    def of(
+        cls, info: ModelInfo, window_seconds: float | None, hop_seconds: float, threads: int
+    ) -> Job:
+        """With `threads` 0: as many as suit the model. Raises `UserError` if the model has no
+        weights that can be used or can't take such windows."""
+        weights = find_weights(info)
+        return cls(
+            info,
+            weights,
+            info.window_samples(window_seconds),
+            threads or default_threads(weights.stat().st_size),
+            round(hop_seconds * info.rate),
+        )
+
+    @property
+    def overlap(self) -> Overlap | None:
+        """Of windows that follow each other, where frames may be used again."""
+        return Overlap.of(self.info, self.window, self.hop)
 
 
 def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
@@ -45,7 +66,8 @@ def _onnx(job: Job) -> Backend:
     from daemon.model.backends.conversion import Part, graph
     from daemon.model.backends.onnx_backend import OnnxBackend
 
-    if job.overlap is None:
+    overlap = job.overlap
+    if overlap is None:
         return OnnxBackend(graph(job.info, job.weights, job.window), job.threads)
     from daemon.model.backends.reusing import Reusing
 
@@ -53,7 +75,7 @@ def _onnx(job: Job) -> Backend:
         OnnxBackend(graph(job.info, job.weights, job.window, part), job.threads)
         for part in (Part.CONVOLUTIONS, Part.REST)
     ]
-    return Reusing(parts[0], parts[1], job.overlap)
+    return Reusing(parts[0], parts[1], overlap)
 
 
 def _onnx_int8(job: Job) -> Backend:

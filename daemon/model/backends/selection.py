@@ -27,7 +27,7 @@ from daemon.model.backends.choices import Choice, Trial
 from daemon.model.backends.conversion import Part
 from daemon.model.cores import SMALL, accelerators, has_fast_bf16, machine
 from daemon.model.features import Features
-from daemon.model.probe import probe_windows
+from daemon.model.probe import following_windows, probe_windows
 from daemon.model.scores import probabilities
 
 if TYPE_CHECKING:
@@ -153,10 +153,14 @@ def _try_all(
             trials[name] = Trial(name, refused=f"it fails ({type(error).__name__}: {first})")
         if not trials[name].refused:
             fit.append(name)
+    if job.overlap is not None:  # timed as they will come
+        windows = following_windows(job.window, job.hop, 2 * batch)
     # Each call copies what it was given: some features hand out the memory of their last batch.
-    inputs = features.prepare(windows[:batch]).copy()
+    inputs = np.concatenate(
+        [features.prepare(windows[at : at + batch]).copy() for at in range(0, len(windows), batch)]
+    )
     runs = {name: _timed(opened[name], inputs) for name in fit}
-    times = time_all(runs, len(inputs))
+    times = time_all(runs, batch)
     for name, (alone, together) in times.items():
         kept = trials[name]
         trials[name] = Trial(
@@ -164,7 +168,7 @@ def _try_all(
         )
     best = min(fit, key=lambda name: times[name][0] * times[name][1])
     why = f"the fastest of {len(fit)} that agree" if len(fit) > 1 else "the only one that agrees"
-    return opened, Choice(best, why, len(inputs), tuple(trials[name] for name in names))
+    return opened, Choice(best, why, batch, tuple(trials[name] for name in names))
 
 
 def _compare(
@@ -207,7 +211,17 @@ def _largest(*differences: NDArray[np.float32]) -> float:
 
 
 def _timed(backend: Backend, inputs: NDArray[np.float32]) -> Callable[[int], object]:
-    return lambda count: backend.run(inputs[:count])
+    """Runs so many of `inputs` at a time, one after the other and from the start again."""
+    at = 0
+
+    def run(count: int) -> object:
+        nonlocal at
+        if at + count > len(inputs):
+            at = 0
+        at += count
+        return backend.run(inputs[at - count : at])
+
+    return run
 
 
 def time_all(
