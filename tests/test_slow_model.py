@@ -11,7 +11,7 @@ from making import speechlike
 if sys.platform == "win32":
     pytest.skip("signals are sent as POSIX does", allow_module_level=True)
 
-from test_engine import HOP, RATE, Model, Run, balanced
+from running import HOP, RATE, Model, Run, balanced
 
 from daemon.messages import Gap, Prediction, Status
 from daemon.worker import REPEAT_SECONDS

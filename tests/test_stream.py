@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import gc
 import tracemalloc
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,123 +12,23 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from making import speechlike
-from numpy.typing import NDArray
+from streaming import (
+    ENERGY,
+    OTHERS,
+    SETUP,
+    Lossy,
+    make,
+    plain,
+    play,
+    score,
+    turn,
+)
 
 from daemon.capture.ring import Chunk, Ring
 from daemon.decide import EventSettings, RollingSettings
 from daemon.messages import Event, Gap, Level, Message, Prediction, StreamInfo, Summary
-from daemon.stream import DueWindow, Stream, StreamSettings
+from daemon.stream import Stream, StreamSettings
 from daemon.windowing import RATE, GateBank, GateSettings, all_windows
-
-LABELS = ("low", "mid", "high", "background")
-OTHERS = frozenset({"background"})
-GATE = GateSettings(kind="energy")
-SETUP = StreamSettings(
-    LABELS, OTHERS, gate=GATE, events=EventSettings(threshold=0.5, refractory=0.5)
-)
-ENERGY = GateBank.load(GATE)
-Sound = NDArray[np.float32]
-
-
-def score(window: Sound) -> Sound:
-    """Probabilities that follow the window's pitch and loudness: pure, and never twice the same."""
-    steps = float(np.abs(np.diff(window)).sum() / (np.abs(window) + 1e-3).sum())
-    loud = float(np.sqrt(np.mean(window.astype(np.float64) ** 2)))
-    logits = np.array([*(-200 * (steps - np.array([0.15, 0.3, 0.5])) ** 2), 2 - 60 * loud])
-    powers = np.exp(logits - logits.max())
-    return (powers / powers.sum()).astype(np.float32)
-
-
-@dataclass
-class Lossy:
-    """Feeds a recording with gaps to a stream, as the ring would."""
-
-    samples: Sound
-    rate: int = RATE
-    gaps: Sequence[tuple[int, int, str]] = ()
-    """(samples fed before, samples lost, reason)"""
-    at: int = 0
-    lost: int = 0
-    shed: int = 0
-    told: list[Chunk] = field(default_factory=list)
-
-    def chunks(self, sizes: Sequence[int]) -> list[Chunk]:
-        borders = [at for at, _, _ in self.gaps] + [len(self.samples)]
-        losses = {at: (n, why) for at, n, why in self.gaps}
-        found, at, turn = [], 0, 0
-        while at < len(self.samples) or at in losses:
-            n, why = losses.pop(at, (0, ""))
-            self.lost += n
-            self.shed += n if why == "shed" else 0
-            size = sizes[turn % len(sizes)]
-            stop = min(at + size, min((b for b in borders if b > at), default=at))
-            found.append(self._chunk(at, stop, n, why))
-            at, turn = stop, turn + 1
-        return found
-
-    def _chunk(self, first: int, last: int, lost: int, reason: str) -> Chunk:
-        start = first + self.lost
-        return Chunk(
-            samples=self.samples[first:last, None],
-            start=start,
-            block_ends=np.array([start + last - first], np.int64),
-            block_arrivals=np.array([(start + last - first) / self.rate]),
-            lost=lost,
-            reason=reason,
-            captured=last + self.shed,
-            shed=self.shed,
-            never_arrived=self.lost - self.shed,
-        )
-
-
-def make(setup: StreamSettings = SETUP, rate: int = RATE, levels: bool = False) -> Stream:
-    bank = ENERGY if setup.gate == GATE else GateBank.load(setup.gate)
-    return Stream.of(StreamInfo("a", rate, 1, live=False), setup, bank, levels=levels)
-
-
-def turn(streams: Sequence[Stream], batch: int = 1000) -> list[list[Message]]:
-    """What the worker does after feeding."""
-    streams[0]._gates.run([gate for stream in streams for gate in stream.gates()])
-    due: list[tuple[Stream, DueWindow]] = [(s, w) for s in streams for w in s.due()]
-    told: list[list[Message]] = [[] for _ in streams]
-    for first in range(0, len(due), batch):
-        part = due[first : first + batch]
-        for (stream, window), row in zip(part, [score(w.samples) for _, w in part], strict=True):
-            stream.resolve(window, row, now=window.arrival + 0.01)
-        for i, stream in enumerate(streams):
-            told[i] += stream.take()
-    for i, stream in enumerate(streams):
-        told[i] += stream.take()
-    return told
-
-
-def play(
-    chunks: Sequence[Chunk], setup: StreamSettings = SETUP, rate: int = RATE, batch: int = 1000
-) -> list[Message]:
-    stream = make(setup, rate)
-    messages = []
-    for chunk in chunks:
-        stream.feed(chunk)
-        messages += turn([stream], batch)[0]
-    stream.finish()
-    messages += turn([stream], batch)[0]
-    assert stream.drained
-    return [*messages, stream.summary()]
-
-
-def plain(messages: Sequence[Message]) -> list[object]:
-    """Messages without what the clock has a part in, comparable."""
-    found: list[object] = []
-    for m in messages:
-        if isinstance(m, Prediction):
-            scores = None if m.scores is None else m.scores.tolist()
-            found.append(("p", m.start, m.end, m.gated, scores, m.rolling.tolist()))
-        elif isinstance(m, Summary):
-            found.append(replace(m, latency_p50_ms=None, latency_p99_ms=None))
-        elif not isinstance(m, Level):
-            found.append(m)
-    return found
-
 
 SOUND = speechlike(12.0, seed=4)
 UTTERANCE = replace(
@@ -420,90 +319,3 @@ def test_memory_does_not_grow(kind: str) -> None:
             sizes.append(tracemalloc.get_traced_memory()[0])
     tracemalloc.stop()
     assert sizes[1] - sizes[0] < 50_000
-
-
-# ---- when there is something to do --------------------------------------------------------------
-
-
-def told_at(sound: Sound, rate: int, *, sleepy: bool, block: int) -> list[tuple[int, Message]]:
-    """Each message with the number of samples that had come by then; a sleepy reader lets blocks
-    lie until there are as many samples as the stream misses."""
-    stream = make(rate=rate)
-    source = Lossy(sound, rate)
-    found: list[tuple[int, Message]] = []
-    at = start = 0
-    loud = False
-    while at < len(sound):
-        missing = stream.missing
-        loud = loud or bool(np.abs(sound[at : at + block]).max() > missing.louder)
-        at = min(at + block, len(sound))
-        enough = missing.if_loud if loud else missing.samples
-        if sleepy and at - start < enough and at < len(sound):
-            continue
-        loud = False
-        chunk = source._chunk(start, at, 0, "")
-        arrivals = np.arange(start // block + 1, -(-at // block) + 1)
-        ends = np.minimum(arrivals * block, len(sound))
-        chunk = replace(chunk, block_ends=ends, block_arrivals=ends / rate)
-        stream.feed(chunk)
-        found += [(at, message) for message in turn([stream])[0]]
-        start = at
-    return found
-
-
-def with_pauses() -> NDArray[np.float32]:
-    """Speech, three seconds of quiet, speech."""
-    rng = np.random.default_rng(5)
-    quiet = (0.002 * rng.standard_normal(3 * RATE)).astype(np.float32)
-    return np.concatenate([quiet, speechlike(4.0), quiet, speechlike(4.0, seed=1), quiet])
-
-
-def is_gated(message: Message) -> bool:
-    return isinstance(message, Prediction) and message.gated
-
-
-def test_who_waits_for_what_is_missing_misses_nothing() -> None:
-    sound = with_pauses()
-    often = told_at(sound, RATE, sleepy=False, block=320)
-    seldom = told_at(sound, RATE, sleepy=True, block=320)
-    assert len(often) > 45 and any(isinstance(message, Event) for _, message in often)
-    assert 5 < sum(is_gated(message) for _, message in often) < 40
-    assert len(seldom) == len(often)
-    for (late, said), (soon, expected) in zip(seldom, often, strict=True):
-        # That nothing was said may come as late as the next window is complete.
-        assert soon <= late <= soon + (0.24 * RATE + 320 if is_gated(said) else 0)
-        assert repr(said) == repr(expected)  # arrays and all, and the same latency
-
-
-def test_speech_too_faint_to_notice_is_heard_with_the_next_window() -> None:
-    sound = np.float32(1e-3) * with_pauses()
-    often = told_at(sound, RATE, sleepy=False, block=320)
-    seldom = told_at(sound, RATE, sleepy=True, block=320)
-    assert [repr(said) for _, said in seldom] == [repr(said) for _, said in often]
-    delays = [late - soon for (late, _), (soon, _) in zip(seldom, often, strict=True)]
-    assert 0 < max(delays) <= 0.24 * RATE + 320
-
-
-@pytest.mark.parametrize("rate", [8000, 44100, 48000])
-def test_nor_does_it_come_much_later_at_other_rates(rate: int) -> None:
-    sound = speechlike(6.0, rate)
-    block = rate // 50
-    often = told_at(sound, rate, sleepy=False, block=block)
-    seldom = told_at(sound, rate, sleepy=True, block=block)
-    assert len(seldom) == len(often) > 20
-    for (late, said), (soon, _) in zip(seldom, often, strict=True):
-        assert late - soon <= (0.24 * rate + block if is_gated(said) else block)
-
-
-def test_little_is_read_in_silence() -> None:
-    stream = make()
-    turns, waiting = 0, 0
-    for start in range(0, 10 * RATE, 320):
-        waiting += 320
-        if waiting >= stream.missing.samples:
-            stream.feed(Lossy(np.zeros(10 * RATE, np.float32))._chunk(
-                start + 320 - waiting, start + 320, 0, ""
-            ))
-            turn([stream])
-            turns, waiting = turns + 1, 0
-    assert turns <= 43  # a window every 0.24 s, of 50 blocks a second, and a few at the start
