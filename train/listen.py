@@ -17,14 +17,11 @@ from numpy.typing import NDArray
 from daemon.capture.ring import Chunk
 from daemon.decide import (
     EventDetector,
-    EventSettings,
     Fired,
-    RollingSettings,
-    Unit,
     make_rolling,
 )
 from daemon.messages import Event, Message, Prediction, Scores, StreamInfo, Summary
-from daemon.stream import DueWindow, Stream
+from daemon.stream import DueWindow, Stream, StreamSettings
 from daemon.windowing import GateBank, GateSettings
 from daemon.windowing.gate import Detector, speech_model
 from train.augment import Audio
@@ -44,18 +41,8 @@ ABREAST = 64
 
 
 @dataclass(frozen=True, slots=True)
-class Setup:
+class Setup(StreamSettings):
     """What the daemon would run a model with."""
-
-    labels: tuple[str, ...]
-    non_intents: frozenset[str]
-    unit: Unit = "word"
-    window: float = 1.0
-    """Seconds, as is the hop."""
-    hop: float = 0.24
-    gate: GateSettings = field(default_factory=GateSettings)
-    rolling: RollingSettings = field(default_factory=RollingSettings)
-    events: EventSettings = field(default_factory=EventSettings)
 
     @property
     def window_samples(self) -> int:
@@ -74,17 +61,8 @@ class Setup:
         return replace(self, events=replace(self.events, thresholds=thresholds))
 
     def stream(self, number: int, gates: GateBank) -> Stream:
-        return Stream(
-            StreamInfo(f"track {number}", RATE, 1, live=False),
-            self.labels,
-            self.non_intents,
-            gates,
-            unit=self.unit,
-            window=self.window,
-            hop=self.hop,
-            rolling=self.rolling,
-            events=self.events,
-        )
+        info = StreamInfo(f"track {number}", RATE, 1, live=False)
+        return Stream.of(info, self, gates)
 
 
 @dataclass(frozen=True, slots=True)
@@ -221,17 +199,19 @@ class Rehearsal:
         """The events that the daemon's detector makes of `opinions`."""
         detector = EventDetector(setup.labels, setup.non_intents, setup.unit, setup.events)
         return [
-            self._event(fired, setup)
-            for opinion in opinions
-            for fired in detector.update(*opinion)
+            self._event(fired, setup) for opinion in opinions for fired in detector.update(*opinion)
         ]
 
     def _event(self, fired: Fired, setup: Setup) -> Event:
         speech = self._gate.speech_within(fired.start, fired.end, fired.core)
         start, end = speech or (fired.start, fired.end)
         return Event(
-            "", setup.labels[fired.label], min(start / RATE, self._length),
-            min(end / RATE, self._length), fired.score, min(fired.at / RATE, self._length),
+            "",
+            setup.labels[fired.label],
+            min(start / RATE, self._length),
+            min(end / RATE, self._length),
+            fired.score,
+            min(fired.at / RATE, self._length),
         )
 
 
