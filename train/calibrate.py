@@ -277,10 +277,7 @@ def calibrate(
 
 def alarms_elsewhere(heard: Sequence[Heard], sweeps: Sequence[Sweep], rate: float) -> int:
     """False alarms in each half of the command-free tracks with thresholds chosen on the other."""
-    halves: tuple[list[int], list[int]] = ([], [])
-    free = [number for number, each in enumerate(heard) if each.free]
-    for number in sorted(free, key=lambda n: -heard[n].seconds):
-        min(halves, key=lambda half: sum(heard[n].seconds for n in half)).append(number)
+    halves = _halves(heard)
     words = [found for each, found in zip(heard, sweeps, strict=True) if not each.free]
     alarms = 0
     for here, there in (halves, halves[::-1]):
@@ -291,6 +288,22 @@ def alarms_elsewhere(heard: Sequence[Heard], sweeps: Sequence[Sweep], rate: floa
                 int(sweeps[number].false_alarms[row, column]) for row, column in enumerate(columns)
             )
     return alarms
+
+
+def _halves(heard: Sequence[Heard]) -> tuple[list[int], list[int]]:
+    """The numbers of the command-free tracks in two halves, with as much of each kind in either as
+    can be: thresholds are chosen on all kinds, so no half may lack one."""
+    halves: tuple[list[int], list[int]] = ([], [])
+
+    def filled(half: list[int], name: str) -> tuple[float, float]:
+        alike = (heard[n].seconds for n in half if heard[n].name == name)
+        return sum(alike), sum(heard[n].seconds for n in half)
+
+    free = [number for number, each in enumerate(heard) if each.free]
+    for number in sorted(free, key=lambda n: -heard[n].seconds):
+        name = heard[number].name
+        halves[filled(halves[1], name) < filled(halves[0], name)].append(number)
+    return halves
 
 
 def _by_source(heard: Sequence[Heard], setup: Setup) -> dict[str, dict[str, float]]:

@@ -134,6 +134,24 @@ def test_alarms_are_counted_where_no_threshold_was_chosen() -> None:
     assert upper == pytest.approx(9.15 / hours, rel=0.03)
 
 
+def test_either_half_has_some_of_each_kind() -> None:
+    plan: list[int | None] = [None] * 100
+    plan[50] = 0
+    words = heard(logits_of(plan, 6.0), (Said("up", 12.0, 13.0, 12.8, True),), free=False)
+
+    def track(name: str, windows: int, strength: float) -> Heard:
+        wolf = logits_of([0 if n % 25 == 0 else None for n in range(windows)], strength)
+        return replace(heard(wolf, (), free=True), name=name)
+
+    # By length alone both of the loud ones would lie on the side of the shorter calm one.
+    free = [track("calm", 400, 1.0), track("calm", 200, 1.0)]
+    free += [track("loud", 100, 4.0), track("loud", 99, 4.0)]
+    measured = calibrate(
+        recipe_asking(1.0), LABELS, SETUP, 1.0, [words, *free], {}
+    ).calibration.measured
+    assert measured["false_alarms_elsewhere"] == 0
+
+
 def test_each_hearing_is_judged_with_the_temperature_of_its_own_model() -> None:
     plan: list[int | None] = [None] * 100
     plan[50] = 0
