@@ -38,4 +38,5 @@ speak "$data/vocabulary" --seed 1 --voices 100 --sentences 2400 \
 speak "$data/heldout" write wright rite won ate --seed 7 --cast held-out --voices 200 \
     --sentences 11000 --sentences-only --vocabulary /usr/share/dict/american-english
 train pretrain ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
+train pretrain_further ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
 train commands "$@"
