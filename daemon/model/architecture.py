@@ -185,9 +185,7 @@ def _conv_family(config: Fields, model_type: str, labels: int) -> Architecture:
     if config.flag("add_adapter", False):
         raise config.refuse("add_adapter", "false, adapters go with no audio-classification head")
     total += hidden * projection + projection * labels
-    per_frame = (
-        model_type in PER_FRAME and config.text("feat_extract_norm", "group") == "layer"
-    )
+    per_frame = model_type in PER_FRAME and config.text("feat_extract_norm", "group") == "layer"
     return Architecture(
         model_type, HEADS[model_type], total, hidden, heads, inner, conv, squeeze,
         per_frame=per_frame,

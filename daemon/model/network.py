@@ -42,7 +42,7 @@ def build_network(info: ModelInfo, weights: Path) -> torch.nn.Module:
                 f"{weights} holds weights that are not finite numbers ({name:.80}); "
                 "its training failed, use another checkpoint"
             )
-    with _quiet():
+    with quiet():
         try:
             config = _config(info, head.config_class)
             # Without a path transformers reads no file: what else lies in the directory (adapters,
@@ -121,7 +121,7 @@ def _of_head(key: str) -> bool:
 
 
 @contextlib.contextmanager
-def _quiet() -> Iterator[None]:
+def quiet() -> Iterator[None]:
     """transformers reports loading in tables and bars; the one sentence we raise says it all."""
     before = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()

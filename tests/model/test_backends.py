@@ -14,8 +14,10 @@ import torch
 from model_checkpoints import save, windows
 
 from daemon.errors import UserError
-from daemon.model.backends.torch_backend import find_device
+from daemon.model.backends.torch_backend import find_device, recorded
 from daemon.model.classifier import load_classifier
+from daemon.model.network import Scores, build_network
+from daemon.model.weights import find_weights
 
 Checkpoint = Callable[[str], Path]
 
@@ -68,6 +70,32 @@ def test_threads_sleep_while_they_wait(
         env=clean | {"OMP_DISPLAY_ENV": "TRUE"} | own,
     )
     assert f"OMP_WAIT_POLICY = '{expected}'" in done.stderr
+
+
+def test_a_small_network_runs_without_python_and_says_the_same(checkpoint: Checkpoint) -> None:
+    classifier = load_classifier(checkpoint("wav2vec2"), backend="torch-cpu", threads=1)
+    found = classifier._backend._network  # type: ignore[attr-defined]
+    assert isinstance(found, torch.jit.ScriptModule)
+    network = Scores(build_network(classifier.info, find_weights(classifier.info))).eval()
+    with torch.inference_mode():
+        for count in (1, 2, 5, 16):
+            batch = 0.1 * torch.randn(count, classifier.window)
+            torch.testing.assert_close(found(batch), network(batch), rtol=1e-5, atol=1e-6)
+
+
+def test_what_depends_on_how_many_there_are_is_not_recorded() -> None:
+    class Odd(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return batch * float(len(batch))
+
+    class Even(torch.nn.Module):
+        def forward(self, batch: torch.Tensor) -> torch.Tensor:
+            return batch * 2 if bool(batch.sum() > 0) else batch
+
+    some = [torch.ones(2, 3), torch.ones(1, 3), -torch.ones(3, 3)]
+    for network in (Odd().eval(), Even().eval()):
+        assert recorded(network, some) is network
+    assert isinstance(recorded(torch.nn.Linear(3, 2).eval(), some), torch.jit.ScriptModule)
 
 
 def test_weight_norm_is_folded_and_gradients_are_off(checkpoint: Checkpoint) -> None:

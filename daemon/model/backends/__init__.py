@@ -58,7 +58,13 @@ def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
     from daemon.model.backends.torch_backend import open_torch
 
     return open_torch(
-        job.info, job.weights, job.threads, overlap=job.overlap, device=device, bf16=bf16
+        job.info,
+        job.weights,
+        job.threads,
+        job.window,
+        overlap=job.overlap,
+        device=device,
+        bf16=bf16,
     )
 
 

@@ -174,14 +174,14 @@ def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> 
     import torch
 
     from daemon.model.features import open_features
-    from daemon.model.network import Scores, build_network, parted
+    from daemon.model.network import Scores, build_network, parted, quiet
 
     network = build_network(info, weights)
     batch = open_features(info, window, 4).prepare(_probe(window)).copy()
     value = torch.from_numpy(batch)
     made: dict[Part, bytes] = {}
     try:
-        with torch.inference_mode(), warnings.catch_warnings():
+        with torch.inference_mode(), quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing, whose result is compared below
             scores = Scores(network).eval()
             expected = scores(value).numpy()

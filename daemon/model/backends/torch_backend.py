@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import logging
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -12,8 +15,9 @@ from numpy.typing import NDArray
 from daemon.errors import UserError
 from daemon.model.backends.base import Backend
 from daemon.model.backends.reusing import Reusing
+from daemon.model.cores import SMALL
 from daemon.model.info import ModelInfo
-from daemon.model.network import Scores, build_network, parted
+from daemon.model.network import Scores, build_network, parted, quiet
 from daemon.model.overlap import Overlap
 
 
@@ -47,23 +51,63 @@ def open_torch(
     info: ModelInfo,
     weights: Path,
     threads: int,
+    window: int,
     *,
     overlap: Overlap | None = None,
     device: str = "",
     bf16: bool = False,
 ) -> Backend:
-    """The model of `info` under torch; on the fastest device if `device` is empty. On the processor
-    frames of windows with this `overlap` are computed once; elsewhere that takes longer to fetch
-    and bring back.
+    """The model of `info` under torch for windows of `window` samples; on the fastest device if
+    `device` is empty. On the processor frames of windows with this `overlap` are computed once;
+    elsewhere that takes longer to fetch and bring back.
 
     Raises `UserError` where the device is not there or the model can't be built.
     """
     dtype = torch.bfloat16 if bf16 else torch.float32
     network, place = build_network(info, weights), find_device(device)
-    if overlap is None or place.type != "cpu":
+    if place.type != "cpu":
         return TorchBackend(Scores(network).eval(), place, dtype, threads)
-    parts = [TorchBackend(part, place, dtype, threads) for part in parted(network)]
-    return Reusing(parts[0], parts[1], overlap)
+    parts: Sequence[torch.nn.Module] = [Scores(network).eval()]
+    if overlap is not None:
+        parts = parted(network)
+    if not bf16 and info.architecture.conv and weights.stat().st_size <= SMALL:
+        tails = [] if overlap is None else [overlap.tail]
+        parts = _all_recorded(parts, window, tails)
+    backends = [TorchBackend(part, place, dtype, threads) for part in parts]
+    return backends[0] if overlap is None else Reusing(backends[0], backends[1], overlap)
+
+
+def _all_recorded(
+    parts: Sequence[torch.nn.Module], window: int, tails: Sequence[slice]
+) -> list[torch.nn.Module]:
+    """Parts that follow each other, the first of which takes windows of `window` samples, and
+    `tails` of windows."""
+    noise = torch.from_numpy(np.random.default_rng(0).standard_normal((3, window), np.float32))
+    values = [0.1 * noise[:count] for count in (2, 1, 3)]
+    others = [values[0][:, tail] for tail in tails]
+    found = []
+    for part in parts:
+        found.append(recorded(part, [*values, *others]))
+        with torch.inference_mode():
+            values, others = [part(value) for value in values], []
+    return found
+
+
+def recorded(network: torch.nn.Module, examples: Sequence[torch.Tensor]) -> torch.nn.Module:
+    """The operations of `network` alone, as it does them with the first of `examples`: for one
+    window of a small model the Python between them takes as long as they do. The network itself
+    where the others don't come out the same."""
+    with torch.inference_mode(), quiet(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of what may depend on the example, which is compared
+        try:
+            found: torch.nn.Module = torch.jit.trace(  # type: ignore[no-untyped-call]
+                network, (examples[0],), check_trace=False
+            )
+            if all(torch.allclose(found(each), network(each), 1e-4, 1e-5) for each in examples):
+                return found
+        except Exception:  # whatever it is, the network as it stands does the same
+            logging.getLogger(__name__).debug("can't be recorded", exc_info=True)
+    return network
 
 
 def find_device(name: str = "") -> torch.device:
