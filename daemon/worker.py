@@ -213,7 +213,9 @@ class Worker:
 
     def _more(self) -> bool:
         """Whether a ring holds something to work on; if none does, the first that does wakes."""
-        return any(track.ring.called for track in self._tracks if not track.heard_all)
+        return self._adopted or any(
+            track.ring.called for track in self._tracks if not track.heard_all
+        )
 
     def step(self) -> None:
         """One turn for every stream with sound enough to say something."""

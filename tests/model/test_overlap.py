@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from model_checkpoints import RATE, save, windows
 
-from daemon.model.backends import choices, conversion
+from daemon.model.backends import choices, conversion, reusing
 from daemon.model.backends.reusing import KEPT, Reusing
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.overlap import Overlap
@@ -103,13 +103,18 @@ def test_silence_and_repetition_are_no_trouble(tmp_path: Path) -> None:
     assert reused(found) == before
 
 
-def test_what_is_remembered_is_bounded(tmp_path: Path) -> None:
+def test_what_is_remembered_is_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     found = load_classifier(per_frame(tmp_path), hop_seconds=HOP / RATE, **SETTINGS)
     assert isinstance(found._backend, Reusing)
     for _ in range(3):
         found.classify(np.random.default_rng(0).standard_normal((150, RATE)).astype(np.float32))
         found.classify(np.random.default_rng(1).standard_normal((150, RATE)).astype(np.float32))
     assert len(found._backend._kept) == KEPT
+    # What long windows would take is bounded too.
+    monkeypatch.setattr(reusing, "KEPT_BYTES", 1 << 20)
+    found.classify([windows(1)[0]])
+    kept = found._backend._kept.values()
+    assert len(kept) > 2 and sum(a.nbytes + b.nbytes for a, b in kept) <= 1 << 20
 
 
 @pytest.mark.parametrize("many", [3, 200])

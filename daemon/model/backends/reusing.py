@@ -18,7 +18,9 @@ from daemon.model.backends.base import Backend
 from daemon.model.overlap import Overlap
 
 KEPT: Final = 256
-"""Windows that are remembered, each with 50 to 150 kB: as many streams as may speak at once."""
+"""Windows that are remembered at most: as many streams as may speak at once."""
+KEPT_BYTES: Final = 1 << 26
+"""Of memory for them; a window of 1 s takes 50 to 150 kB."""
 _KEY: Final = 32
 """Samples by which a window finds the one before it; then all are compared."""
 
@@ -51,7 +53,8 @@ class Reusing:
         for key, number in rows.items():
             self._kept[key] = (inputs[number, hop:].copy(), frames[number, :, -shared:].copy())
             self._kept.move_to_end(key)
-        while len(self._kept) > KEPT:
+        most = min(KEPT, KEPT_BYTES // (inputs[0, hop:].nbytes + frames[0, :, -shared:].nbytes))
+        while len(self._kept) > most:
             self._kept.popitem(last=False)
         return self._rest.run(frames)
 
