@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 from model_checkpoints import save
 
+from daemon.model.backends import conversion
+
 
 @pytest.fixture(scope="session")
 def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
@@ -20,3 +22,15 @@ def checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path
         return made[kind]
 
     return get
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where `own_graphs` keeps the graphs of a module's tests."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def own_graphs(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Graphs are made anew, once for all tests of a module."""
+    monkeypatch.setattr(conversion, "cache_directory", lambda: cache)

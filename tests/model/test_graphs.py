@@ -21,14 +21,7 @@ from daemon.model.info import Calibration, write_intentd_key
 Checkpoint = Callable[[str], Path]
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "cache_directory", lambda: cache)
+pytestmark = pytest.mark.usefixtures("own_graphs")
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from model_checkpoints import RATE, save, windows
 
-from daemon.model.backends import choices, conversion, reusing
+from daemon.model.backends import choices, reusing
 from daemon.model.backends.reusing import KEPT, Reusing
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.overlap import Overlap
@@ -21,14 +21,7 @@ HOP = 3840
 SETTINGS: dict[str, Any] = {"backend": "torch-cpu", "threads": 1}
 
 
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return tmp_path_factory.mktemp("cache")
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(conversion, "cache_directory", lambda: cache)
+pytestmark = pytest.mark.usefixtures("own_graphs")
 
 
 def per_frame(directory: Path, kind: str = "wav2vec2", **changes: Any) -> Path:
