@@ -128,6 +128,7 @@ class Ring:
         self._pending_largest = 0
         self._last_reason = ""
         self._cramped = False  # not all of a block may have fitted
+        self._loud_end = 0  # stored position behind the last block louder than `_louder`
         self._done = False
         self._error: str | None = None
 
@@ -139,8 +140,7 @@ class Ring:
         self._shed = 0
         self._wake_at = 0  # stored samples that are worth waking the reader for
         self._sooner_at = 0  # the same once something loud has been heard
-        self._louder = 0.0
-        self._loud = False  # written by both: the reader's wish begins anew
+        self._louder = math.inf
 
     # ---- writer -------------------------------------------------------------------------------
 
@@ -180,9 +180,12 @@ class Ring:
         self._reasons[slot] = self._pending_reason
         self._pending_reason = ""
         self._pending_largest = 0
+        louder = self._louder
+        if louder < math.inf and max(float(block.max()), -float(block.min())) > louder:
+            self._loud_end = head + n
         self._head = head + n
         self._blocks = k + 1
-        if self.wake is not None and self._called_by(block):
+        if self.wake is not None and self._enough():
             self.wake.set()
         return n
 
@@ -274,19 +277,17 @@ class Ring:
                 self.room.set()
             return chunk
 
-    def await_frames(self, frames: int, sooner: int = 0, louder: float = math.inf) -> bool:
-        """Ask to be woken only once `frames` wait to be read, or the ring is finished; whether
-        that is so already.
+    def await_frames(self, frames: int, sooner: int = 0, louder: float = math.inf) -> None:
+        """Ask to be woken only once `frames` wait to be read, or the ring is finished; `called`
+        tells whether that is so already, and no call may come then.
 
-        With `louder`, `sooner` frames suffice if a sample of a block written from now on is larger
-        than that in magnitude. Holds until it is asked again. True: read on, since no call may
-        come.
+        With `louder`, `sooner` frames suffice if a sample among them, written since it was first
+        asked for, is larger than that in magnitude. Holds until it is asked again.
         """
         tail = max(self._tail, self._floor, self._skip_to)
-        self._loud, self._louder = False, louder
-        self._sooner_at = tail + min(sooner, frames, self.capacity)
+        self._louder = louder
         self._wake_at = tail + min(frames, self.capacity)
-        return self._done or self._head >= self._wake_at
+        self._sooner_at = min(self._wake_at, tail + sooner) if louder < math.inf else self._wake_at
 
     def shed_to(self, keep: int) -> int:
         """Shed unread samples at the reader's wish, all but the newest `keep`; how many went.
@@ -348,14 +349,9 @@ class Ring:
 
     # ---- inner --------------------------------------------------------------------------------
 
-    def _called_by(self, block: NDArray[np.float32]) -> bool:
-        """Whether the reader wants to be woken after this block."""
-        if self._head < self._wake_at and self._louder < math.inf and not self._loud:
-            self._loud = max(float(block.max()), -float(block.min())) > self._louder
-        return self._enough()
-
     def _enough(self) -> bool:
-        return self._head >= (self._sooner_at if self._loud else self._wake_at)
+        loud = self._loud_end > self._tail
+        return self._head >= (self._sooner_at if loud else self._wake_at)
 
     def _end_of(self, blocks: int) -> int:
         return int(self._end[(blocks - 1) % self._records]) if blocks else 0

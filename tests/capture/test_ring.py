@@ -242,19 +242,24 @@ def test_the_writer_wakes_the_reader_and_the_reader_the_writer() -> None:
 def test_the_reader_is_woken_for_as_much_as_it_asked_for() -> None:
     wake = Wake()
     ring = Ring(100, 1, 16000, shed=True, wake=wake)
-    assert not ring.await_frames(30)
+
+    def has(frames: int) -> bool:
+        ring.await_frames(frames)
+        return ring.called
+
+    assert not has(30)
     ring.write(block(0, 20), 0.0)
     assert not wake.wait(0)
     ring.write(block(20, 10), 0.0)
     assert wake.wait(0)
-    assert ring.await_frames(30)  # nothing was read: no call would come
+    assert has(30)  # nothing was read: no call would come
     assert ring.read(25) is not None
-    assert ring.await_frames(5) and not ring.await_frames(6)
+    assert has(5) and not has(6)
     ring.write(block(30, 1), 0.0)
     assert wake.wait(0)
-    assert not ring.await_frames(50)
+    assert not has(50)
     ring.finish()
-    assert wake.wait(0) and ring.await_frames(50)
+    assert wake.wait(0) and has(50)
 
 
 def test_the_reader_is_woken_sooner_by_what_is_loud() -> None:
@@ -265,28 +270,43 @@ def test_the_reader_is_woken_sooner_by_what_is_loud() -> None:
         ring.write(np.array([[0.0, value] for value in values], np.float32), 0.0)
         return wake.wait(0)
 
-    assert not ring.await_frames(30, 10, 0.5)
+    ring.await_frames(30, 10, 0.5)
     assert not ring.called
     assert not write(*[0.5] * 20)  # not louder
     assert not ring.called
     assert write(-0.6)
     assert ring.called
     assert ring.read(100) is not None
-    assert not ring.await_frames(30, 10, 0.5)
+    ring.await_frames(30, 10, 0.5)
     assert not write(0.6)  # loud, but too little
     assert not write(*[0.1] * 5)
     assert write(*[0.1] * 5)  # enough, and something in it was loud
     assert ring.read(100) is not None
-    assert not ring.await_frames(30, 10, 0.5)
+    ring.await_frames(30, 10, 0.5)
     assert not write(*[0.1] * 29)  # what was loud before is forgotten
     assert write(0.1)
     assert ring.called
 
 
+def test_what_is_loud_while_the_reader_works_is_not_forgotten() -> None:
+    wake = Wake()
+    ring = Ring(100, 1, 16000, shed=True, wake=wake)
+    quiet, loud = np.zeros((30, 1), np.float32), np.full((12, 1), 0.6, np.float32)
+    ring.await_frames(30, 10, 0.5)
+    ring.write(quiet, 0.0)
+    assert wake.wait(0)
+    assert ring.read(100) is not None
+    ring.write(loud, 0.0)
+    ring.await_frames(30, 10, 0.5)
+    assert ring.called
+    ring.await_frames(30)  # no sooner for what is loud
+    assert not ring.called
+
+
 def test_no_more_is_waited_for_than_the_ring_holds() -> None:
     wake = Wake()
     ring = Ring(8, 1, 16000, shed=False, wake=wake)
-    assert not ring.await_frames(100)
+    ring.await_frames(100)
     assert ring.write(block(0, 10), 0.0) == 8
     assert wake.wait(0)
 
