@@ -120,22 +120,24 @@ def _settings(layers: Mapping[str, Any], setup: list[Setup]) -> Outcome:
 
 
 def _model(setup: list[Setup]) -> Outcome:
-    """Load the model and time it on one window against the hop; the note tells why its backend was
-    chosen."""
+    """Load the model and time it on windows of a stream, one by one, against the hop; the note
+    tells why its backend was chosen."""
     if not setup:
         return False, "not tried, since the settings or the model can't be read", ""
+    from daemon.model.extractor import RATE
+    from daemon.model.probe import following_windows
+
     begun = time.perf_counter()
     classifier = load_model(setup[0])
     took = time.perf_counter() - begun
-    window = np.random.default_rng(0).normal(0, 0.01, classifier.window).astype(np.float32)
+    hop = setup[0].settings.window.hop
     times = []
-    for _ in range(TIMED_WINDOWS):
+    for window in following_windows(classifier.window, round(hop * RATE), TIMED_WINDOWS):
         begun = time.perf_counter()
         classifier.classify([window])
         times.append(time.perf_counter() - begun)
     median = sorted(times)[len(times) // 2]
     note = "" if classifier.choice is None else f"backend auto: {classifier.choice.text()}"
-    hop = setup[0].settings.window.hop
     text = (
         f"{setup[0].model_name}, {len(classifier.labels)} labels, {classifier.backend}, loaded in "
         f"{took:.1f} s, {1000 * median:.1f} ms a window"
