@@ -86,6 +86,11 @@ def _layers(
     return {"config": config, "assignments": tuple(assignments or ()), "options": named}
 
 
+def _device(given: str | None) -> str | int | None:
+    """What `audio.device` takes: an index, or part of a name."""
+    return int(given) if given is not None and given.isascii() and given.isdigit() else given
+
+
 def _flag(value: bool) -> bool | None:
     # A flag that isn't given says nothing, rather than "false" over the file's "true".
     return True if value else None
@@ -112,12 +117,11 @@ def live(
     """Listen to a microphone until q, Ctrl-C or SIGTERM."""
     from daemon.commands.live import run
 
-    index = int(device) if device is not None and device.isascii() and device.isdigit() else device
     return run(
         _layers(
             config,
             assignments,
-            audio__device=("--device", index),
+            audio__device=("--device", _device(device)),
             audio__wait_for_device=("--wait-for-device", _flag(wait_for_device)),
             model__path=("--model", model),
             output__headless=("--headless", _flag(headless)),
@@ -187,12 +191,11 @@ def check(
     """Try everything that listening needs, and say what to do about what does not work."""
     from daemon.commands.check import run
 
-    index = int(device) if device is not None and device.isascii() and device.isdigit() else device
     return run(
         _layers(
             config,
             assignments,
-            audio__device=("--device", index),
+            audio__device=("--device", _device(device)),
             model__path=("--model", model),
         )
     )
