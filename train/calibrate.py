@@ -2,8 +2,9 @@
 
 The temperature is fitted on validation data at the level of the unit (windows for words, pooled
 evidence for utterances). Thresholds are then chosen per label on streams of validation clips and on
-command-free audio, by the daemon's own stream: the fewest misses and wrong events that keep the
-false alarms of all labels together within what the recipe asks.
+command-free audio, by the daemon's own stream: the fewest misses and wrong events (events on
+single words that are no intents among them) that keep the false alarms of all labels together
+within what the recipe asks.
 """
 
 from __future__ import annotations
@@ -234,8 +235,18 @@ def calibrate(
         for label, column in zip(intents, columns, strict=True)
     }
     settings = settings.with_thresholds(thresholds)
-    words = sum((each.score(settings) for each in heard if not each.free), Score())
-    free = sum((each.score(settings) for each in heard if each.free), Score())
+    scores = [each.score(settings) for each in heard]
+    # A stream of words has intents in it, or single other words alone (`calibration_tracks`).
+    words, others, free = Score(), Score(), Score()
+    other_words = 0
+    for each, mine in zip(heard, scores, strict=True):
+        if each.free:
+            free += mine
+        elif any(said.intent for said in each.truth):
+            words += mine
+        else:
+            others += mine
+            other_words += len(each.truth)
     elsewhere = alarms_elsewhere(heard, sweeps, rate)
     return Calibrated(
         Calibration(
@@ -253,7 +264,8 @@ def calibrate(
                 "chosen_on": "streams and command-free audio that the model, or another trained "
                 "in the same way, was not trained on; hits, wrong and false alarms are of the "
                 "very audio the thresholds were chosen on, false_alarms_elsewhere of each half of "
-                "the command-free audio with thresholds chosen on the other",
+                "the command-free audio with thresholds chosen on the other; other_words are "
+                "single words that are no intents, other_words_wrong the events they raised",
                 "false_alarms_asked_per_hour": rate,
                 "command_free_hours": round(hours, 3),
                 "false_alarms": free.false_alarms,
@@ -269,6 +281,8 @@ def calibrate(
                 "words": words.said,
                 "hits": words.hits,
                 "wrong": words.wrong + words.false_alarms,
+                "other_words": other_words,
+                "other_words_wrong": others.wrong + others.false_alarms,
             },
         ),
         curve_of(found, words.said, hours),

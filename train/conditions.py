@@ -75,17 +75,27 @@ def word_track(
 def free_tracks(
     recipe: Recipe, clips: Sequence[Clip], noises: Sequence[Audio], spacing: float
 ) -> tuple[Track, ...]:
-    """Command-free audio: every source's non-intent clips, one after the other, single words one
-    every `spacing` seconds, and the noises."""
+    """Command-free audio: single other words one every `spacing` seconds, other speech, noises."""
+    words = (replace(track, truth=()) for track in _other_words(recipe, clips, spacing))
+    return (*words, *_talk(recipe, clips, noises))
+
+
+def _other_words(recipe: Recipe, clips: Sequence[Clip], spacing: float) -> tuple[Track, ...]:
+    """Of each source the single words that are no intents."""
     tracks = []
-    others = [clip for clip in clips if clip.label in recipe.model.non_intents]
     for number, section in enumerate(recipe.data):
-        mine = [clip for clip in others if clip.source == number]
-        words = [clip for clip in mine if clip.placing == "word"]
-        crops = [clip for clip in mine if clip.placing != "word"]
+        words = [clip for clip in _others(recipe, clips, number) if clip.placing == "word"]
         if words:
-            track = spaced(f"{section.path}: other words", words, (), spacing, None, 0.0)
-            tracks.append(replace(track, truth=()))
+            name = f"{section.path}: other words"
+            tracks.append(spaced(name, words, recipe.model.non_intents, spacing, None, 0.0))
+    return tuple(tracks)
+
+
+def _talk(recipe: Recipe, clips: Sequence[Clip], noises: Sequence[Audio]) -> tuple[Track, ...]:
+    """Of each source the other speech that is no single words, one after the other; the noises."""
+    tracks = []
+    for number, section in enumerate(recipe.data):
+        crops = [clip for clip in _others(recipe, clips, number) if clip.placing != "word"]
         if crops:
             tracks.append(joined(f"{section.path}: other speech", crops))
     if noises and recipe.model.non_intents:
@@ -93,28 +103,43 @@ def free_tracks(
     return tuple(tracks)
 
 
+def _others(recipe: Recipe, clips: Sequence[Clip], source: int) -> list[Clip]:
+    return [c for c in clips if c.source == source and c.label in recipe.model.non_intents]
+
+
 def calibration_tracks(
     recipe: Recipe, clips: Sequence[Clip], labels: Sequence[str], noises: Sequence[Audio]
 ) -> Tracks:
-    """Streams of validation clips without noise and with it, and command-free audio."""
+    """Streams of validation clips without noise and with it, and command-free audio.
+
+    Single other words, one every few seconds for an hour, are no hour that anybody lives through.
+    Where there is talk to be quiet in, they are streams of words too: an event on one is wrong, and
+    costs as much as a miss. Where there is none, they are the command-free audio.
+    """
     settings = recipe.calibrate
     noise = np.concatenate(list(noises)) if noises else None
     levels: list[float | None] = [None]
     if noise is not None:
         levels += list(settings.snr_db)
-    words = tuple(
+    words = [
         word_track(
             recipe, clips, labels, settings.per_label, settings.spacing,
             None if level is None else _turned(noise, number), level or 0.0, seed=number,
         )
         for number, level in enumerate(levels)
-    )
+    ]
+    talks = bool(settings.free) or bool(_talk(recipe, clips, ()))
     # In two halves of speakers, so that alarms can be counted where no threshold was chosen.
     free: list[Track] = []
     for half in (0, 1):
         mine = [clip for clip in clips if bucket(f"half/{clip.key}", 2) == half]
-        free += free_tracks(recipe, mine, list(noises)[half::2], settings.spacing)
-    return Tracks(words, tuple(free))
+        noisy = list(noises)[half::2]
+        if talks:
+            words += _other_words(recipe, mine, settings.spacing)
+            free += _talk(recipe, mine, noisy)
+        else:
+            free += free_tracks(recipe, mine, noisy, settings.spacing)
+    return Tracks(tuple(words), tuple(free))
 
 
 def extra_tracks(recipe: Recipe) -> Iterator[Track]:

@@ -97,7 +97,7 @@ def trade_off(path: Path, curve: Sequence[dict[str, float]], chosen: tuple[float
     axes.set_xscale("symlog", linthresh=1.0)
     axes.set_xlim(left=0)
     axes.set_ylim(0, 1)
-    axes.set_xlabel("false alarms an hour (validation streams)")
+    axes.set_xlabel("false alarms an hour (streams of the calibration)")
     axes.set_ylabel("share of words missed")
     axes.legend()
     _save(figure, path)

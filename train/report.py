@@ -255,6 +255,7 @@ def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
         f"{measured['false_alarms_asked_per_hour']:g} false alarms an hour: {measured['hits']} of "
         f"{measured['words']} words heard, {measured['wrong']} wrong, {alarms}. "
         + _alarms_by_source(measured)
+        + _other_words(measured)
         + "These are figures of the very audio the thresholds were chosen on; the table above is "
         "not.\n"
     )
@@ -268,6 +269,16 @@ def _alarms_by_source(measured: dict[str, Any]) -> str:
         f"{name} {row['alarms']} in {row['hours']:.2f} h" for name, row in rows.items()
     )
     return f"By source: {said}. "
+
+
+def _other_words(measured: dict[str, Any]) -> str:
+    """Single words that are no intents, where they did not count as command-free audio."""
+    if not measured["other_words"]:
+        return ""
+    return (
+        f"Of {measured['other_words']} single other words {measured['other_words_wrong']} raised "
+        "an event; each counted as much as a miss. "
+    )
 
 
 def share(row: dict[str, Any], key: str, interval: str, n: str) -> str:

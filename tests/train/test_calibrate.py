@@ -116,6 +116,32 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold() -> None:
     assert found.curve[0].false_alarms_per_hour > 0 == found.curve[-1].false_alarms_per_hour
 
 
+def test_other_words_that_raise_events_cost_as_much_as_misses() -> None:
+    plan: list[int | None] = [None] * 400
+    other = [Said("other", at * HOP, at * HOP + 1, at * HOP + 0.8, False) for at in (50, 150, 250)]
+    words = [Said("up", at * HOP, at * HOP + 1, at * HOP + 0.8, True) for at in (50, 150)]
+    faint, quiet = logits_of(plan, 3.0), logits_of(plan, 3.0)
+    for at in (50, 150, 250):
+        faint[at] = logits_of([0], 2.5)[0]  # other words that sound like "up"
+    spoken = logits_of(plan, 3.0)
+    spoken[50], spoken[150] = logits_of([0], 6.0)[0], logits_of([0], 2.0)[0]
+    tracks = [heard(spoken, tuple(words), False), heard(quiet, (), True)]
+    alone = calibrate(recipe_asking(1.0), LABELS, SETUP, 1.0, tracks, {}).calibration
+    assert (alone.measured["hits"], alone.measured["other_words"]) == (2, 0)
+    tracks.append(heard(faint, tuple(other), False))
+    found = calibrate(recipe_asking(1.0), LABELS, SETUP, 1.0, tracks, {}).calibration
+    # Three other words taken for "up" are worse than one "up" that is not heard.
+    assert found.thresholds["up"] > alone.thresholds["up"]
+    measured = found.measured
+    assert (measured["words"], measured["hits"], measured["wrong"]) == (2, 1, 0)
+    assert (measured["other_words"], measured["other_words_wrong"]) == (3, 0)
+    assert measured["command_free_hours"] == alone.measured["command_free_hours"]
+    lax = calibrate(
+        recipe_asking(1.0), LABELS, SETUP, 1.0, [*tracks[:1] * 4, *tracks[1:]], {}
+    ).calibration.measured
+    assert (lax["hits"], lax["other_words_wrong"]) == (8, 3)
+
+
 def test_alarms_are_counted_where_no_threshold_was_chosen() -> None:
     plan: list[int | None] = [None] * 100
     plan[50] = 0

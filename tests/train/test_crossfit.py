@@ -94,9 +94,13 @@ def test_a_run_calibrates_on_all_it_was_not_tested_on(place: Path, tmp_path: Pat
     assert measured("plain")["words"] == sum(clips[w]["validation"] for w in ("rise", "fall"))
     for_all = sum(clips[w][part] for w in ("rise", "fall") for part in ("train", "validation"))
     assert measured("m")["words"] == for_all
+    # Single other words are the only command-free audio there is, until there is other.
+    assert measured("plain")["other_words"] == 0 < measured("plain")["command_free_hours"]
     free = sum(soundfile.info(f).duration + 0.6 for f in (place / "others").rglob("*.wav"))
-    more = measured("m")["command_free_hours"] - measured("plain")["command_free_hours"]
-    assert more * 3600 > free
+    # Thousandths of hours.
+    assert measured("m")["command_free_hours"] * 3600 == pytest.approx(free, abs=2.0)
+    held = sum(clips["flat"][part] for part in ("train", "validation")) - 3  # `always` counts not
+    assert measured("m")["other_words"] == held
     weights = [
         (tmp_path / "m" / name / "model.safetensors").read_bytes()
         for name in (".", "cross-fit/0", "cross-fit/1")

@@ -126,7 +126,8 @@ def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
     labels = json.loads((runs / "commands" / "config.json").read_text())["id2label"]
     in_order = [labels[str(number)] for number in range(len(labels))]
     assert in_order == [*WORDS, "unknown", "background"]
-    for name in ("model.safetensors", "calibration.json", "metrics.json", "README.md"):
+    parts = [f"cross-fit/{number}/model.safetensors" for number in range(3)]
+    for name in ("model.safetensors", "calibration.json", "metrics.json", "README.md", *parts):
         assert (runs / "commands" / name).stat().st_size > 0
     calibration = json.loads((runs / "commands" / "calibration.json").read_text())
     assert set(calibration["intentd"]["thresholds"]) == set(WORDS)
