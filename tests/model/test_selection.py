@@ -134,15 +134,22 @@ def test_the_slow_are_soon_timed_no_more_and_time_is_bounded() -> None:
 # ---- the choice ---------------------------------------------------------------------------------
 
 
-def test_the_fastest_that_agrees_is_kept_and_repeated(checkpoint: Checkpoint, empty: Path) -> None:
+@pytest.mark.parametrize("bf16", [False, True])
+def test_the_fastest_that_agrees_is_kept_and_repeated(
+    bf16: bool, checkpoint: Checkpoint, empty: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(selection, "has_fast_bf16", lambda: bf16)
     job = job_of(checkpoint("wav2vec2"))
     calls: list[int] = []
-    every = {"onnx": {"calls": calls}, "openvino": {"calls": calls}, "torch_cpu": {"calls": calls}}
+    whole = ["torch-cpu", "onnx", "openvino"]
+    tried = ["torch-cpu", "torch-bf16", "onnx", "openvino", "openvino-bf16"] if bf16 else whole
+    every = {name.replace("-", "_"): {"calls": calls} for name in tried}
     backend, choice = chosen(job, opener(job, **every))
     names = [trial.backend for trial in choice.trials]
-    assert names[:3] == ["torch-cpu", "onnx", "openvino"]
-    assert not choice.remembered and not any(trial.refused for trial in choice.trials)
-    costs = {t.backend: (t.alone_ms or 0) * (t.together_ms or 0) for t in choice.trials}
+    assert [name for name in names if name != "torch"] == tried, "torch: on an accelerator"
+    fit = [trial for trial in choice.trials if not trial.refused]
+    assert not choice.remembered and {*whole} <= {trial.backend for trial in fit}
+    costs = {t.backend: (t.alone_ms or 0) * (t.together_ms or 0) for t in fit}
     assert choice.backend == min(costs, key=costs.__getitem__)
     assert {1, BATCH} <= set(calls)
     calls.clear()
