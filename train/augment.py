@@ -6,6 +6,7 @@ Every function takes the random generator it draws from, so that a run repeats.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import soxr
@@ -14,6 +15,15 @@ from scipy.signal import butter, fftconvolve, sosfilt
 
 RATE = 16_000
 Audio = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """A window, and which samples of the recording lie in it: `first` to before `last`."""
+
+    window: Audio
+    first: int
+    last: int
 
 
 def word_bounds(samples: Audio) -> tuple[int, int]:
@@ -34,7 +44,7 @@ def word_bounds(samples: Audio) -> tuple[int, int]:
 
 def place_word(
     samples: Audio, bounds: tuple[int, int], length: int, rng: np.random.Generator
-) -> Audio:
+) -> Excerpt:
     """A window of `length` samples that holds the whole word somewhere; too long ones centred."""
     start, end = bounds
     if end - start < length:
@@ -46,7 +56,7 @@ def place_word(
 
 def cut_word(
     samples: Audio, bounds: tuple[int, int], length: int, rng: np.random.Generator
-) -> Audio:
+) -> Excerpt:
     """A window that holds between a fifth and a half of the word, at one of its edges."""
     start, end = bounds
     kept = float(rng.uniform(0.2, 0.5)) * (end - start)
@@ -54,15 +64,15 @@ def cut_word(
     return _paste(samples, offset, length)
 
 
-def crop(samples: Audio, length: int, rng: np.random.Generator) -> Audio:
+def crop(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
     """Any window of a long recording; a short one lies somewhere in the window."""
     if len(samples) > length:
         offset = int(rng.integers(len(samples) - length + 1))
-        return samples[offset : offset + length].copy()
+        return Excerpt(samples[offset : offset + length].copy(), offset, offset + length)
     return _paste(samples, int(rng.integers(length - len(samples) + 1)), length)
 
 
-def isolate(samples: Audio, length: int, rng: np.random.Generator) -> Audio:
+def isolate(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
     """A piece of running speech, 0.2 to 0.8 s, alone in a silent window, as a word by itself would
     be: it lies about one of the louder moments and is cut where it is quiet within 60 ms."""
     step, reach = 160, 6
@@ -72,14 +82,16 @@ def isolate(samples: Audio, length: int, rng: np.random.Generator) -> Audio:
     half = rng.uniform(0.1, 0.4) * RATE / step
     ends = []
     for edge in (round(middle - half), round(middle + half)):
-        first = min(max(edge - reach, 0), len(power) - 1)
-        ends.append(first + int(power[first : edge + reach + 1].argmin()) if edge > 0 else 0)
-    piece = samples[ends[0] * step : ends[1] * step][:length].copy()
+        low = min(max(edge - reach, 0), len(power) - 1)
+        ends.append(low + int(power[low : edge + reach + 1].argmin()) if edge > 0 else 0)
+    first = ends[0] * step
+    piece = samples[first : ends[1] * step][:length].copy()
     fade = min(80, len(piece) // 2)
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
     piece[:fade] *= ramp
     piece[len(piece) - fade :] *= ramp[::-1]
-    return _paste(piece, int(rng.integers(length - len(piece) + 1)), length)
+    window = _paste(piece, int(rng.integers(length - len(piece) + 1)), length).window
+    return Excerpt(window, first, first + len(piece))
 
 
 def change_speed(samples: Audio, factor: float) -> Audio:
@@ -153,10 +165,10 @@ def room(samples: Audio, reverberation: float, direct_db: float, rng: np.random.
     return np.asarray(heard * (rms(samples) / rms(heard)), np.float32)
 
 
-def _paste(samples: Audio, offset: int, length: int) -> Audio:
+def _paste(samples: Audio, offset: int, length: int) -> Excerpt:
     """A window of zeros with `samples` laid into it from `offset`, cut at both edges."""
     window = np.zeros(length, np.float32)
     start, end = max(0, offset), min(length, offset + len(samples))
     if end > start:
         window[start:end] = samples[start - offset : end - offset]
-    return window
+    return Excerpt(window, start - offset, max(start, end) - offset)

@@ -4,7 +4,7 @@ in the same way without it (Stone 1974; the name is Chernozhukov et al.'s, 2018)
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from train.data import Clip, Loaded
 from train.finetune import train_model
 from train.recipe import Recipe
 from train.split import bucket
+from train.teach import Lectures
 
 FOLDER = "cross-fit"
 WEIGHTS = "model.safetensors"
@@ -35,13 +36,14 @@ def cross_fit(
     noises: Sequence[Audio],
     output: Path,
     console: Console,
+    lectures: Callable[[], Lectures | None] = lambda: None,
 ) -> Iterator[Part]:
     """The training part in `calibrate.cross_fit` parts, speakers kept together, each with a model
     that learned from the others for as many epochs as the recipe's own; sources without a
     held-out part are trained on every time. Validation and test parts are never trained on.
 
-    Models that are there already are taken; training goes on where it was stopped. Raises
-    StoppedError as `train_model` does.
+    Models that are there already are taken; `lectures` is asked for only if there is one to train.
+    Training goes on where it was stopped. Raises StoppedError as `train_model` does.
     """
     parts = recipe.calibrate.cross_fit
     steps = recipe.train.steps * (parts - 1) // parts
@@ -53,7 +55,9 @@ def cross_fit(
             console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
-            trainer = train_model(shorter, rest, labels, noises, folder, True, console)
+            trainer = train_model(
+                shorter, rest, labels, noises, folder, True, console, lectures()
+            )
             trainer.save_model(str(folder))
         yield Part(folder, out)
 

@@ -7,14 +7,37 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from train import augment
-from train.augment import Audio
+from train.augment import Audio, Excerpt
 from train.data import RATE, Clip
+from train.guide import Guide
 from train.recipe import AugmentSection
 
 Example = dict[str, Any]
+
+
+def shares(
+    clips: Sequence[Clip],
+    labels: tuple[str, ...],
+    non_intents: tuple[str, ...],
+    weights: tuple[float, ...],
+) -> NDArray[np.float64]:
+    """How often each clip is drawn, relative to the others, shape (clips,): by the weight of its
+    source, and one intent as often as another."""
+    share = np.array([weights[c.source] for c in clips], np.float64)
+    for label in labels:
+        mask = np.array([c.label == label for c in clips])
+        if label not in non_intents and mask.any():
+            share[mask] *= 1 / share[mask].sum()
+    intents = np.array([c.label not in non_intents for c in clips])
+    if intents.any():
+        # weights are relative to the number of clips: intents as a whole keep theirs
+        whole = sum(weights[c.source] for c in clips if c.label not in non_intents)
+        share[intents] *= whole / share[intents].sum()
+    return share
 
 
 class WordDraws(Dataset[Example]):
@@ -23,6 +46,9 @@ class WordDraws(Dataset[Example]):
     Draw i of epoch e depends on (seed, e, i) alone, so a run repeats, and goes on after an
     interruption as if nothing had happened. A draw is noise alone, a cut word, or a clip: first a
     label, evenly among intents (non-intents by the weight of their sources), then a clip.
+
+    With a `guide` a draw also says what the guide makes of the window before it is soiled
+    ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0).
     """
 
     def __init__(
@@ -36,8 +62,10 @@ class WordDraws(Dataset[Example]):
         length: int,
         draws: int,
         seed: int,
+        guide: Guide | None = None,
     ) -> None:
         self.clips = clips
+        self.guide = guide
         self.bounds = [
             augment.word_bounds(c.audio) if c.placing == "word" else (0, len(c.samples))
             for c in clips
@@ -49,18 +77,9 @@ class WordDraws(Dataset[Example]):
         self.draws = draws
         self.seed = seed
         self.epoch = 0
-        share = np.array([weights[c.source] for c in clips], np.float64)
-        for label in labels:
-            mask = np.array([c.label == label for c in clips])
-            if label not in non_intents and mask.any():
-                share[mask] *= 1 / share[mask].sum()
-        intents = np.array([c.label not in non_intents for c in clips])
-        if intents.any():
-            # weights are relative to the number of clips: intents as a whole keep theirs
-            whole = sum(weights[c.source] for c in clips if c.label not in non_intents)
-            share[intents] *= whole / share[intents].sum()
+        share = shares(clips, labels, non_intents, weights)
         self.cumulative = np.cumsum(share / share.sum())
-        self.words = np.flatnonzero(intents)
+        self.words = np.flatnonzero([c.label not in non_intents for c in clips])
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -70,37 +89,47 @@ class WordDraws(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         rng = np.random.default_rng((self.seed, self.epoch, index))
-        window, label = self._draw(rng)
-        return {
-            "window": window,
-            "labels": self.labels.index(label),
-        }
-
-    def _draw(self, rng: np.random.Generator) -> tuple[Audio, str]:
         s = self.settings
+        opinion: NDArray[np.float32] | None = None
         chance = rng.random()
         if chance < s.background_probability:
-            if rng.random() < 0.15 or not self.noises:
-                window = augment.white(rng.uniform(*s.floor_db), self.length, rng)
-            else:
-                level = np.float32(rng.uniform(0.1, 1.5))
-                window = augment.draw_noise(self.noises, self.length, rng) * level
-            label = s.background_label
+            window, label = self._background(rng), s.background_label
         else:
             cut = chance < s.background_probability + s.cut_probability
             number = (
                 int(rng.choice(self.words)) if cut
                 else int(np.searchsorted(self.cumulative, rng.random()))
             )
-            window = self._window(number, cut, rng)
-            label = s.cut_label if cut else self.clips[number].label
-            window = soil(window, s, self.noises, rng)
+            excerpt, factor = self._excerpt(number, cut, rng)
+            clip = self.clips[number]
+            label = s.cut_label if cut else clip.label
+            if self.guide is not None and not cut:
+                opinion = self.guide.opinion(clip, excerpt.first * factor, excerpt.last * factor)
+            window = soil(excerpt.window, s, self.noises, rng)
         window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
-        return np.clip(window, -1, 1).astype(np.float32), label
+        example = {
+            "window": np.clip(window, -1, 1).astype(np.float32),
+            "labels": self.labels.index(label),
+        }
+        if self.guide is not None:
+            example["guided"] = np.float32(opinion is not None)
+            example["opinion"] = (
+                np.zeros(len(self.labels), np.float32) if opinion is None else opinion
+            )
+        return example
 
-    def _window(self, number: int, cut: bool, rng: np.random.Generator) -> Audio:
+    def _background(self, rng: np.random.Generator) -> Audio:
+        if rng.random() < 0.15 or not self.noises:
+            return augment.white(rng.uniform(*self.settings.floor_db), self.length, rng)
+        level = np.float32(rng.uniform(0.1, 1.5))
+        return augment.draw_noise(self.noises, self.length, rng) * level
+
+    def _excerpt(
+        self, number: int, cut: bool, rng: np.random.Generator
+    ) -> tuple[Excerpt, float]:
+        """Of a clip at another speed, and the factor of that speed."""
         clip = self.clips[number]
-        samples, bounds = clip.audio, self.bounds[number]
+        samples, bounds, factor = clip.audio, self.bounds[number], 1.0
         low, high = self.settings.speed
         if low < high:
             factor = float(rng.uniform(low, high))
@@ -109,11 +138,11 @@ class WordDraws(Dataset[Example]):
         if clip.placing == "crop":
             alone = self.settings.isolate_probability
             if alone and rng.random() < alone:
-                return augment.isolate(samples, self.length, rng)
-            return augment.crop(samples, self.length, rng)
+                return augment.isolate(samples, self.length, rng), factor
+            return augment.crop(samples, self.length, rng), factor
         if cut:
-            return augment.cut_word(samples, bounds, self.length, rng)
-        return augment.place_word(samples, bounds, self.length, rng)
+            return augment.cut_word(samples, bounds, self.length, rng), factor
+        return augment.place_word(samples, bounds, self.length, rng), factor
 
 
 def soil(
@@ -148,10 +177,14 @@ class WindowCollator:
         features = self.extractor(
             [example["window"] for example in examples], sampling_rate=RATE, return_tensors="pt"
         )
-        return {
+        batch = {
             self.input_name: features[self.input_name],
             "labels": torch.tensor([example["labels"] for example in examples]),
         }
+        for name in ("opinion", "guided"):
+            if name in examples[0]:
+                batch[name] = torch.from_numpy(np.stack([example[name] for example in examples]))
+        return batch
 
 
 class FixedWindows(Dataset[Example]):

@@ -20,12 +20,13 @@ from train.bags import BagCollator, BagLoss, UtteranceBags
 from train.base import build_model
 from train.conditions import setup_of_recipe
 from train.data import Clip, Loaded, load_noises
-from train.dataset import FixedWindows, WindowCollator, WordDraws
+from train.dataset import FixedWindows, WindowCollator, WordDraws, shares
 from train.fastconv import quicken
 from train.optimizer import FreezeAtFirst, layerwise_optimizer
 from train.processes import without_accelerator
 from train.progress import RichProgress
 from train.recipe import Recipe
+from train.teach import Lectures, TaughtLoss, train_guide
 from train.trainer import (
     IntentTrainer,
     keeper_of,
@@ -59,16 +60,18 @@ def train_model(
     output: Path,
     resume: bool,
     console: Console,
+    lectures: Lectures | None = None,
 ) -> IntentTrainer:
     """Train and return the trainer, whose model holds the final weights.
 
+    `lectures`: the teacher's, of all clips to train on, for a recipe with [teach].
     Checkpoints go to `output`/checkpoints. Raises StoppedError after SIGINT or SIGTERM.
     """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     set_seed(recipe.train.seed)
     model, extractor = build_model(recipe, labels)
-    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output)
+    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, lectures)
     if trainer.args.device.type == "cpu":
         quicken(model)
     trainer.add_callback(RichProgress(console))
@@ -115,8 +118,9 @@ def _trainer(
     labels: tuple[str, ...],
     noises: Sequence[Audio],
     output: Path,
+    lectures: Lectures | None,
 ) -> IntentTrainer:
-    draws, evaluation = datasets_of(recipe, loaded, labels, noises)
+    draws, evaluation = datasets_of(recipe, loaded, labels, noises, lectures)
     settings = recipe.train
     world = int(_environment("WORLD_SIZE", "1"))
     batches = -(-len(draws) // (settings.batch_size * world))
@@ -160,6 +164,11 @@ def _trainer(
             collator.input_name, recipe.model.hop / recipe.model.window,
             recipe.rolling.forgetting, settings.label_smoothing,
         )
+    elif recipe.teach is not None:
+        loss = TaughtLoss(
+            collator.input_name, recipe.teach.weight, recipe.teach.temperature,
+            settings.label_smoothing,
+        )
     trainer = IntentTrainer(
         model=model,
         args=arguments,
@@ -185,7 +194,11 @@ def _trainer(
 
 
 def datasets_of(
-    recipe: Recipe, loaded: Loaded, labels: tuple[str, ...], noises: Sequence[Audio]
+    recipe: Recipe,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    lectures: Lectures | None = None,
 ) -> tuple[Any, Any]:
     """What is drawn from in training, and what is evaluated on meanwhile.
 
@@ -194,10 +207,16 @@ def datasets_of(
     train, validation = loaded.part("train"), loaded.part("validation")
     settings = setup_of_recipe(recipe, labels)
     if recipe.model.unit == "word":
+        weights = tuple(section.weight for section in recipe.data)
+        guide = None
+        if recipe.teach is not None and lectures is not None:
+            guide = train_guide(
+                lectures, train, labels, shares(train, labels, recipe.model.non_intents, weights),
+                recipe.teach, settings.window_samples, recipe.train.seed,
+            )
         draws = WordDraws(
-            train, labels, recipe.model.non_intents,
-            tuple(section.weight for section in recipe.data),
-            recipe.augment, noises, settings.window_samples, len(train), recipe.train.seed,
+            train, labels, recipe.model.non_intents, weights, recipe.augment, noises,
+            settings.window_samples, len(train), recipe.train.seed, guide,
         )
         return draws, FixedWindows(words_of(validation), labels, settings.window_samples)
     first = recipe.model.windows == "first"

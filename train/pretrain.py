@@ -24,11 +24,10 @@ from train.fastconv import quicken
 from train.finetune import StoppedError, noises_of
 from train.progress import RichProgress
 from train.recipe import Recipe
+from train.teach import TEACHER
 from train.trainer import IntentTrainer, keeper_of, last_whole_checkpoint
 
 VALIDATION_WINDOWS = 256
-TEACHER = "teacher"
-"""Folder for the teacher's frames, of use to a run that goes on; deleted at its end."""
 
 
 def pretrain(

@@ -177,6 +177,20 @@ class DistilSection(Section):
     """See train/teacher.py: "whisper-base", or a directory in CTranslate2's format."""
 
 
+class TeachSection(Section):
+    """Soft labels in finetuning: a head on a larger encoder learns the labels first, and what it
+    makes of each window is a second target beside the label (train/teach.py)."""
+
+    teacher: str = "whisper-base"
+    """As in [distil]."""
+    steps: int = Field(default=400, ge=1)
+    """Of the head, with 64 windows each."""
+    weight: Probability = 0.7
+    """Share of the soft label in the loss."""
+    temperature: float = Field(default=2.0, gt=0)
+    """Both opinions are softened by it before they are compared."""
+
+
 class CalibrateSection(Section):
     """How temperature and thresholds are chosen, on the validation part."""
 
@@ -238,12 +252,20 @@ class Recipe(Section):
     train: TrainSection = TrainSection()
     distil: DistilSection | None = None
     """With it the recipe makes an encoder to finetune from, and no classifier."""
+    teach: TeachSection | None = None
+    """With it a classifier of words learns from a larger one's opinion too."""
     gate: GateKeys = GateKeys()
     """This and the next two: what the daemon runs the model with, as in config.toml."""
     rolling: RollingKeys = RollingKeys()
     events: EventKeys = EventKeys()
     calibrate: CalibrateSection = CalibrateSection()
     evaluate: EvaluateSection = EvaluateSection()
+
+    @model_validator(mode="after")
+    def _teach_fits(self) -> Recipe:
+        if self.teach is not None and (self.distil is not None or self.model.unit != "word"):
+            raise ValueError('[teach] goes with model.unit = "word" and without [distil]')
+        return self
 
     @model_validator(mode="after")
     def _labels_fit(self) -> Recipe:

@@ -6,6 +6,7 @@ from there.
 
 from __future__ import annotations
 
+import functools
 import json
 import logging
 import os
@@ -56,6 +57,7 @@ from train.recipe import Recipe
 from train.split import Part as SplitPart
 from train.split import counts
 from train.streams import with_noise
+from train.teach import TEACHER, Lectures, attend
 from train.trainer import keeper_of
 
 FINISHED = "metrics.json"
@@ -104,7 +106,8 @@ def train(run: Run) -> dict[str, Any]:
         return _pretrain(run, loaded)
     noises = noises_of(run.recipe)
     trainer = train_model(
-        run.recipe, loaded, labels, noises, run.output, run.resume, run.console
+        run.recipe, loaded, labels, noises, run.output, run.resume, run.console,
+        lectures_of(run, loaded),
     )
     if not main_process():
         return {}
@@ -120,7 +123,19 @@ def train(run: Run) -> dict[str, Any]:
     }
     (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
     calibrate_model(run, loaded, labels, noises)
+    shutil.rmtree(run.output / TEACHER, ignore_errors=True)
     return finish(run, loaded)
+
+
+def lectures_of(run: Run, loaded: Loaded) -> Lectures | None:
+    """What the teacher of a recipe with [teach] makes of all clips to train on; it hears them once
+    and its frames lie in the output folder until the run is finished."""
+    if run.recipe.teach is None:
+        return None
+    return attend(
+        run.recipe.teach, loaded.part("train"), run.output / TEACHER,
+        run.recipe.train.threads or (os.cpu_count() or 1), run.console,
+    )
 
 
 def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
@@ -133,7 +148,7 @@ def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
     pretrain.write(
         run.output, run.recipe, figures, pretrain.card(run.recipe, figures, made, run.command)
     )
-    shutil.rmtree(run.output / pretrain.TEACHER, ignore_errors=True)
+    shutil.rmtree(run.output / TEACHER, ignore_errors=True)
     return figures
 
 
@@ -184,7 +199,8 @@ def calibrate_model(
         )
     parts: list[Part] = []
     if recipe.calibrate.cross_fit:
-        parts = list(cross_fit(recipe, loaded, labels, noises, run.output, run.console))
+        lectures = functools.partial(lectures_of, run, loaded)
+        parts = list(cross_fit(recipe, loaded, labels, noises, run.output, run.console, lectures))
     setup = setup_of_recipe(recipe, labels)
     with run.console.status("calibrating"):
         validation = loaded.part("validation")

@@ -181,7 +181,7 @@ def test_a_word_lies_anywhere_in_its_window_but_whole() -> None:
     energy = float(np.sum(sound[start:end] ** 2))
     rng, begins = generator(), []
     for _ in range(200):
-        window = augment.place_word(sound, bounds, RATE, rng)
+        window = augment.place_word(sound, bounds, RATE, rng).window
         assert float(np.sum(window**2)) == pytest.approx(energy, rel=0.02)
         begins.append(augment.word_bounds(window)[0])
     room = RATE - (end - start)
@@ -258,7 +258,7 @@ def test_a_piece_of_speech_stands_alone() -> None:
     speech *= 0.5 + 0.5 * np.sin(np.arange(len(speech)) * 2 * np.pi / (0.25 * RATE)).astype("f4")
     places = set()
     for seed in range(40):
-        window = augment.isolate(speech, RATE, np.random.default_rng(seed))
+        window = augment.isolate(speech, RATE, np.random.default_rng(seed)).window
         assert window.shape == (RATE,)
         heard = np.flatnonzero(window)
         first, last = int(heard[0]), int(heard[-1])
@@ -278,4 +278,5 @@ def test_however_short_the_recording(samples: int) -> None:
     rng = np.random.default_rng(0)
     sound = rng.standard_normal(samples).astype(np.float32)
     for seed in range(20):
-        assert augment.isolate(sound, RATE, np.random.default_rng(seed)).shape == (RATE,)
+        excerpt = augment.isolate(sound, RATE, np.random.default_rng(seed))
+        assert excerpt.window.shape == (RATE,)
