@@ -64,6 +64,32 @@ def cut_word(
     return _paste(samples, offset, length)
 
 
+def splice(
+    one: Audio,
+    one_bounds: tuple[int, int],
+    other: Audio,
+    other_bounds: tuple[int, int],
+    length: int,
+    rng: np.random.Generator,
+) -> Audio:
+    """A window of `length` samples with the beginning of one word and the end of another, 35 to
+    65 % of each, at one level: what neither is, in voices of people."""
+    start, end = one_bounds
+    head = one[start : start + max(1, round(float(rng.uniform(0.35, 0.65)) * (end - start)))]
+    start, end = other_bounds
+    tail = other[end - max(1, round(float(rng.uniform(0.35, 0.65)) * (end - start))) : end]
+    tail = tail * np.float32(rms(head) / rms(tail))
+    fade = min(SPLICE_FADE, len(head), len(tail))
+    ramp = np.linspace(0, 1, fade, dtype=np.float32)
+    middle = head[len(head) - fade :] * ramp[::-1] + tail[:fade] * ramp
+    whole = np.concatenate([head[: len(head) - fade], middle, tail[fade:]])[:length]
+    return _paste(whole, int(rng.integers(length - len(whole) + 1)), length).window
+
+
+SPLICE_FADE = 240
+"""Samples over which one word passes into the other, 15 ms."""
+
+
 def crop(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
     """Any window of a long recording; a short one lies somewhere in the window."""
     if len(samples) > length:

@@ -136,7 +136,7 @@ def check_parts(recipe: Recipe, clips: Sequence[Clip]) -> list[str]:
     made = set()
     if recipe.augment.background_probability:
         made.add(recipe.augment.background_label)
-    if recipe.augment.cut_probability:
+    if recipe.augment.cut_probability or recipe.augment.splice_probability:
         made.add(recipe.augment.cut_label)
     said = []
     for label in labels_of(recipe, clips):

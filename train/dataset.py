@@ -44,8 +44,9 @@ class WordDraws(Dataset[Example]):
     """Windows drawn at random from clips, one class as often as another.
 
     Draw i of epoch e depends on (seed, e, i) alone, so a run repeats, and goes on after an
-    interruption as if nothing had happened. A draw is noise alone, a cut word, or a clip: first a
-    label, evenly among intents (non-intents by the weight of their sources), then a clip.
+    interruption as if nothing had happened. A draw is noise alone, halves of two words, a cut word,
+    or a clip: first a label, evenly among intents (non-intents by the weight of their sources),
+    then a clip.
 
     With a `guide` a draw also says what the guide makes of the window before it is soiled
     ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0).
@@ -80,6 +81,7 @@ class WordDraws(Dataset[Example]):
         share = shares(clips, labels, non_intents, weights)
         self.cumulative = np.cumsum(share / share.sum())
         self.words = np.flatnonzero([c.label not in non_intents for c in clips])
+        self.names = np.array([clips[n].label for n in self.words])
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -94,8 +96,12 @@ class WordDraws(Dataset[Example]):
         chance = rng.random()
         if chance < s.background_probability:
             window, label = self._background(rng), s.background_label
+        elif chance < s.background_probability + s.splice_probability:
+            window = soil(self._spliced(rng), s, self.noises, rng)
+            label = s.cut_label
         else:
-            cut = chance < s.background_probability + s.cut_probability
+            spent = s.background_probability + s.splice_probability
+            cut = chance < spent + s.cut_probability
             number = (
                 int(rng.choice(self.words)) if cut
                 else int(np.searchsorted(self.cumulative, rng.random()))
@@ -123,6 +129,17 @@ class WordDraws(Dataset[Example]):
             return augment.white(rng.uniform(*self.settings.floor_db), self.length, rng)
         level = np.float32(rng.uniform(0.1, 1.5))
         return augment.draw_noise(self.noises, self.length, rng) * level
+
+    def _spliced(self, rng: np.random.Generator) -> Audio:
+        one = int(rng.choice(self.words))
+        samples, bounds = self.clips[one].audio, self.bounds[one]
+        others = self.words[self.names != self.clips[one].label]
+        if not len(others):  # a single intent has nothing to be mixed up with
+            return augment.cut_word(samples, bounds, self.length, rng).window
+        other = int(rng.choice(others))
+        return augment.splice(
+            samples, bounds, self.clips[other].audio, self.bounds[other], self.length, rng
+        )
 
     def _excerpt(
         self, number: int, cut: bool, rng: np.random.Generator

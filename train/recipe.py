@@ -115,6 +115,9 @@ class AugmentSection(Section):
     cut_probability: Probability = 0.0
     """Share of draws in which a word is cut to at most half and becomes `cut_label`."""
     cut_label: str = "unknown"
+    splice_probability: Probability = 0.0
+    """Share of draws in which the beginning of a word is followed by the end of another, which is
+    no word and `cut_label`."""
     background_probability: Probability = 0.0
     """Share of draws that are noise alone, labelled `background_label`."""
     background_label: str = "background"

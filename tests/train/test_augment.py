@@ -251,6 +251,34 @@ def test_spec_augment_is_for_training_only(tmp_path: Path) -> None:
     assert not all(torch.equal(moving[0], other) for other in moving[1:])
 
 
+def test_a_splice_is_the_beginning_of_one_word_and_the_end_of_another() -> None:
+    """Tones tell which part comes from where, and how long it is."""
+    time = np.arange(RATE) / RATE
+    low, high = (np.sin(2 * np.pi * f * time).astype(np.float32) for f in (300, 3000))
+    bounds = ((4000, 12_000), (2000, 8000))
+    starts = set()
+    for seed in range(30):
+        rng = np.random.default_rng(seed)
+        window = augment.splice(0.1 * low, bounds[0], high, bounds[1], RATE, rng)
+        assert window.shape == (RATE,)
+        sounding = np.flatnonzero(window)
+        starts.add(int(sounding[0]) // 800)
+        rising = np.abs(np.diff(window[sounding[0] : sounding[-1]])) > 0.04  # steep: the high tone
+        lengths = int(np.argmax(rising)), len(rising) - int(np.argmax(rising))
+        assert 0.33 < lengths[0] / 8000 < 0.65
+        assert 0.33 < lengths[1] / 6000 < 0.68
+        assert np.abs(window).max() < 0.13  # both at the level of the first
+    assert len(starts) > 5
+
+
+def test_spliced_draws_are_no_word() -> None:
+    settings = AugmentSection(splice_probability=1.0, noise_probability=0.0, cut_label="fall")
+    draws = draws_of(settings)
+    assert {draws[n]["labels"] for n in range(30)} == {LABELS.index("fall")}
+    plain = draws_of(AugmentSection(noise_probability=0.0))
+    assert {plain[n]["labels"] for n in range(60)} == set(range(len(LABELS)))
+
+
 def test_a_piece_of_speech_stands_alone() -> None:
     """It is a piece of the recording, 0.1 to 0.95 s long, and nothing else is in the window."""
     rng = np.random.default_rng(3)
