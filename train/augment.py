@@ -43,12 +43,18 @@ def word_bounds(samples: Audio) -> tuple[int, int]:
 
 
 def place_word(
-    samples: Audio, bounds: tuple[int, int], length: int, rng: np.random.Generator
+    samples: Audio,
+    bounds: tuple[int, int],
+    length: int,
+    rng: np.random.Generator,
+    overhang: float = 0.0,
 ) -> Excerpt:
-    """A window of `length` samples that holds the whole word somewhere; too long ones centred."""
+    """A window of `length` samples that holds the word somewhere, all of it but for at most the
+    share `overhang` beyond one edge; too long ones centred."""
     start, end = bounds
-    if end - start < length:
-        offset = int(rng.integers(-start, length - end + 1))
+    over = int(overhang * (end - start))
+    if end - start < length + 2 * over:
+        offset = int(rng.integers(-start - over, length - end + over + 1))
     else:
         offset = (length - end - start) // 2
     return _paste(samples, offset, length)

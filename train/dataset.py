@@ -159,7 +159,8 @@ class WordDraws(Dataset[Example]):
             return augment.crop(samples, self.length, rng), factor
         if cut:
             return augment.cut_word(samples, bounds, self.length, rng), factor
-        return augment.place_word(samples, bounds, self.length, rng), factor
+        over = self.settings.overhang
+        return augment.place_word(samples, bounds, self.length, rng, over), factor
 
 
 def soil(

@@ -115,6 +115,8 @@ class AugmentSection(Section):
     cut_probability: Probability = 0.0
     """Share of draws in which a word is cut to at most half and becomes `cut_label`."""
     cut_label: str = "unknown"
+    overhang: float = Field(default=0.0, ge=0, lt=0.5)
+    """Share of a word that may lie beyond an edge of its window: in a stream, words do."""
     splice_probability: Probability = 0.0
     """Share of draws in which the beginning of a word is followed by the end of another, which is
     no word and `cut_label`."""

@@ -190,6 +190,18 @@ def test_a_word_lies_anywhere_in_its_window_but_whole() -> None:
     assert np.std(begins) == pytest.approx(room / np.sqrt(12), rel=0.2)
 
 
+def test_a_word_may_hang_over_an_edge_by_the_share_asked_for() -> None:
+    sound = np.arange(1, RATE + 1, dtype=np.float32)  # a sample is its place
+    shares = []
+    for seed in range(300):
+        bounds = (5000, 13_000)
+        excerpt = augment.place_word(sound, bounds, RATE, np.random.default_rng(seed), 0.25)
+        inside = min(excerpt.last, 13_000) - max(excerpt.first, 5000)
+        shares.append(inside / 8000)
+    assert min(shares) == pytest.approx(0.75, abs=0.01)
+    assert 0.5 < np.mean(np.array(shares) == 1) < 0.8  # 8,000 of 12,000 places hold it whole
+
+
 def test_draws_repeat_with_the_seed_and_the_epoch() -> None:
     settings = AugmentSection(
         gain_db=(-6, 6), speed=(0.9, 1.1), room_probability=0.5, telephone_probability=0.5
