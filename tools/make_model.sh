@@ -39,4 +39,4 @@ speak "$data/heldout" write wright rite won ate --seed 7 --cast held-out --voice
     --sentences 11000 --sentences-only --vocabulary /usr/share/dict/american-english
 train pretrain ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
 train pretrain_further ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
-train commands "$@"
+train commands ${TEACHER:+--set "teach.teacher=$TEACHER"} "$@"

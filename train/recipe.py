@@ -188,8 +188,8 @@ class TeachSection(Section):
 
     teacher: str = "whisper-base"
     """As in [distil]."""
-    steps: int = Field(default=400, ge=1)
-    """Of the head, with 64 windows each."""
+    epochs: float = Field(default=20.0, gt=0)
+    """Of the head, over the clips to train on."""
     weight: Probability = 0.7
     """Share of the soft label in the loss."""
     temperature: float = Field(default=2.0, gt=0)

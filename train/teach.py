@@ -110,8 +110,9 @@ def train_guide(
     torch.manual_seed(seed)
     head = Head(len(lesson.mean), len(labels))
     optimizer = torch.optim.AdamW(head.parameters(), 1e-3, weight_decay=0.05)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, settings.steps)
-    for _ in range(settings.steps):
+    steps = max(2, round(settings.epochs * len(clips) / BATCH))
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 1e-3, steps)
+    for _ in range(steps):
         drawn = np.searchsorted(cumulative, rng.random(BATCH))
         frames, heard = _windows(lesson, [known[n] for n in drawn], count, rng)
         weights, votes = head(frames, heard)

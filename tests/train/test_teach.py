@@ -162,7 +162,7 @@ def test_a_head_learns_the_labels_from_frames() -> None:
     lectures = Lectures(lesson, {id(clip): number for number, clip in enumerate(clips)})
     learned, held = clips[:40], clips[40:]
     guide = train_guide(
-        lectures, learned, LABELS, np.ones(40), TeachSection(steps=60), RATE, seed=0
+        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, seed=0
     )
     assert guide.opinion(held[0], 0, RATE) is None
     right = 0
@@ -172,14 +172,14 @@ def test_a_head_learns_the_labels_from_frames() -> None:
         right += LABELS[int(opinion.argmax())] == clip.label
     assert right >= 39
     again = train_guide(
-        lectures, learned, LABELS, np.ones(40), TeachSection(steps=60), RATE, seed=0
+        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, seed=0
     )
     np.testing.assert_array_equal(guide.votes, again.votes)
 
 
 def taught_tree(place: Path, whisper: Path, **train: Any) -> dict[str, Any]:
     tree = recipe_tree(place / "words", place / "base", **train)
-    tree["teach"] = {"teacher": str(whisper), "steps": 5}
+    tree["teach"] = {"teacher": str(whisper), "epochs": 5}
     return tree
 
 
