@@ -19,11 +19,13 @@ Audio = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A window, and which samples of the recording lie in it: `first` to before `last`."""
+    """A window, and which samples of the recording lie in it: `first` to before `last`, the first
+    of them at the window's sample `at`."""
 
     window: Audio
     first: int
     last: int
+    at: int = 0
 
 
 def word_bounds(samples: Audio) -> tuple[int, int]:
@@ -122,8 +124,8 @@ def isolate(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
     ramp = np.linspace(0, 1, fade, dtype=np.float32)
     piece[:fade] *= ramp
     piece[len(piece) - fade :] *= ramp[::-1]
-    window = _paste(piece, int(rng.integers(length - len(piece) + 1)), length).window
-    return Excerpt(window, first, first + len(piece))
+    at = int(rng.integers(length - len(piece) + 1))
+    return Excerpt(_paste(piece, at, length).window, first, first + len(piece), at)
 
 
 def change_speed(samples: Audio, factor: float) -> Audio:
@@ -203,4 +205,4 @@ def _paste(samples: Audio, offset: int, length: int) -> Excerpt:
     start, end = max(0, offset), min(length, offset + len(samples))
     if end > start:
         window[start:end] = samples[start - offset : end - offset]
-    return Excerpt(window, start - offset, max(start, end) - offset)
+    return Excerpt(window, start - offset, max(start, end) - offset, start)

@@ -49,7 +49,8 @@ class WordDraws(Dataset[Example]):
     then a clip.
 
     With a `guide` a draw also says what the guide makes of the window before it is soiled
-    ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0).
+    ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0), and
+    what it makes of each frame ("echo", "heard"; see `Guide.echo`).
     """
 
     def __init__(
@@ -81,7 +82,7 @@ class WordDraws(Dataset[Example]):
         share = shares(clips, labels, non_intents, weights)
         self.cumulative = np.cumsum(share / share.sum())
         self.words = np.flatnonzero([c.label not in non_intents for c in clips])
-        self.names = np.array([clips[n].label for n in self.words])
+        self.names = np.array([clips[int(n)].label for n in self.words])
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -92,7 +93,7 @@ class WordDraws(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         rng = np.random.default_rng((self.seed, self.epoch, index))
         s = self.settings
-        opinion: NDArray[np.float32] | None = None
+        taught: Example = {}
         chance = rng.random()
         if chance < s.background_probability:
             window, label = self._background(rng), s.background_label
@@ -109,20 +110,38 @@ class WordDraws(Dataset[Example]):
             excerpt, factor = self._excerpt(number, cut, rng)
             clip = self.clips[number]
             label = s.cut_label if cut else clip.label
-            if self.guide is not None and not cut:
-                opinion = self.guide.opinion(clip, excerpt.first * factor, excerpt.last * factor)
+            if self.guide is not None:
+                taught = self._taught(self.guide, clip, excerpt, factor, cut)
             window = soil(excerpt.window, s, self.noises, rng)
         window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
-        example = {
+        if self.guide is not None and not taught:
+            taught = self._untaught(self.guide)
+        return {
             "window": np.clip(window, -1, 1).astype(np.float32),
             "labels": self.labels.index(label),
+            **taught,
         }
-        if self.guide is not None:
-            example["guided"] = np.float32(opinion is not None)
-            example["opinion"] = (
-                np.zeros(len(self.labels), np.float32) if opinion is None else opinion
-            )
-        return example
+
+    def _taught(
+        self, guide: Guide, clip: Clip, excerpt: Excerpt, factor: float, cut: bool
+    ) -> Example:
+        opinion = None
+        if not cut:
+            opinion = guide.opinion(clip, excerpt.first * factor, excerpt.last * factor)
+        echo, heard = guide.echo(clip, excerpt, factor)
+        taught = self._untaught(guide) | {"echo": echo, "heard": heard}
+        if opinion is not None:
+            taught |= {"opinion": opinion, "guided": np.float32(1)}
+        return taught
+
+    def _untaught(self, guide: Guide) -> Example:
+        frames = len(guide.centres)
+        return {
+            "opinion": np.zeros(len(self.labels), np.float32),
+            "guided": np.float32(0),
+            "echo": np.zeros((frames, len(guide.mean)), np.float32),
+            "heard": np.zeros(frames, np.bool_),
+        }
 
     def _background(self, rng: np.random.Generator) -> Audio:
         if rng.random() < 0.15 or not self.noises:
@@ -199,7 +218,7 @@ class WindowCollator:
             self.input_name: features[self.input_name],
             "labels": torch.tensor([example["labels"] for example in examples]),
         }
-        for name in ("opinion", "guided"):
+        for name in ("opinion", "guided", "echo", "heard"):
             if name in examples[0]:
                 batch[name] = torch.from_numpy(np.stack([example[name] for example in examples]))
         return batch

@@ -58,6 +58,17 @@ class Lesson:
         return self.starts[number + 1] - self.starts[number]
 
 
+def frame_centres(config: Any, samples: int) -> NDArray[np.float64]:
+    """The samples that a Wav2Vec2's frames of a window of `samples` are centred on."""
+    stride, field, frames = 1, 1, samples
+    for width, step in zip(config.conv_kernel, config.conv_stride, strict=True):
+        field += (width - 1) * stride
+        stride *= step
+        frames = (frames - width) // step + 1
+    centres: NDArray[np.float64] = np.arange(frames, dtype=np.float64) * stride + field / 2
+    return centres
+
+
 @dataclass(frozen=True, slots=True)
 class Grid:
     """How the student's frames lie on the teacher's."""
@@ -68,13 +79,9 @@ class Grid:
     @classmethod
     def of(cls, config: Any, samples: int) -> Grid:
         """For a window of `samples`; student frames shorter than the teacher's get one each."""
-        stride, field, frames = 1, 1, samples
-        for width, step in zip(config.conv_kernel, config.conv_stride, strict=True):
-            field += (width - 1) * stride
-            stride *= step
-            frames = (frames - width) // step + 1
+        centres = frame_centres(config, samples) / teacher.FRAME
+        stride = int(np.prod(config.conv_stride))
         each = max(1, round(stride / teacher.FRAME))
-        centres = (np.arange(frames) * stride + field / 2) / teacher.FRAME
         first = np.rint(centres - (each - 1) / 2).astype(np.int64)
         return cls(first[:, None] + np.arange(each))
 

@@ -21,12 +21,13 @@ from train.base import build_model
 from train.conditions import setup_of_recipe
 from train.data import Clip, Loaded, load_noises
 from train.dataset import FixedWindows, WindowCollator, WordDraws, shares
+from train.distil import frame_centres
 from train.fastconv import quicken
 from train.optimizer import FreezeAtFirst, layerwise_optimizer
 from train.processes import without_accelerator
 from train.progress import RichProgress
 from train.recipe import Recipe
-from train.teach import Lectures, TaughtLoss, train_guide
+from train.teach import Lectures, TaughtLoss, add_echo, drop_echo, train_guide
 from train.trainer import (
     IntentTrainer,
     keeper_of,
@@ -81,6 +82,7 @@ def train_model(
     keeper = keeper_of(trainer)
     if checkpoint is not None and step_of(checkpoint) >= trainer.total_steps:
         _load_weights(trainer, checkpoint)
+        drop_echo(trainer.model)
         keeper.before = seconds_of(checkpoint)
         return trainer
     try:
@@ -95,6 +97,7 @@ def train_model(
     if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
         raise StoppedError(keeper.signal, trainer.state.global_step)
     trainer.keep_average()
+    drop_echo(trainer.model)
     return trainer
 
 
@@ -120,7 +123,9 @@ def _trainer(
     output: Path,
     lectures: Lectures | None,
 ) -> IntentTrainer:
-    draws, evaluation = datasets_of(recipe, loaded, labels, noises, lectures)
+    if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
+        raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
+    draws, evaluation = datasets_of(recipe, loaded, labels, noises, lectures, model.config)
     settings = recipe.train
     world = int(_environment("WORLD_SIZE", "1"))
     batches = -(-len(draws) // (settings.batch_size * world))
@@ -167,8 +172,9 @@ def _trainer(
     elif recipe.teach is not None:
         loss = TaughtLoss(
             collator.input_name, recipe.teach.weight, recipe.teach.temperature,
-            settings.label_smoothing,
+            recipe.teach.frames, settings.label_smoothing,
         )
+        add_echo(model, len(labels))
     trainer = IntentTrainer(
         model=model,
         args=arguments,
@@ -199,6 +205,7 @@ def datasets_of(
     labels: tuple[str, ...],
     noises: Sequence[Audio],
     lectures: Lectures | None = None,
+    config: Any = None,
 ) -> tuple[Any, Any]:
     """What is drawn from in training, and what is evaluated on meanwhile.
 
@@ -212,7 +219,8 @@ def datasets_of(
         if recipe.teach is not None and lectures is not None:
             guide = train_guide(
                 lectures, train, labels, shares(train, labels, recipe.model.non_intents, weights),
-                recipe.teach, settings.window_samples, recipe.train.seed,
+                recipe.teach, settings.window_samples,
+                frame_centres(config, settings.window_samples), recipe.train.seed,
             )
         draws = WordDraws(
             train, labels, recipe.model.non_intents, weights, recipe.augment, noises,

@@ -194,6 +194,8 @@ class TeachSection(Section):
     """Share of the soft label in the loss."""
     temperature: float = Field(default=2.0, gt=0)
     """Both opinions are softened by it before they are compared."""
+    frames: float = Field(default=1.0, ge=0)
+    """Weight of how far the model's frames are from what the head makes of the same frames."""
 
 
 class CalibrateSection(Section):

@@ -38,6 +38,8 @@ WIDTH = 256
 POINTS = 4
 """Attentions side by side, each of which may look at another place in the window."""
 BATCH = 64
+EACH = 7
+"""Of the frames one in so many tells mean and deviation."""
 
 
 class Head(nn.Module):
@@ -98,10 +100,11 @@ def train_guide(
     share: NDArray[np.float64],
     settings: TeachSection,
     length: int,
+    centres: NDArray[np.float64],
     seed: int,
 ) -> Guide:
     """Train a head on `clips`, drawn by `share` (n,), in windows of `length` samples, and let it
-    vote on each of them. All of them must be among the lectures."""
+    vote on each of them. All of them must be among the lectures. `centres`: see Guide."""
     lesson, count = lectures.lesson, length // teacher.FRAME
     known = [lectures.numbers[id(clip)] for clip in clips]
     references = torch.tensor([labels.index(clip.label) for clip in clips])
@@ -122,7 +125,7 @@ def train_guide(
         loss.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
         schedule.step()
-    return _votes(head.eval(), lesson, clips, known)
+    return _votes(head.eval(), lesson, clips, known, centres)
 
 
 def _windows(
@@ -141,7 +144,13 @@ def _windows(
     return torch.from_numpy(frames), torch.from_numpy(heard)
 
 
-def _votes(head: Head, lesson: Lesson, clips: Sequence[Clip], known: Sequence[int]) -> Guide:
+def _votes(
+    head: Head,
+    lesson: Lesson,
+    clips: Sequence[Clip],
+    known: Sequence[int],
+    centres: NDArray[np.float64],
+) -> Guide:
     weights, votes = [], []
     spans: dict[int, tuple[int, int]] = {}
     at = 0
@@ -153,30 +162,56 @@ def _votes(head: Head, lesson: Lesson, clips: Sequence[Clip], known: Sequence[in
             votes.append(vote[0].numpy().astype(np.float16))
             spans[id(clip)] = (at, at + len(weights[-1]))
             at += len(weights[-1])
-    return Guide(np.concatenate(weights), np.concatenate(votes), spans)
+    every = np.concatenate(votes)
+    beside = np.concatenate(
+        [np.concatenate(weights)[::EACH], every[::EACH].reshape(-1, POINTS * head.labels)], axis=1
+    ).astype(np.float32)
+    return Guide(
+        np.concatenate(weights), every, spans, centres, beside.mean(0), beside.std(0) + 1e-3
+    )
+
+
+def add_echo(model: Any, labels: int) -> None:
+    """Give a model for classification the layer that maps its frames to the guide's weights and
+    votes, for the time of training."""
+    model.echo = nn.Linear(model.config.hidden_size, POINTS * (1 + labels))
+
+
+def drop_echo(model: Any) -> None:
+    """Take away what `add_echo` gave."""
+    if hasattr(model, "echo"):
+        del model.echo
 
 
 @dataclass(frozen=True, slots=True)
 class TaughtLoss:
-    """Cross-entropy with the label, and with the guide's opinion where it has one."""
+    """Cross-entropy with the label, and with the guide's opinion where it has one; and how far
+    frames are from the guide's (mean squared error of what has a variance of one)."""
 
     input_name: str
     weight: float
     temperature: float
+    frames: float
     label_smoothing: float
 
     def __call__(
         self, model: Any, inputs: dict[str, torch.Tensor]
     ) -> tuple[torch.Tensor, torch.Tensor]:
-        logits = model(inputs[self.input_name]).logits
+        taught = "opinion" in inputs
+        out = model(inputs[self.input_name], output_hidden_states=taught)
         loss = functional.cross_entropy(
-            logits, inputs["labels"], label_smoothing=self.label_smoothing, reduction="none"
+            out.logits, inputs["labels"], label_smoothing=self.label_smoothing, reduction="none"
         )
-        if "opinion" in inputs:
-            share = self.weight * inputs["guided"]
-            theirs = (inputs["opinion"] / self.temperature).log_softmax(-1)
-            own = (logits / self.temperature).log_softmax(-1)
-            # Gradients of softened logits are smaller by the temperature's square (Hinton et al.).
-            apart = (theirs.exp() * (theirs - own)).sum(-1) * self.temperature**2
-            loss = (1 - share) * loss + share * apart
-        return loss.mean(), logits
+        if not taught:
+            return loss.mean(), out.logits
+        share = self.weight * inputs["guided"]
+        theirs = (inputs["opinion"] / self.temperature).log_softmax(-1)
+        own = (out.logits / self.temperature).log_softmax(-1)
+        # Gradients of softened logits are smaller by the temperature's square (Hinton et al.).
+        apart = (theirs.exp() * (theirs - own)).sum(-1) * self.temperature**2
+        loss = ((1 - share) * loss + share * apart).mean()
+        said = getattr(model, "module", model).echo(out.hidden_states[-1])
+        error = (said - inputs["echo"]).square().mean(-1)
+        heard = inputs["heard"]
+        loss = loss + self.frames * (error * heard).sum() / heard.sum().clamp(min=1)
+        return loss, out.logits

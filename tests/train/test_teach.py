@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from numpy.typing import NDArray
 from rich.console import Console
@@ -25,6 +26,8 @@ from train.teach import Lectures, TaughtLoss, train_guide
 
 LABELS = ("rise", "fall")
 FRAME = teacher.FRAME
+CENTRES = np.arange(24) * 640.0 + 300
+"""Of the frames of a model that come every 640 samples."""
 
 
 def clip_of(frames: int, label: str = "rise", placing: str = "word") -> Clip:
@@ -40,7 +43,12 @@ def guide_of(*clips: Clip) -> Guide:
     votes = np.zeros((ends[-1], 1, 2), np.float16)
     votes[:, 0, 0] = np.concatenate([np.arange(n) + 1 for n in lengths])
     spans = {id(c): (end - n, end) for c, end, n in zip(clips, ends, lengths, strict=True)}
-    return Guide(np.zeros((ends[-1], 1), np.float32), votes, spans)
+    return guide_with(np.zeros((ends[-1], 1), np.float32), votes, spans)
+
+
+def guide_with(weights: Any, votes: Any, spans: dict[int, tuple[int, int]]) -> Guide:
+    """A guide beside frames at CENTRES, with one attention and two labels."""
+    return Guide(weights, votes, spans, CENTRES, np.zeros(3, np.float32), np.ones(3, np.float32))
 
 
 def mean_vote(opinion: NDArray[np.float32]) -> float:
@@ -65,7 +73,7 @@ def test_an_opinion_is_of_the_frames_in_the_window_and_of_no_others() -> None:
 def test_attention_weighs_the_votes() -> None:
     clip = clip_of(2)
     votes = np.array([[[4.0, 0.0]], [[0.0, 8.0]]], np.float16)
-    guide = Guide(np.array([[0.0], [np.log(3)]], np.float32), votes, {id(clip): (0, 2)})
+    guide = guide_with(np.array([[0.0], [np.log(3)]], np.float32), votes, {id(clip): (0, 2)})
     opinion = guide.opinion(clip, 0, 2 * FRAME)
     assert opinion is not None
     assert opinion[0] - opinion[1] == pytest.approx(0.25 * 4 - 0.75 * 8)
@@ -107,12 +115,18 @@ def test_a_draw_carries_the_opinion_of_what_is_heard_in_it(placing: str) -> None
     seen = 0
     for index in range(120):
         example = draws[index]
+        # Frame n sounds as n + 1 and votes n + 1, at every place of the window.
+        sounds = example["window"] * 32768
+        places = CENTRES[example["heard"]].astype(int)
+        for vote, at in zip(example["echo"][example["heard"], 1], places, strict=True):
+            faded = sounds[max(0, at - 100) : at + 100].min() < 1
+            assert faded or vote == pytest.approx(sounds[at] + 0.5, abs=2.0)
         if not example["guided"]:
             assert not example["opinion"].any()
             continue
-        # Frame n sounds as n + 1 and votes n + 1: their middles in the window are the same.
-        inside = example["window"][example["window"] > 0.5 / 32768] * 32768
+        inside = sounds[sounds > 0.5]
         assert mean_vote(example["opinion"]) == pytest.approx(float(np.median(inside)), abs=1.2)
+        assert 2 <= len(places) == pytest.approx(len(inside) / 640, abs=2)
         seen += 1
     assert 60 < seen < 110
     plain = WordDraws(clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 120, 0)
@@ -121,28 +135,41 @@ def test_a_draw_carries_the_opinion_of_what_is_heard_in_it(placing: str) -> None
 
 
 class Says(torch.nn.Module):
-    """A model whose logits are its input."""
+    """A model whose logits are its input, and whose frames are ones."""
 
-    def forward(self, values: torch.Tensor) -> Any:
-        return type("Output", (), {"logits": values})
+    def __init__(self) -> None:
+        super().__init__()
+        self.echo = torch.nn.Linear(2, 3, bias=False)
+        torch.nn.init.constant_(self.echo.weight, 0.5)  # every frame says ones
+
+    def forward(self, values: torch.Tensor, output_hidden_states: bool = False) -> Any:
+        frames = (torch.full((len(values), 4, 2), 9.0), torch.ones(len(values), 4, 2))
+        return type("Output", (), {"logits": values, "hidden_states": frames})
 
 
-def test_the_loss_is_of_the_label_and_of_the_opinion() -> None:
-    loss = TaughtLoss("input_values", weight=0.75, temperature=2.0, label_smoothing=0.0)
+def test_the_loss_is_of_the_label_the_opinion_and_the_frames() -> None:
+    def said(**changes: torch.Tensor) -> float:
+        loss = TaughtLoss("input_values", 0.75, temperature=2.0, frames=0.1, label_smoothing=0.0)
+        return float(loss(Says(), batch | changes)[0])
+
     logits = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
     opinion = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
     batch = {
         "input_values": logits, "labels": torch.tensor([0, 1]), "opinion": opinion,
-        "guided": torch.tensor([1.0, 0.0]),
+        "guided": torch.tensor([1.0, 0.0]), "echo": torch.ones(2, 4, 3),
+        "heard": torch.tensor([[True, True, False, False], [False] * 4]),
     }  # fmt: skip
-    said, _ = loss(Says(), batch)
     hard = np.log(1 + np.exp(-2.0))
     soft = 4 * (np.log(0.5) - 0.5 * (np.log(1 / (1 + np.exp(-1))) + np.log(1 / (1 + np.exp(1)))))
-    assert said.item() == pytest.approx((0.25 * hard + 0.75 * soft + hard) / 2, rel=1e-5)
-    agreeing, _ = loss(Says(), batch | {"opinion": logits.log_softmax(-1)})
-    assert agreeing.item() == pytest.approx((0.25 * hard + hard) / 2, rel=1e-5)
-    plain, _ = loss(Says(), {k: v for k, v in batch.items() if k in ("input_values", "labels")})
-    assert plain.item() == pytest.approx(hard, rel=1e-5)
+    whole = (0.25 * hard + 0.75 * soft + hard) / 2
+    assert said() == pytest.approx(whole, rel=1e-5)
+    assert said(opinion=logits.log_softmax(-1)) == pytest.approx(1.25 * hard / 2, rel=1e-5)
+    wrong = torch.ones(2, 4, 3)
+    wrong[0, 0] = 3.0  # off by 2 in one of the two frames that are heard
+    wrong[0, 2:] = wrong[1] = 77.0
+    assert said(echo=wrong) == pytest.approx(whole + 0.1 * 4 / 2, rel=1e-5)
+    batch = {"input_values": logits, "labels": torch.tensor([0, 1])}
+    assert said() == pytest.approx(hard, rel=1e-5)
 
 
 def test_a_head_learns_the_labels_from_frames() -> None:
@@ -162,7 +189,7 @@ def test_a_head_learns_the_labels_from_frames() -> None:
     lectures = Lectures(lesson, {id(clip): number for number, clip in enumerate(clips)})
     learned, held = clips[:40], clips[40:]
     guide = train_guide(
-        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, seed=0
+        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
     )
     assert guide.opinion(held[0], 0, RATE) is None
     right = 0
@@ -172,7 +199,7 @@ def test_a_head_learns_the_labels_from_frames() -> None:
         right += LABELS[int(opinion.argmax())] == clip.label
     assert right >= 39
     again = train_guide(
-        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, seed=0
+        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
     )
     np.testing.assert_array_equal(guide.votes, again.votes)
 
@@ -223,15 +250,15 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     pieces = teacher.lay_out([len(clip.samples) for clip in recordings])[-1].piece + 1
     assert len(heard) == pieces  # once, although three models were trained
     assert not (tmp_path / "out" / "teacher").exists()
+    saved = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
+    assert not any("echo" in name for name in saved)
 
 
 def test_soft_labels_change_what_is_learned(place: Path, whisper: Path, tmp_path: Path) -> None:
-    import safetensors.torch
-
     made = {}
-    for name, weight in (("soft", 0.9), ("hard", 0.0)):
+    for name, weight, frames in (("soft", 0.9, 0.0), ("frames", 0.0, 1.0), ("hard", 0.0, 0.0)):
         tree = taught_tree(place, whisper, steps=4, eval_every=4)
-        tree["teach"]["weight"] = weight
+        tree["teach"] |= {"weight": weight, "frames": frames}
         steps.train(run_of(tree, tmp_path / name))
         made[name] = safetensors.torch.load_file(tmp_path / name / "model.safetensors")
     tree.pop("teach")
@@ -239,6 +266,8 @@ def test_soft_labels_change_what_is_learned(place: Path, whisper: Path, tmp_path
     plain = safetensors.torch.load_file(tmp_path / "none" / "model.safetensors")
     name = "classifier.weight"
     assert not torch.allclose(made["soft"][name], made["hard"][name], atol=1e-5)
+    name = "wav2vec2.feature_projection.projection.weight"
+    assert not torch.allclose(made["frames"][name], made["hard"][name], atol=1e-5)
     assert torch.allclose(made["hard"][name], plain[name], atol=1e-6)
 
 
