@@ -156,13 +156,20 @@ def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) 
         if history.get("peak_memory_gib"):
             took += f" and {history['peak_memory_gib']:.1f} GiB of memory at most"
         took += f", on {history['processes']} × {history['device']}."
+    taught = ""
+    if recipe.teach is not None:
+        taught = (
+            f" Soft labels, of windows and of frames, came from a head on {recipe.teach.teacher}'s "
+            "encoder that was trained on the same labels (train/teach.py); nothing of it is in "
+            "the model."
+        )
     return (
         "## Training\n\n"
         f"`{figures['command']}`, {figures['date']}, seed {figures['seed']}: {length} of "
         f"{t.batch_size * t.gradient_accumulation}, AdamW, learning rate {t.learning_rate:g}, "
         f"{t.schedule} schedule with {t.warmup:.0%} warm-up"
         + (f", weights averaged with decay {t.average:g}" if t.average else "")
-        + f".{took} recipe.json has every setting.\n\nVersions: {versions}.\n"
+        + f".{taught}{took} recipe.json has every setting.\n\nVersions: {versions}.\n"
     )
 
 

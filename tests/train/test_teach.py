@@ -250,6 +250,7 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     pieces = teacher.lay_out([len(clip.samples) for clip in recordings])[-1].piece + 1
     assert len(heard) == pieces  # once, although three models were trained
     assert not (tmp_path / "out" / "teacher").exists()
+    assert f"a head on {whisper}'s encoder" in (tmp_path / "out" / "README.md").read_text()
     saved = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
     assert not any("echo" in name for name in saved)
 
