@@ -4,7 +4,8 @@ in the same way without it (Stone 1974; the name is Chernozhukov et al.'s, 2018)
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -15,7 +16,7 @@ from train.data import Clip, Loaded
 from train.finetune import train_model
 from train.recipe import Recipe
 from train.split import bucket
-from train.teach import Lectures
+from train.teach import attend
 
 FOLDER = "cross-fit"
 WEIGHTS = "model.safetensors"
@@ -36,18 +37,18 @@ def cross_fit(
     noises: Sequence[Audio],
     output: Path,
     console: Console,
-    lectures: Callable[[], Lectures | None] = lambda: None,
 ) -> Iterator[Part]:
     """The training part in `calibrate.cross_fit` parts, speakers kept together, each with a model
     that learned from the others for as many epochs as the recipe's own; sources without a
     held-out part are trained on every time. Validation and test parts are never trained on.
 
-    Models that are there already are taken; `lectures` is asked for only if there is one to train.
-    Training goes on where it was stopped. Raises StoppedError as `train_model` does.
+    Models that are there already are taken; training goes on where it was stopped. A teacher
+    hears the whole training part once, for all of them. Raises StoppedError as `train_model` does.
     """
     parts = recipe.calibrate.cross_fit
     steps = recipe.train.steps * (parts - 1) // parts
     shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+    lectures = functools.partial(attend, recipe, loaded.part("train"), output, console)
     for number in range(parts):
         out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
         folder = output / FOLDER / str(number)
@@ -56,7 +57,7 @@ def cross_fit(
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
             trainer = train_model(
-                shorter, rest, labels, noises, folder, True, console, lectures()
+                shorter, rest, labels, noises, folder, True, console, lectures
             )
             trainer.save_model(str(folder))
         yield Part(folder, out)

@@ -27,13 +27,13 @@ from train.optimizer import FreezeAtFirst, layerwise_optimizer
 from train.processes import without_accelerator
 from train.progress import RichProgress
 from train.recipe import Recipe
-from train.teach import Lectures, TaughtLoss, add_echo, drop_echo, train_guide
+from train.teach import Lectures, TaughtLoss, add_echo, attend, drop_echo, train_guide
 from train.trainer import (
     IntentTrainer,
+    is_last,
     keeper_of,
     last_whole_checkpoint,
     seconds_of,
-    step_of,
 )
 
 
@@ -61,26 +61,32 @@ def train_model(
     output: Path,
     resume: bool,
     console: Console,
-    lectures: Lectures | None = None,
+    lectures: Callable[[], Lectures] | None = None,
 ) -> IntentTrainer:
     """Train and return the trainer, whose model holds the final weights.
 
-    `lectures`: the teacher's, of all clips to train on, for a recipe with [teach].
+    `lectures`: gives those of the teacher of a recipe with [teach], of all clips to train on at
+    least; None: it hears them here. Neither happens if training is finished already.
     Checkpoints go to `output`/checkpoints. Raises StoppedError after SIGINT or SIGTERM.
     """
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     set_seed(recipe.train.seed)
     model, extractor = build_model(recipe, labels)
-    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, lectures)
+    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
+    finished = checkpoint is not None and is_last(checkpoint)
+    taught: Lectures | None = None
+    if recipe.teach is not None and not finished:
+        here = functools.partial(attend, recipe, loaded.part("train"), output, console)
+        taught = (lectures or here)()
+    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, taught)
     if trainer.args.device.type == "cpu":
         quicken(model)
     trainer.add_callback(RichProgress(console))
-    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
     if resume and checkpoint is None:
         console.print("No whole checkpoint yet: training begins anew.", highlight=False)
     keeper = keeper_of(trainer)
-    if checkpoint is not None and step_of(checkpoint) >= trainer.total_steps:
+    if checkpoint is not None and finished:
         _load_weights(trainer, checkpoint)
         drop_echo(trainer.model)
         keeper.before = seconds_of(checkpoint)
@@ -185,7 +191,6 @@ def _trainer(
         compute_metrics=_compute,
         average=settings.average,
         loss=loss,
-        total_steps=total,
     )
     trainer.remove_callback(PrinterCallback)
     if settings.freeze_features and hasattr(model, "freeze_feature_encoder"):

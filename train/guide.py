@@ -53,9 +53,10 @@ class Guide:
         """
         start, end = self.spans[id(clip)]
         places = self.centres - excerpt.at + excerpt.first
-        heard = (places >= excerpt.first) & (places < excerpt.last)
         # The two teacher frames beside the centre.
         near = np.floor(places * factor / teacher.FRAME).astype(np.int64) + start
+        # The teacher has heard only the beginning of a long recording.
+        heard = (places >= excerpt.first) & (places < excerpt.last) & (near < end)
         near = np.clip(np.stack([near, near + 1]), start, end - 1)
         count = self.weights.shape[1]
         found = np.empty((len(places), len(self.mean)), np.float32)

@@ -131,7 +131,6 @@ def _trainer(
         data_collator=distil.Collator(extractor),
         average=settings.average,
         loss=distil.distance,
-        total_steps=steps,
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.args.device.type == "cpu":

@@ -6,7 +6,6 @@ from there.
 
 from __future__ import annotations
 
-import functools
 import json
 import logging
 import os
@@ -57,7 +56,7 @@ from train.recipe import Recipe
 from train.split import Part as SplitPart
 from train.split import counts
 from train.streams import with_noise
-from train.teach import TEACHER, Lectures, attend
+from train.teach import TEACHER
 from train.trainer import keeper_of
 
 FINISHED = "metrics.json"
@@ -106,8 +105,7 @@ def train(run: Run) -> dict[str, Any]:
         return _pretrain(run, loaded)
     noises = noises_of(run.recipe)
     trainer = train_model(
-        run.recipe, loaded, labels, noises, run.output, run.resume, run.console,
-        lectures_of(run, loaded),
+        run.recipe, loaded, labels, noises, run.output, run.resume, run.console
     )
     if not main_process():
         return {}
@@ -123,19 +121,7 @@ def train(run: Run) -> dict[str, Any]:
     }
     (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
     calibrate_model(run, loaded, labels, noises)
-    shutil.rmtree(run.output / TEACHER, ignore_errors=True)
     return finish(run, loaded)
-
-
-def lectures_of(run: Run, loaded: Loaded) -> Lectures | None:
-    """What the teacher of a recipe with [teach] makes of all clips to train on; it hears them once
-    and its frames lie in the output folder until the run is finished."""
-    if run.recipe.teach is None:
-        return None
-    return attend(
-        run.recipe.teach, loaded.part("train"), run.output / TEACHER,
-        run.recipe.train.threads or (os.cpu_count() or 1), run.console,
-    )
 
 
 def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
@@ -199,8 +185,8 @@ def calibrate_model(
         )
     parts: list[Part] = []
     if recipe.calibrate.cross_fit:
-        lectures = functools.partial(lectures_of, run, loaded)
-        parts = list(cross_fit(recipe, loaded, labels, noises, run.output, run.console, lectures))
+        parts = list(cross_fit(recipe, loaded, labels, noises, run.output, run.console))
+    shutil.rmtree(run.output / TEACHER, ignore_errors=True)  # nothing is left to be trained
     setup = setup_of_recipe(recipe, labels)
     with run.console.status("calibrating"):
         validation = loaded.part("validation")

@@ -14,6 +14,7 @@ opinion of a window costs nothing in training.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,7 +31,7 @@ from train import teacher
 from train.data import Clip
 from train.distil import Lesson, listen
 from train.guide import Guide
-from train.recipe import TeachSection
+from train.recipe import Recipe, TeachSection
 
 TEACHER = "teacher"
 """Folder for the teacher's frames, of use to a run that goes on; deleted at its end."""
@@ -82,14 +83,15 @@ class Lectures:
     """By the clip's id()."""
 
 
-def attend(
-    settings: TeachSection, clips: Sequence[Clip], folder: Path, threads: int, console: Console
-) -> Lectures:
-    """Let the teacher hear `clips`; its frames are kept in `folder` for a run that goes on.
+def attend(recipe: Recipe, clips: Sequence[Clip], output: Path, console: Console) -> Lectures:
+    """Let the teacher of a recipe with [teach] hear `clips`; its frames are kept in `output` for a
+    run that goes on.
 
     Raises UserError if the teacher is missing.
     """
-    lesson = listen(clips, settings.teacher, folder, threads, console)
+    assert recipe.teach is not None
+    threads = recipe.train.threads or os.cpu_count() or 1
+    lesson = listen(clips, recipe.teach.teacher, output / TEACHER, threads, console)
     return Lectures(lesson, {id(clip): number for number, clip in enumerate(clips)})
 
 

@@ -37,10 +37,9 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
     """
 
     def __init__(
-        self, *args: Any, total_steps: int, average: float = 0.0, loss: Any = None, **rest: Any
+        self, *args: Any, average: float = 0.0, loss: Any = None, **rest: Any
     ) -> None:
         super().__init__(*args, **rest)
-        self.total_steps = total_steps
         self.averaged: AveragedModel | None = None
         self.own_loss = loss
         if average:
@@ -201,6 +200,7 @@ def seconds_of(checkpoint: Path) -> float:
     return float((checkpoint / WHOLE).read_text(encoding="ascii") or 0)
 
 
-def step_of(checkpoint: Path) -> int:
+def is_last(checkpoint: Path) -> bool:
+    """Whether training was at its end by then."""
     state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return int(state["global_step"])
+    return int(state["global_step"]) >= int(state["max_steps"])

@@ -283,6 +283,23 @@ def test_a_splice_is_the_beginning_of_one_word_and_the_end_of_another() -> None:
     assert len(starts) > 5
 
 
+def test_a_word_is_spliced_with_another_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = draws_of(AugmentSection(splice_probability=1.0, cut_label="fall"))
+    whose = {c.samples.tobytes(): c.label for c in draws.clips}
+    pairs = set()
+    splice = augment.splice
+
+    def noted(one: Any, bounds: Any, other: Any, *rest: Any) -> Any:
+        sounds = ((32768 * sound).astype(np.int16).tobytes() for sound in (one, other))
+        pairs.add(tuple(whose[sound] for sound in sounds))
+        return splice(one, bounds, other, *rest)
+
+    monkeypatch.setattr(augment, "splice", noted)
+    for number in range(20):
+        assert draws[number]["window"].any()
+    assert pairs == {("rise", "fall"), ("fall", "rise")}
+
+
 def test_spliced_draws_are_no_word() -> None:
     settings = AugmentSection(splice_probability=1.0, noise_probability=0.0, cut_label="fall")
     draws = draws_of(settings)

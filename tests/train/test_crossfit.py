@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 import soundfile
 from rich.console import Console
-from train_helpers import RATE, recipe_tree, tiny_base, write_words
+from train_helpers import RATE, recipe_tree, run_of, tiny_base, write_words
 
 from daemon.errors import UserError
 from train import crossfit
@@ -36,11 +36,6 @@ def tree_of(place: Path, **calibrate: Any) -> dict[str, Any]:
     tree["data"].append({"path": str(place / "always"), "holdout": False})
     tree["calibrate"] |= {"per_label": 40, **calibrate}
     return tree
-
-
-def run_of(tree: dict[str, Any], output: Path) -> steps.Run:
-    console = Console(file=io.StringIO(), width=200)
-    return steps.Run(Recipe.model_validate(tree), output, "intentd-train tiny.toml", console)
 
 
 def named(clips: Sequence[Clip]) -> set[tuple[int, str]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 from pathlib import Path
@@ -11,8 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from rich.console import Console
-from train_helpers import recipe_tree, tiny_base, write_words
+from train_helpers import recipe_tree, run_of, tiny_base, write_words
 from transformers import AutoModelForAudioClassification, Wav2Vec2Config
 
 from daemon.errors import UserError
@@ -158,11 +156,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     write_words(folder / "words", ("rise", "fall", "flat"), 8)
     tiny_base(folder / "base")
     return folder
-
-
-def run_of(tree: dict[str, Any], output: Path, **rest: Any) -> steps.Run:
-    console = Console(file=io.StringIO(), width=200)
-    return steps.Run(Recipe.model_validate(tree), output, "intentd-train pre.toml", console, **rest)
 
 
 def test_an_encoder_is_pretrained_and_finetuned_from(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 from pathlib import Path
 from typing import Any
@@ -12,8 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from rich.console import Console
-from train_helpers import RATE, recipe_tree, tiny_base, write_words
+from train_helpers import RATE, recipe_tree, run_of, tiny_base, write_words
 
 from daemon.errors import UserError
 from train import augment, distil, teacher
@@ -68,6 +66,19 @@ def test_an_opinion_is_of_the_frames_in_the_window_and_of_no_others() -> None:
     assert mean_vote(whole) == pytest.approx(10.5)
     assert guide.opinion(clip, 20 * FRAME, 25 * FRAME) is None
     assert guide.opinion(clip_of(20), 0, 3 * FRAME) is None  # it has not heard this one
+
+
+def test_of_a_long_recording_only_what_the_teacher_heard_is_taught() -> None:
+    """It hears ten seconds; a window that begins there and ends later has frames of both kinds."""
+    clip = clip_of(60)
+    guide = guide_of(clip)
+    guide.spans[id(clip)] = (0, 30)
+    window = clip.audio[10 * FRAME : 10 * FRAME + RATE]
+    echo, heard = guide.echo(clip, augment.Excerpt(window, 10 * FRAME, 10 * FRAME + RATE), 1.0)
+    np.testing.assert_array_equal(heard, CENTRES + 10 * FRAME < 30 * FRAME)
+    assert echo[heard].max() <= 30
+    beyond = augment.Excerpt(window, 40 * FRAME, 40 * FRAME + RATE)
+    assert not guide.echo(clip, beyond, 1.0)[1].any()
 
 
 def test_attention_weighs_the_votes() -> None:
@@ -134,6 +145,18 @@ def test_a_draw_carries_the_opinion_of_what_is_heard_in_it(placing: str) -> None
     np.testing.assert_array_equal(plain[7]["window"], draws[7]["window"])
 
 
+def test_of_a_word_that_is_cut_only_the_frames_are_taught() -> None:
+    """Half a word is no word, whatever the teacher makes of it, who has heard the whole."""
+    clips = [clip_of(90, "rise"), clip_of(30, "fall")]
+    settings = AugmentSection(cut_probability=1.0, cut_label="fall", noise_probability=0.0)
+    draws = WordDraws(clips, LABELS, (), (1.0,), settings, [], RATE, 20, 0, guide_of(*clips))
+    for index in range(20):
+        example = draws[index]
+        assert not example["guided"]
+        assert example["heard"].any()
+        assert example["echo"][example["heard"], 1].min() >= 1
+
+
 class Says(torch.nn.Module):
     """A model whose logits are its input, and whose frames are ones."""
 
@@ -150,7 +173,7 @@ class Says(torch.nn.Module):
 def test_the_loss_is_of_the_label_the_opinion_and_the_frames() -> None:
     def said(**changes: torch.Tensor) -> float:
         loss = TaughtLoss("input_values", 0.75, temperature=2.0, frames=0.1, label_smoothing=0.0)
-        return float(loss(Says(), batch | changes)[0])
+        return loss(Says(), batch | changes)[0].item()
 
     logits = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
     opinion = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
@@ -218,11 +241,6 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def run_of(tree: dict[str, Any], output: Path, **rest: Any) -> steps.Run:
-    console = Console(file=io.StringIO(), width=200)
-    return steps.Run(Recipe.model_validate(tree), output, "intentd-train t.toml", console, **rest)
-
-
 def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     place: Path, whisper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -250,6 +268,11 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     pieces = teacher.lay_out([len(clip.samples) for clip in recordings])[-1].piece + 1
     assert len(heard) == pieces  # once, although three models were trained
     assert not (tmp_path / "out" / "teacher").exists()
+
+    # What is left of a run whose training is done needs no teacher.
+    (tmp_path / "out" / "metrics.json").unlink()
+    steps.train(run_of(tree, tmp_path / "out", resume=True))
+    assert len(heard) == pieces
     assert f"a head on {whisper}'s encoder" in (tmp_path / "out" / "README.md").read_text()
     saved = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
     assert not any("echo" in name for name in saved)

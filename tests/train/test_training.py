@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from rich.console import Console
 from safetensors.numpy import load_file
-from train_helpers import RATE, recipe_tree, tiny_base, word, write_recipe, write_words
+from train_helpers import RATE, recipe_tree, run_of, tiny_base, word, write_recipe, write_words
 
 from daemon.errors import UserError
 from daemon.model.info import read_model_info
@@ -30,12 +29,6 @@ from train.recipe import Recipe
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "speech_commands" / "train.parquet"
-
-
-def run_of(tree: dict[str, Any], output: Path, **rest: Any) -> steps.Run:
-    console = Console(file=io.StringIO(), width=200)
-    recipe = Recipe.model_validate(tree)
-    return steps.Run(recipe, output, "intentd-train tiny.toml", console, **rest)
 
 
 @pytest.fixture(scope="module")

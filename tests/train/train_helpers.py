@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,10 @@ from typing import Any
 import numpy as np
 import soundfile
 from numpy.typing import NDArray
+from rich.console import Console
+
+from train import run as steps
+from train.recipe import Recipe
 
 RATE = 16_000
 GLIDES = {"rise": (0.8, 1.5), "fall": (3.4, 2.4), "flat": (5.0, 5.0)}
@@ -86,6 +91,13 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     small_extractor().save_pretrained(folder)
     return folder
+
+
+def run_of(tree: dict[str, Any], output: Path, **rest: Any) -> steps.Run:
+    """A run of a recipe, with its console kept from the screen."""
+    console = Console(file=io.StringIO(), width=200)
+    recipe = Recipe.model_validate(tree)
+    return steps.Run(recipe, output, "intentd-train tiny.toml", console, **rest)
 
 
 def recipe_tree(data: Path, base: Path, **train: Any) -> dict[str, Any]:
