@@ -34,7 +34,28 @@ app = typer.Typer(
     add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
     help="Train, calibrate and measure the models that intentd runs. "
     "`intentd-train RECIPE` is short for `intentd-train train RECIPE`.",
+    rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]},
 )
+
+
+def _print_version(value: bool) -> None:
+    if value:
+        from daemon import __version__
+
+        print(f"intentd-train {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", help="Print the version and end.", callback=_print_version, is_eager=True
+        ),
+    ] = False,
+) -> None:
+    """Options of the program itself."""
 
 
 @app.command()
@@ -59,7 +80,7 @@ def train(
     """Train a model by a recipe, calibrate it, and measure it."""
     from train import run as steps
     from train.finetune import StoppedError
-    from train.processes import left_alone
+    from train.processes import left_alone, main_process
     from train.recipe import load_recipe
 
     loaded = load_recipe(recipe, assignments or ())
@@ -89,9 +110,9 @@ def train(
             compare(runs, target, Console())
         else:
             steps.train(run)
-            if steps.main_process() and loaded.distil is not None:
+            if main_process() and loaded.distil is not None:
                 print(f"The encoder is in {target}; to finetune from it: --set model.base={target}")
-            elif steps.main_process():
+            elif main_process():
                 print(f"The model is in {target}; try: intentd replay --model {target} FILE")
                 if loaded.train.push_to_hub:
                     from train.hub import push
@@ -113,8 +134,9 @@ def evaluate(
     ],
     assignments: Assignments = None,
     part: Annotated[
-        str, typer.Option(help="Part of a recipe's split: test, validation, train or all.")
-    ] = "test",
+        str | None,
+        typer.Option(help="Part of a recipe's split: test (the default), validation, train, all."),
+    ] = None,
     spacing: Annotated[float | None, typer.Option(help="Seconds from word to word.")] = None,
     snr: Annotated[
         list[float] | None, typer.Option(help="Decibels over the noise; may be repeated.")
@@ -124,7 +146,7 @@ def evaluate(
     json_file: Annotated[Path | None, typer.Option("--json", help="Write all figures.")] = None,
     plots: Annotated[Path | None, typer.Option(help="Write pictures into this folder.")] = None,
     backend: Annotated[
-        str, typer.Option(help="What runs the model, as model.backend: what does int8 cost?")
+        str, typer.Option(help="What runs the model; model.backend in config.toml names them.")
     ] = "torch",
 ) -> None:
     """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
@@ -145,7 +167,9 @@ def calibrate(
     recipe: Annotated[str, typer.Argument(help="The recipe it was trained by.")],
     assignments: Assignments = None,
 ) -> None:
-    """Choose temperature and thresholds of a trained model anew, on the validation part."""
+    """Choose temperature and thresholds of a trained model anew, on what the recipe's [calibrate]
+    names. With calibrate.cross_fit the models that hear the training part are trained first, unless
+    MODEL/cross-fit has them."""
     from train import run as steps
     from train.finetune import noises_of
     from train.recipe import load_recipe
@@ -155,7 +179,9 @@ def calibrate(
     steps.quiet()
     steps.open_model(model, loaded_recipe)
     loaded, labels = steps.load(run)
-    found = steps.calibrate_model(run, loaded, labels, noises_of(loaded_recipe))
+    noises = noises_of(loaded_recipe)
+    parts = steps.cross_fitted(run, loaded, labels, noises)
+    found = steps.calibrate_model(run, loaded, labels, noises, parts)
     print(json.dumps(found.calibration.to_dict(), indent=2))
 
 
@@ -170,7 +196,7 @@ def report(
     from train.recipe import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
-    run = steps.Run(loaded_recipe, model, f"intentd-train {recipe}")
+    run = steps.Run(loaded_recipe, model, steps.command_line())
     steps.quiet()
     steps.open_model(model, loaded_recipe)
     loaded, _ = steps.load(run)

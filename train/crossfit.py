@@ -5,6 +5,8 @@ in the same way without it (Stone 1974; the name is Chernozhukov et al.'s, 2018)
 from __future__ import annotations
 
 import functools
+import hashlib
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,12 +16,15 @@ from rich.console import Console
 from train.augment import Audio
 from train.data import Clip, Loaded
 from train.finetune import train_model
+from train.processes import main_process, wait_for_all
 from train.recipe import Recipe
 from train.split import bucket
 from train.teach import attend
 
 FOLDER = "cross-fit"
 WEIGHTS = "model.safetensors"
+STAMP = "stamp"
+"""A file beside the weights that says what they were trained by and on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,8 @@ def cross_fit(
     that learned from the others for as many epochs as the recipe's own; sources without a
     held-out part are trained on every time. Validation and test parts are never trained on.
 
-    Models that are there already are taken; training goes on where it was stopped. A teacher
+    Models that are there already are taken if they were trained by this recipe without these very
+    recordings, and are trained anew otherwise; training goes on where it was stopped. A teacher
     hears the whole training part once, for all of them. Raises StoppedError as `train_model` does.
     """
     parts = recipe.calibrate.cross_fit
@@ -52,7 +58,11 @@ def cross_fit(
     for number in range(parts):
         out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
         folder = output / FOLDER / str(number)
-        if not (folder / WEIGHTS).is_file():
+        stamp = _stamp(shorter, loaded, out)
+        if not _made_by(folder, stamp):
+            if main_process():
+                _begin(folder, stamp)
+            wait_for_all()  # before any looks for checkpoints there
             console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
@@ -61,6 +71,39 @@ def cross_fit(
             )
             trainer.save_model(str(folder))
         yield Part(folder, out)
+
+
+def _stamp(recipe: Recipe, loaded: Loaded, out: tuple[Clip, ...]) -> str:
+    """All that a part's model depends on, as a digest."""
+    own = recipe.model_dump_json(
+        exclude={
+            "root": True, "description": True, "calibrate": True, "evaluate": True,
+            "train": {"threads"},
+        }
+    )
+    mine = {id(clip) for clip in out}
+    clips = sorted(
+        f"{clip.source}/{clip.key}/{clip.path}/{clip.part}/{id(clip) in mine}"
+        for clip in loaded.clips
+    )
+    return hashlib.sha256("\n".join([own, *clips]).encode()).hexdigest()
+
+
+def _made_by(folder: Path, stamp: str) -> bool:
+    return (folder / WEIGHTS).is_file() and _stamp_of(folder) == stamp
+
+
+def _stamp_of(folder: Path) -> str:
+    file = folder / STAMP
+    return file.read_text(encoding="ascii") if file.is_file() else ""
+
+
+def _begin(folder: Path, stamp: str) -> None:
+    """Of another recipe's model or checkpoints nothing is left."""
+    if folder.is_dir() and _stamp_of(folder) != stamp:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STAMP).write_text(stamp, encoding="ascii")
 
 
 def _left_out(clip: Clip, recipe: Recipe, number: int) -> bool:

@@ -81,7 +81,10 @@ class WordDraws(Dataset[Example]):
         self.epoch = 0
         share = shares(clips, labels, non_intents, weights)
         self.cumulative = np.cumsum(share / share.sum())
-        self.words = np.flatnonzero([c.label not in non_intents for c in clips])
+        # What can be cut or spliced; where in running speech an intent is said nobody knows.
+        self.words = np.flatnonzero(
+            [c.label not in non_intents and c.placing == "word" for c in clips]
+        )
         self.names = np.array([clips[int(n)].label for n in self.words])
 
     def set_epoch(self, epoch: int) -> None:
@@ -97,12 +100,12 @@ class WordDraws(Dataset[Example]):
         chance = rng.random()
         if chance < s.background_probability:
             window, label = self._background(rng), s.background_label
-        elif chance < s.background_probability + s.splice_probability:
+        elif chance < s.background_probability + s.splice_probability and len(self.words):
             window = soil(self._spliced(rng), s, self.noises, rng)
             label = s.cut_label
         else:
             spent = s.background_probability + s.splice_probability
-            cut = chance < spent + s.cut_probability
+            cut = bool(chance < spent + s.cut_probability and len(self.words))
             number = (
                 int(rng.choice(self.words)) if cut
                 else int(np.searchsorted(self.cumulative, rng.random()))

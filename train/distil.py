@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from filelock import FileLock
 from numpy.typing import NDArray
 from rich.console import Console
 from rich.progress import track
@@ -207,32 +208,13 @@ def listen(
     places = teacher.lay_out([len(clip.samples) for clip in clips])
     counts = [-(-place.length // teacher.FRAME) for place in places]
     starts = np.concatenate([[0], np.cumsum(counts)])
+    folder.mkdir(parents=True, exist_ok=True)
     file = folder / "frames.npy"
-    if not file.is_file():
-        folder.mkdir(parents=True, exist_ok=True)
-        whisper = teacher.open_teacher(name, folder, threads)
-        whole = places[-1].piece + 1
-        half = folder / "frames.half.npy"
-        frames: Any = None
-        at = 0
-        sound = teacher.pieces([clip.audio for clip in clips], places)
-        for number, piece in enumerate(
-            track(sound, "the teacher listens", total=whole, console=console)
-        ):
-            heard = whisper.frames(piece)
-            if frames is None:
-                shape = (int(starts[-1]), heard.shape[1])
-                frames = np.lib.format.open_memmap(half, mode="w+", dtype=np.float16, shape=shape)
-            while at < len(places) and places[at].piece == number:
-                first = places[at].start // teacher.FRAME
-                frames[starts[at] : starts[at + 1]] = heard[first : first + counts[at]]
-                at += 1
-        frames.flush()
-        half.replace(file)
+    # Of several processes that train together one hears, the others wait for what it heard.
+    with FileLock(folder / "lock"):
+        if not file.is_file() or len(np.load(file, mmap_mode="r")) != starts[-1]:
+            _hear(clips, places, starts, teacher.open_teacher(name, folder, threads), file, console)
     frames = np.load(file, mmap_mode="r")
-    if len(frames) != starts[-1]:
-        file.unlink()
-        return listen(clips, name, folder, threads, console)
     own = np.flatnonzero([clip.part == "train" for clip in clips])
     some = own[:: max(1, len(own) // 3000)]
     sample = np.concatenate(
@@ -242,3 +224,33 @@ def listen(
         tuple(clip.samples for clip in clips), frames, tuple(int(s) for s in starts),
         sample.mean(0), sample.std(0) + 1e-3,
     )
+
+
+def _hear(
+    clips: Sequence[Clip],
+    places: Sequence[teacher.Place],
+    starts: NDArray[np.int64],
+    whisper: teacher.Whisper,
+    file: Path,
+    console: Console,
+) -> None:
+    """Write the frames of all clips to `file`, which appears when it is whole."""
+    half = file.with_suffix(".half.npy")
+    frames: Any = None
+    at = 0
+    sound = teacher.pieces([clip.audio for clip in clips], places)
+    whole = places[-1].piece + 1
+    for number, piece in enumerate(
+        track(sound, "the teacher listens", total=whole, console=console)
+    ):
+        heard = whisper.frames(piece)
+        if frames is None:
+            shape = (int(starts[-1]), heard.shape[1])
+            frames = np.lib.format.open_memmap(half, mode="w+", dtype=np.float16, shape=shape)
+        while at < len(places) and places[at].piece == number:
+            first = places[at].start // teacher.FRAME
+            count = int(starts[at + 1] - starts[at])
+            frames[starts[at] : starts[at + 1]] = heard[first : first + count]
+            at += 1
+    frames.flush()
+    half.replace(file)

@@ -75,6 +75,8 @@ def train_model(
     model, extractor = build_model(recipe, labels)
     checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
     finished = checkpoint is not None and is_last(checkpoint)
+    if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
+        raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
     taught: Lectures | None = None
     if recipe.teach is not None and not finished:
         here = functools.partial(attend, recipe, loaded.part("train"), output, console)
@@ -87,7 +89,7 @@ def train_model(
         console.print("No whole checkpoint yet: training begins anew.", highlight=False)
     keeper = keeper_of(trainer)
     if checkpoint is not None and finished:
-        _load_weights(trainer, checkpoint)
+        trainer.take(checkpoint)
         drop_echo(trainer.model)
         keeper.before = seconds_of(checkpoint)
         return trainer
@@ -107,18 +109,6 @@ def train_model(
     return trainer
 
 
-def _load_weights(trainer: IntentTrainer, checkpoint: Path) -> None:
-    import safetensors.torch
-
-    if trainer.averaged is not None:
-        trainer.load_average(checkpoint)
-        trainer.keep_average()
-        return
-    best = trainer.best_checkpoint(checkpoint)
-    state = safetensors.torch.load_file(best / "model.safetensors")
-    trainer.model.load_state_dict(state)
-
-
 def _trainer(
     recipe: Recipe,
     model: Any,
@@ -129,8 +119,6 @@ def _trainer(
     output: Path,
     lectures: Lectures | None,
 ) -> IntentTrainer:
-    if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
-        raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
     draws, evaluation = datasets_of(recipe, loaded, labels, noises, lectures, model.config)
     settings = recipe.train
     world = int(_environment("WORLD_SIZE", "1"))

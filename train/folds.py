@@ -14,6 +14,7 @@ from rich.table import Table
 from daemon.errors import UserError
 from train import metrics
 from train import run as steps
+from train.processes import main_process
 from train.run import Run
 
 
@@ -33,7 +34,7 @@ def cross_validate(run: Run) -> dict[str, Any]:
             one = replace(one, resume=run.resume and (output / steps.RECIPE).is_file())
             run.console.print(f"fold {fold + 1} of {recipe.split.buckets}", style="bold")
             steps.train(one)
-        if steps.main_process():
+        if main_process():
             rows.append(json.loads(done.read_text(encoding="utf-8")))
     if not rows:
         return {}

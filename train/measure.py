@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,8 @@ class Request:
     model: str
     data: str
     assignments: tuple[str, ...] = ()
-    part: str = "test"
+    part: str | None = None
+    """Of a recipe's split; None: the test part."""
     spacing: float | None = None
     snr_db: tuple[float, ...] = ()
     per_label: int | None = None
@@ -48,12 +49,15 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
     Raises UserError if model, data and options don't fit together.
     """
     steps.quiet()
+    if request.noise is not None and not request.noise.is_file():
+        raise UserError(f"The noise {request.noise} does not exist.")
+    if request.part not in (None, *PARTS, "all"):
+        raise UserError(f"--part is one of {', '.join(PARTS)} or all, not {request.part!r}.")
+    _check_numbers(request)
     path = resolve_model(request.model)
     classifier = steps.open_model(path, backend=request.backend)
     recipe, clips, left_out = _clips(request, classifier)
     if request.noise is not None:
-        if not request.noise.is_file():
-            raise UserError(f"The noise {request.noise} does not exist.")
         noise = str(request.noise.resolve())
         recipe = recipe.model_copy(
             update={"evaluate": recipe.evaluate.model_copy(update={"noise": noise})}
@@ -69,7 +73,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
         "model": request.model,
         "backend": classifier.backend,
         "data": request.data,
-        "part": request.part if _is_recipe(request.data) else "all",
+        "part": (request.part or "test") if _is_recipe(request.data) else "all",
         "left_out": left_out,
         "spacing": options.spacing,
         "per_label": options.per_label,
@@ -91,26 +95,15 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
 
 def show(figures: dict[str, Any], console: Console) -> None:
     """The table on the screen."""
-    table = Table(title="by noise", title_justify="left")
-    for name in (
-        "noise", "windows", "recordings", "macro-F1", "calibration error", "intents", "heard",
-        "wrong", "false alarms", "delay",
-    ):
-        table.add_column(name, justify="right")
-    for row in figures["conditions"]:
-        windows, said, stream = row["windows"], row["utterances"], row["stream"]
-        table.add_row(
-            "none" if row["snr_db"] is None else f"{row['snr_db']:g} dB",
-            _share(windows, "accuracy", "accuracy_interval", "n"),
-            _share(said, "accuracy", "accuracy_interval", "n"),
-            f"{said['macro_f1']:.3f}" if said["n"] else "",
-            f"{said['calibration_error']:.3f}" if said["n"] else "",
-            _share(said, "intents_accuracy", "intents_interval", "intents_n"),
-            f"{stream['hits']} of {stream['said']}",
-            str(stream["wrong"]),
-            f"{stream['false_alarms']} ({stream['false_alarms_per_hour']:.1f}/h)",
-            "" if stream["delay_median"] is None else f"{stream['delay_median']:.2f} s",
-        )
+    # A column for each noise: as rows they would not fit into eighty columns.
+    table = Table(title="by noise, in brackets the 95 % interval", title_justify="left")
+    table.add_column("noise")
+    rows = figures["conditions"]
+    for row in rows:
+        level = "none" if row["snr_db"] is None else f"{row['snr_db']:g} dB"
+        table.add_column(level, justify="right", no_wrap=True)
+    for name, cell in ROWS:
+        table.add_row(name, *(cell(row) for row in rows))
     console.print(table)
     console.print(
         "windows: one a word (or all with speech of an utterance); recordings: the verdict on "
@@ -144,7 +137,27 @@ def _share(row: dict[str, Any], key: str, interval: str, n: str) -> str:
     if not row.get(n) or row.get(key) is None:
         return ""
     low, high = row[interval]
-    return f"{row[key]:.1%} ({low:.1%} to {high:.1%}, N={row[n]})"
+    return f"{row[key]:.1%}\n[{low:.0%}, {high:.0%}]\nN={row[n]}"
+
+
+def _figure(row: dict[str, Any], key: str, form: str) -> str:
+    return "" if not row.get("n", 1) or row[key] is None else format(row[key], form)
+
+
+ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("windows", lambda r: _share(r["windows"], "accuracy", "accuracy_interval", "n")),
+    ("recordings", lambda r: _share(r["utterances"], "accuracy", "accuracy_interval", "n")),
+    ("intents", lambda r: _share(
+        r["utterances"], "intents_accuracy", "intents_interval", "intents_n"
+    )),
+    ("macro-F1", lambda r: _figure(r["utterances"], "macro_f1", ".3f")),
+    ("calibration error", lambda r: _figure(r["utterances"], "calibration_error", ".3f")),
+    ("heard", lambda r: f"{r['stream']['hits']} of {r['stream']['said']}"),
+    ("wrong", lambda r: str(r["stream"]["wrong"])),
+    ("false alarms", lambda r: str(r["stream"]["false_alarms"])),
+    ("an hour", lambda r: _figure(r["stream"], "false_alarms_per_hour", ".1f")),
+    ("delay in s", lambda r: _figure(r["stream"], "delay_median", ".2f")),
+)  # fmt: skip
 
 
 def _is_recipe(data: str) -> bool:
@@ -157,10 +170,9 @@ def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[C
     if _is_recipe(request.data):
         recipe = load_recipe(request.data, request.assignments)
         loaded = load_clips(recipe)
-        if request.part not in (*PARTS, "all"):
-            raise UserError(f"--part is one of {', '.join(PARTS)} or all, not {request.part!r}.")
-        clips = [c for c in loaded.clips if request.part in (c.part, "all")]
-        what = f"the {request.part} part of {request.data}"
+        part = request.part or "test"
+        clips = [c for c in loaded.clips if part in (c.part, "all")]
+        what = f"the {part} part of {request.data}"
     else:
         recipe, loaded = _of_path(request, classifier)
         clips, what = list(loaded.clips), request.data
@@ -189,8 +201,8 @@ def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
         ),
         "data": (DataSection(path=request.data, rename=rename, placing="word"),),
     }
-    if request.assignments:
-        raise UserError("--set works with recipes only.")
+    if request.assignments or request.part not in (None, "all"):
+        raise UserError("--set and --part go with a recipe; a folder has no parts.")
     try:
         recipe = Recipe.model_validate(tree)
     except ValidationError as error:
@@ -198,10 +210,13 @@ def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
     return recipe, load_clips(recipe)
 
 
-def _options(request: Request, section: EvaluateSection) -> Options:
+def _check_numbers(request: Request) -> None:
     for name, value in (("--spacing", request.spacing), ("--per-label", request.per_label)):
         if value is not None and value <= 0:
             raise UserError(f"{name} must be above 0.")
+
+
+def _options(request: Request, section: EvaluateSection) -> Options:
     return Options(
         levels=request.snr_db or (None, *section.snr_db),
         per_label=request.per_label or section.per_label,

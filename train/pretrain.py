@@ -22,10 +22,18 @@ from train.base import build_model
 from train.data import Clip, Loaded
 from train.fastconv import quicken
 from train.finetune import StoppedError, noises_of
+from train.processes import without_accelerator
 from train.progress import RichProgress
 from train.recipe import Recipe
 from train.teach import TEACHER
-from train.trainer import IntentTrainer, keeper_of, last_whole_checkpoint
+from train.trainer import (
+    IntentTrainer,
+    is_last,
+    keeper_of,
+    last_whole_checkpoint,
+    readable,
+    seconds_of,
+)
 
 VALIDATION_WINDOWS = 256
 
@@ -54,16 +62,22 @@ def pretrain(
     trainer.add_callback(RichProgress(console))
     checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
     keeper = keeper_of(trainer)
-    with keeper.catching_signals():
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
-        raise StoppedError(keeper.signal, trainer.state.global_step)
-    trainer.keep_average()
+    if checkpoint is not None and is_last(checkpoint):
+        trainer.take(checkpoint)
+        keeper.before = seconds_of(checkpoint)
+    else:
+        with keeper.catching_signals():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
+            raise StoppedError(keeper.signal, trainer.state.global_step)
+        trainer.keep_average()
     distance = trainer.evaluate()["eval_loss"]
-    # Under the classes and names that finetuning reads it with; the head is made anew there.
-    model.wav2vec2 = student.wav2vec2
-    model.save_pretrained(output)
-    extractor.save_pretrained(output)
+    if trainer.is_world_process_zero():
+        # Under the classes and names that finetuning reads it with; the head is made anew there.
+        model.wav2vec2 = student.wav2vec2
+        model.save_pretrained(output)
+        readable(output)
+        extractor.save_pretrained(output)
     return {
         "distance": distance,
         "seconds": keeper.seconds,
@@ -116,6 +130,7 @@ def _trainer(
         save_total_limit=2,
         logging_steps=10,
         seed=settings.seed,
+        use_cpu=without_accelerator(),
         dataloader_num_workers=0,
         disable_tqdm=True,
         report_to="none",

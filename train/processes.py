@@ -11,6 +11,19 @@ import torch
 MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
+def main_process() -> bool:
+    """Whether this is the first of the processes that accelerate started (or the only one)."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait_for_all() -> None:
+    """Until all processes that train together are here; at once where there is only one."""
+    if int(os.environ.get("WORLD_SIZE", "1")) > 1:
+        from accelerate import PartialState
+
+        PartialState(cpu=without_accelerator()).wait_for_everyone()
+
+
 def without_accelerator() -> bool:
     """Whether training runs on the processor.
 

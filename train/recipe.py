@@ -6,14 +6,16 @@ an impossible value is one sentence that names it. `--set section.key=value` rep
 
 from __future__ import annotations
 
+import inspect
 import tomllib
 from collections.abc import Sequence
 from importlib.resources import files
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from daemon.config.layers import did_you_mean, shown
 from daemon.config.schema import EventKeys, GateKeys, RollingKeys
 from daemon.errors import UserError
 
@@ -291,6 +293,11 @@ def find_recipe(name: str) -> Path:
     path = Path(name)
     if path.is_file():
         return path
+    if path.is_dir():
+        raise UserError(
+            f"{name} is a folder and no recipe; a recipe is a TOML file that names such folders "
+            "(docs/training.md)."
+        )
     shipped = files("train") / "recipes" / (name if name.endswith(".toml") else f"{name}.toml")
     if path.name == name and shipped.is_file():
         return Path(str(shipped))
@@ -314,9 +321,36 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:
-        first = error.errors()[0]
-        where = ".".join(str(part) for part in first["loc"]) or "the recipe"
-        raise UserError(f"{path}: {where}: {first['msg']}.") from error
+        given = {assignment.partition("=")[0].strip() for assignment in assignments}
+        raise UserError(_sentence(path, given, error.errors()[0])) from error
+
+
+def _sentence(path: Path, given: set[str], problem: Any) -> str:
+    """What pydantic found, with the key's source; `given` are the keys of --set."""
+    where = ".".join(str(part) for part in problem["loc"])
+    source = f"--set {where}" if where in given else ": ".join(filter(None, (str(path), where)))
+    if problem["type"] == "extra_forbidden":
+        hint = did_you_mean(str(problem["loc"][-1]), _names_beside(problem["loc"]))
+        return f"{source} is no key of a recipe{hint or '.'}"
+    if problem["type"] == "missing":
+        return f"{source} is missing."
+    said = problem["msg"].removeprefix("Value error, ")
+    if not said.startswith("Input should"):
+        return f"{source}: {said}."
+    said = said.partition(",")[0].removeprefix("Input should ").replace("valid tuple", "list")
+    return f"{source} is {shown(problem['input'])}; it should {said}."
+
+
+def _names_beside(loc: tuple[str | int, ...]) -> list[str]:
+    """The keys of the section that a key is in."""
+    section: type[BaseModel] = Recipe
+    for part in loc[:-1]:
+        if isinstance(part, int):
+            continue
+        kind = section.model_fields[part].annotation
+        inner = [a for a in (kind, *get_args(kind)) if inspect.isclass(a)]
+        section = next(a for a in inner if issubclass(a, BaseModel))
+    return list(section.model_fields)
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> None:

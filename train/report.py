@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,9 @@ from train.evaluate import Evaluation
 from train.recipe import Recipe
 
 PICTURES = "report"
+NOTES = "notes.md"
+"""A file beside the model that goes into its card word by word."""
+CONFUSIONS = 8
 
 
 def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, Any]) -> None:
@@ -31,8 +35,13 @@ def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, An
         chosen = measured["false_alarms_per_hour"], 1 - measured["hits"] / measured["words"]
         plots.trade_off(folder / "trade_off.png", calibration["curve"], chosen)
         pictures.append("trade_off")
+    notes = output / NOTES
     (output / "README.md").write_text(
-        card(recipe, figures, calibration.get("intentd", {}), history, pictures), encoding="utf-8"
+        card(
+            recipe, figures, calibration.get("intentd", {}), history, pictures,
+            notes.read_text(encoding="utf-8") if notes.is_file() else "",
+        ),
+        encoding="utf-8",
     )
 
 
@@ -42,14 +51,18 @@ def card(
     calibration: dict[str, Any],
     history: dict[str, Any],
     pictures: list[str],
+    notes: str = "",
 ) -> str:
-    """The model card, Markdown with a header that the hub reads."""
+    """The model card, Markdown with a header that the hub reads. `notes` are what its maker has to
+    say beyond what can be measured."""
     sections = [
         _header(recipe, figures),
         _what(recipe, figures),
         _data(recipe, figures),
         _training(recipe, figures, history),
+        *([notes] if notes else []),
         _metrics(recipe, figures),
+        _by_label(figures),
         _calibration(recipe, calibration),
         LIMITS.format(non_intents=", ".join(recipe.model.non_intents) or "none"),
         "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
@@ -134,7 +147,7 @@ def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
             f"{split.buckets}: {', '.join(map(str, split.test))} test, "
             f"{', '.join(map(str, split.validation))} validation, the rest training"
         )
-    lines += ["", f"Split: {how}. split.jsonl lists every clip."]
+    lines += ["", f"Split: {how}. The run's split.jsonl lists every clip."]
     for source, number in figures["unknown_speakers"].items():
         lines.append(
             f"Of {source} the speakers of {number} clips are unknown; these are split by clip, so "
@@ -147,7 +160,9 @@ def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
 def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) -> str:
     t = recipe.train
     length = f"{t.steps} steps" if t.steps else f"{t.epochs:g} epochs"
-    versions = ", ".join(f"{name} {value}" for name, value in figures["versions"].items())
+    versions = ", ".join(
+        f"{name} {value}" for name, value in history.get("versions", figures["versions"]).items()
+    )
     took = ""
     if history.get("seconds"):
         took = f" It took {history['seconds'] / 60:.0f} minutes"
@@ -165,11 +180,12 @@ def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) 
         )
     return (
         "## Training\n\n"
-        f"`{figures['command']}`, {figures['date']}, seed {figures['seed']}: {length} of "
+        f"`{history.get('command', figures['command'])}`, "
+        f"{history.get('date', figures['date'])}, seed {figures['seed']}: {length} of "
         f"{t.batch_size * t.gradient_accumulation}, AdamW, learning rate {t.learning_rate:g}, "
         f"{t.schedule} schedule with {t.warmup:.0%} warm-up"
         + (f", weights averaged with decay {t.average:g}" if t.average else "")
-        + f".{taught}{took} recipe.json has every setting.\n\nVersions: {versions}.\n"
+        + f".{taught}{took} The run's recipe.json has every setting.\n\nVersions: {versions}.\n"
     )
 
 
@@ -182,7 +198,8 @@ def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
         f"*Recordings*: the verdict on {verdict}. *Heard*: events of a "
         "stream of clips in continuous noise; a hit is an event of the right intent that overlaps "
         "the clip widened by 0.5 s. *Delay*: from the word's end to the event, median. Noise: the "
-        "clip's RMS over the noise's, whole clip.\n",
+        "clip's RMS over the noise's, whole clip; in a stream with noise all clips are at one "
+        "level, without noise each keeps its own, however quiet it is.\n",
         "| noise | windows | recordings | intents only | macro-F1 | calibration error | heard | "
         "wrong | false alarms | delay |",
         "|---|---|---|---|---|---|---|---|---|---|",
@@ -208,9 +225,6 @@ def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
             )
             + " |"
         )
-    lines += ["", "| label | recordings without added noise |", "|---|---|"]
-    for label, row in figures["conditions"][0]["utterances_by_label"].items():
-        lines.append(f"| {label} | {share(row, 'accuracy', 'interval', 'n')} |")
     clean = figures["conditions"][0]["windows"]
     if not cut and clean.get("closed_set_accuracy") is not None:
         closed = share(clean, "closed_set_accuracy", "closed_set_interval", "intents_n")
@@ -232,6 +246,71 @@ def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def _by_label(figures: dict[str, Any]) -> str:
+    """What becomes of each label in each noise, and what is taken for what."""
+    rows = figures["conditions"]
+    noises = ["no noise" if r["snr_db"] is None else f"{r['snr_db']:g} dB" for r in rows]
+    lines = [
+        "## Label by label\n",
+        "Recordings right, in brackets the 95 % interval:\n",
+        "| label | N | " + " | ".join(noises) + " |",
+        "|---|---|" + "---|" * len(rows),
+    ]
+    for label, first in rows[0]["utterances_by_label"].items():
+        cells = [row["utterances_by_label"][label] for row in rows]
+        said = [f"{c['accuracy']:.0%} ({_percent(c['interval'])})" for c in cells]
+        lines.append(f"| {label} | {first['n']} | " + " | ".join(said) + " |")
+    streams = [row["stream"]["by_label"] for row in rows]
+    if any(streams):
+        lines += [
+            "",
+            "Words heard in the stream, and in brackets wrong events and false alarms of that "
+            "label, where there are any:\n",
+            "| label | N | " + " | ".join(noises) + " |",
+            "|---|---|" + "---|" * len(rows),
+        ]
+    for label in figures["labels"]:
+        found = [stream.get(label) for stream in streams]
+        if not any(found):
+            continue
+        said = [_events(row) for row in found]
+        count = max(row["said"] for row in found if row)
+        lines.append(f"| {label} | {count} | " + " | ".join(said) + " |")
+    pairs = confusions(figures["labels"], figures["confusion"], figures["non_intents"])
+    if pairs:
+        lines += ["", "Most often taken for another, without noise: " + "; ".join(pairs) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{low:.0%} to {high:.0%}"
+
+
+def _events(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    besides = row["wrong"] + row["false_alarms"]
+    return f"{row['hits']}" + (f" ({besides})" if besides else "")
+
+
+def confusions(
+    labels: list[str], counts: list[list[int]], non_intents: Sequence[str] = ()
+) -> list[str]:
+    """The most frequent mistakes as phrases, the most frequent first; one non-intent for another
+    is none. `counts`: rows what was said, columns what was heard."""
+    wrong = sorted(
+        (-count, said, heard)
+        for said, row in enumerate(counts)
+        for heard, count in enumerate(row)
+        if count and said != heard and not {labels[said], labels[heard]} <= set(non_intents)
+    )
+    return [
+        f"{labels[said]} for {labels[heard]} {-count} of {sum(counts[said])}"
+        for count, said, heard in wrong[:CONFUSIONS]
+    ]
+
+
 def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
     if not calibration:
         return ""
@@ -239,10 +318,11 @@ def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
     thresholds = ", ".join(f"{k} {v:.2f}" for k, v in calibration["thresholds"].items())
     hours = measured["command_free_hours"]
     alarms = (
-        f"{measured['false_alarms']} false alarms (95 % upper bound "
-        f"{measured['false_alarms_per_hour_upper_95']:.1f} an hour); with thresholds chosen on one "
-        f"half and counted on the other {measured['false_alarms_elsewhere']} "
-        f"({measured['false_alarms_elsewhere_per_hour_upper_95']:.1f})"
+        f"{measured['false_alarms']} false alarms, {measured['false_alarms_per_hour']:.2f} an "
+        "hour; what others may expect is rather what thresholds chosen on one half of it give in "
+        f"the other, {measured['false_alarms_elsewhere']}, "
+        f"{measured['false_alarms_elsewhere'] / hours:.2f} an hour, with 95 % confidence at most "
+        f"{measured['false_alarms_elsewhere_per_hour_upper_95']:.1f}"
         if hours
         else "and without command-free audio nothing is known of false alarms"
     )

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
 import platform
 import shutil
 import sys
@@ -51,18 +50,22 @@ from train.dataset import middle_window
 from train.evaluate import Evaluation, Options, evaluate
 from train.finetune import noises_of, train_model, words_of
 from train.listen import Setup, hear
-from train.processes import peak_memory_gib
+from train.processes import main_process, peak_memory_gib, wait_for_all
 from train.recipe import Recipe
 from train.split import Part as SplitPart
 from train.split import counts
 from train.streams import with_noise
 from train.teach import TEACHER
-from train.trainer import keeper_of
+from train.trainer import IntentTrainer, keeper_of, readable
 
 FINISHED = "metrics.json"
 """Written last: where it lies, a model is finished."""
 RECIPE = "recipe.json"
 HISTORY = "history.json"
+PROBLEMS = "problems.jsonl"
+SPLIT = "split.jsonl"
+BEFORE = {RECIPE, PROBLEMS, SPLIT}
+"""What a run writes before it trains."""
 PACKAGES = (
     "intentd", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scipy",
     "soxr", "soundfile",
@@ -82,11 +85,6 @@ class Run:
     force: bool = False
 
 
-def main_process() -> bool:
-    """Whether this is the first of the processes that accelerate started (or the only one)."""
-    return int(os.environ.get("RANK", "0")) == 0
-
-
 def train(run: Run) -> dict[str, Any]:
     """The whole recipe; returns what is in metrics.json ({} in processes other than the first).
 
@@ -97,19 +95,31 @@ def train(run: Run) -> dict[str, Any]:
     for path in run.recipe.calibrate.free:
         if not run.recipe.path(path).exists():
             raise UserError(f"calibrate.free names {run.recipe.path(path)}, which does not exist.")
-    _claim(run)
+    if main_process():
+        _check_output(run)
     loaded, labels = load(run)
     if main_process():
+        _begin(run)
         _write_sources(run, loaded)
+    wait_for_all()
     if run.recipe.distil is not None:
         return _pretrain(run, loaded)
     noises = noises_of(run.recipe)
     trainer = train_model(
         run.recipe, loaded, labels, noises, run.output, run.resume, run.console
     )
+    if main_process():
+        _save(run, trainer)
+    parts = cross_fitted(run, loaded, labels, noises)
     if not main_process():
         return {}
+    calibrate_model(run, loaded, labels, noises, parts)
+    return finish(run, loaded)
+
+
+def _save(run: Run, trainer: IntentTrainer) -> None:
     trainer.save_model(str(run.output))
+    readable(run.output)
     history = {
         "seconds": keeper_of(trainer).seconds,
         "steps": trainer.state.global_step,
@@ -117,11 +127,24 @@ def train(run: Run) -> dict[str, Any]:
         "peak_memory_gib": peak_memory_gib(),
         "processes": trainer.args.world_size,
         "device": str(trainer.args.device),
+        "command": run.command,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "versions": versions(),
         "log": trainer.state.log_history,
     }
     (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
-    calibrate_model(run, loaded, labels, noises)
-    return finish(run, loaded)
+
+
+def cross_fitted(
+    run: Run, loaded: Loaded, labels: tuple[str, ...], noises: Sequence[Audio]
+) -> list[Part]:
+    """The recipe's models for calibration, in all processes that train together."""
+    parts: list[Part] = []
+    if run.recipe.calibrate.cross_fit:
+        parts = list(cross_fit(run.recipe, loaded, labels, noises, run.output, run.console))
+    if main_process():  # nothing is left to be trained
+        shutil.rmtree(run.output / TEACHER, ignore_errors=True)
+    return parts
 
 
 def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
@@ -144,7 +167,7 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
     loaded = load_clips(run.recipe)
     if loaded.problems:
         run.output.mkdir(parents=True, exist_ok=True)
-        write_problems(run.output / "problems.jsonl", loaded.problems)
+        write_problems(run.output / PROBLEMS, loaded.problems)
         if run.recipe.problems == "fatal":
             first = loaded.problems[0]
             raise UserError(
@@ -157,7 +180,7 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
     say(
         f"{total['train']} clips to train on, {total['validation']} to validate, {total['test']} "
         f"to test; {len(loaded.problems)} left out"
-        + (" (problems.jsonl says why)" if loaded.problems else ""),
+        + (f" ({run.output / PROBLEMS} says why)" if loaded.problems else ""),
         highlight=False,
     )
     for source, number in loaded.unknown_groups.items():
@@ -170,9 +193,14 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
 
 
 def calibrate_model(
-    run: Run, loaded: Loaded, labels: tuple[str, ...], noises: Sequence[Audio]
+    run: Run,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    parts: Sequence[Part],
 ) -> Calibrated:
-    """Calibrate the model in the output folder and write its `intentd` key.
+    """Calibrate the model in the output folder and write its `intentd` key; `parts` as
+    `cross_fitted` gives them.
 
     Raises UserError if there is no model, or its labels are not the recipe's.
     """
@@ -183,10 +211,6 @@ def calibrate_model(
             f"The model in {run.output} has the labels {', '.join(classifier.labels)} and the "
             f"recipe {', '.join(labels)}."
         )
-    parts: list[Part] = []
-    if recipe.calibrate.cross_fit:
-        parts = list(cross_fit(recipe, loaded, labels, noises, run.output, run.console))
-    shutil.rmtree(run.output / TEACHER, ignore_errors=True)  # nothing is left to be trained
     setup = setup_of_recipe(recipe, labels)
     with run.console.status("calibrating"):
         validation = loaded.part("validation")
@@ -332,47 +356,72 @@ def command_line() -> str:
     return " ".join(["intentd-train", *sys.argv[1:]])
 
 
-def _claim(run: Run) -> None:
-    """Make the output folder ours. Raises UserError if it holds a model or another run."""
-    output, recipe = run.output, json.loads(run.recipe.model_dump_json())
-    if not main_process():
-        return
+def _check_output(run: Run) -> None:
+    """Raises UserError if the output folder holds a model or another run; changes nothing."""
+    output = run.output
     if output.exists() and not output.is_dir():
         raise UserError(f"{output} is a file; give a folder with --output.")
-    if run.force and output.is_dir():
-        if any(output.iterdir()) and not (output / RECIPE).is_file():
+    there = {path.name for path in output.iterdir()} if output.is_dir() else set()
+    if run.force:
+        if there - BEFORE and RECIPE not in there:
             raise UserError(f"{output} was not made by intentd-train and is left alone.")
-        shutil.rmtree(output)
-    if (output / FINISHED).is_file():
+        return
+    if FINISHED in there:
         raise UserError(
             f"{output} holds a finished model; --force trains it anew, --output names another "
             "folder."
         )
-    if (output / RECIPE).is_file():
-        if not run.resume:
-            raise UserError(
-                f"{output} holds an unfinished run; --resume goes on with it, --force begins anew."
-            )
-        before = json.loads((output / RECIPE).read_text(encoding="utf-8"))
-        changed = sorted(k for k in recipe if recipe[k] != before.get(k) and k != "root")
-        if changed:
-            raise UserError(
-                f"The run in {output} has another recipe (differing in {', '.join(changed)}); "
-                "--resume needs the same."
-            )
+    if not there - BEFORE:  # ended before any training; nothing is lost
         return
-    if output.is_dir() and any(output.iterdir()):
+    if RECIPE not in there:
         raise UserError(f"{output} is not empty; give another folder with --output.")
+    if not run.resume:
+        raise UserError(
+            f"{output} holds an unfinished run; --resume goes on with it, --force begins anew."
+        )
+    before = json.loads((output / RECIPE).read_text(encoding="utf-8"))
+    changed = _differences(before, json.loads(run.recipe.model_dump_json(exclude={"root"})))
+    if changed:
+        raise UserError(
+            f"The run in {output} has another recipe: {', '.join(changed[:3])}"
+            f"{' and more' if len(changed) > 3 else ''}. --resume needs the same."
+        )
+
+
+def _differences(before: Any, now: Any, key: str = "") -> list[str]:
+    """What is not as it was, a phrase each."""
+    if isinstance(before, dict) and isinstance(now, dict):
+        return [
+            phrase
+            for name in now
+            for phrase in _differences(
+                before.get(name), now[name], f"{key}.{name}" if key else name
+            )
+        ]
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        pairs = enumerate(zip(before, now, strict=True))
+        return [p for number, (b, n) in pairs for p in _differences(b, n, f"{key}.{number}")]
+    return [] if before == now else [f"{key} was {json.dumps(before)} and is {json.dumps(now)}"]
+
+
+def _begin(run: Run) -> None:
+    """Make the output folder ours. What `force` gives up is removed here, when the data is known
+    to be right."""
+    output = run.output
     try:
+        if run.force and output.is_dir():
+            shutil.rmtree(output)
         output.mkdir(parents=True, exist_ok=True)
-        (output / RECIPE).write_text(json.dumps(recipe, indent=2) + "\n", encoding="utf-8")
+        (output / RECIPE).write_text(
+            json.dumps(json.loads(run.recipe.model_dump_json()), indent=2) + "\n", encoding="utf-8"
+        )
     except OSError as error:
         raise UserError(f"{output} cannot be written to ({error.strerror}).") from error
 
 
 def _write_sources(run: Run, loaded: Loaded) -> None:
-    write_problems(run.output / "problems.jsonl", loaded.problems)
-    write_split(run.output / "split.jsonl", loaded, run.recipe)
+    write_problems(run.output / PROBLEMS, loaded.problems)
+    write_split(run.output / SPLIT, loaded, run.recipe)
 
 
 def _calibration_windows(

@@ -175,8 +175,17 @@ def _votes(
 
 def add_echo(model: Any, labels: int) -> None:
     """Give a model for classification the layer that maps its frames to the guide's weights and
-    votes, for the time of training."""
+    votes, for the time of training: its output has them in place of the last hidden state, where
+    hidden states are asked for."""
     model.echo = nn.Linear(model.config.hidden_size, POINTS * (1 + labels))
+    # Within the model's own forward: several processes share gradients of nothing else.
+    model.register_forward_hook(_echoed)
+
+
+def _echoed(model: Any, _: Any, out: Any) -> Any:
+    if hasattr(model, "echo") and out.hidden_states is not None:
+        out["hidden_states"] = (*out.hidden_states[:-1], model.echo(out.hidden_states[-1]))
+    return out
 
 
 def drop_echo(model: Any) -> None:
@@ -212,8 +221,7 @@ class TaughtLoss:
         # Gradients of softened logits are smaller by the temperature's square (Hinton et al.).
         apart = (theirs.exp() * (theirs - own)).sum(-1) * self.temperature**2
         loss = ((1 - share) * loss + share * apart).mean()
-        said = getattr(model, "module", model).echo(out.hidden_states[-1])
-        error = (said - inputs["echo"]).square().mean(-1)
+        error = (out.hidden_states[-1] - inputs["echo"]).square().mean(-1)
         heard = inputs["heard"]
         loss = loss + self.frames * (error * heard).sum() / heard.sum().clamp(min=1)
         return loss, out.logits

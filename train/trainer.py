@@ -6,7 +6,7 @@ mark that is written last, so that a checkpoint cut short (kill -9, a full disk)
 from __future__ import annotations
 
 import contextlib
-import json
+import os
 import signal
 import time
 from collections.abc import Iterator
@@ -17,7 +17,7 @@ from typing import Any
 import safetensors.torch
 import torch
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
-from transformers import Trainer, TrainerCallback
+from transformers import Trainer, TrainerCallback, TrainerState
 
 from daemon.errors import UserError
 from train.progress import Pace
@@ -92,10 +92,19 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
         self.averaged.n_averaged.fill_(1)
         self.averaged.module.load_state_dict(state)
 
+    def take(self, checkpoint: Path) -> None:
+        """The weights that training ended with, and its state, from its last checkpoint."""
+        self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+        if self.averaged is not None:
+            self.load_average(checkpoint)
+            self.keep_average()
+            return
+        file = self.best_checkpoint(checkpoint) / "model.safetensors"
+        self.model.load_state_dict(safetensors.torch.load_file(file))
+
     def best_checkpoint(self, last: Path) -> Path:
         """The checkpoint with the best accuracy, as far as the state beside `last` knows."""
-        state = json.loads((last / "trainer_state.json").read_text(encoding="utf-8"))
-        step = state.get("best_global_step")
+        step = TrainerState.load_from_json(str(last / "trainer_state.json")).best_global_step
         best = last.parent / f"checkpoint-{step}"
         return best if step and best.is_dir() else last
 
@@ -181,6 +190,15 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
                 signal.signal(caught, handler)
 
 
+def readable(folder: Path) -> None:
+    """Let others read the weights in a folder, as far as the umask lets them: safetensors writes
+    for the owner alone, and a service may run as another user."""
+    mask = os.umask(0)
+    os.umask(mask)
+    for file in folder.glob("*.safetensors"):
+        file.chmod(0o666 & ~mask)
+
+
 def keeper_of(trainer: IntentTrainer) -> Keeper:
     return next(c for c in trainer.callback_handler.callbacks if isinstance(c, Keeper))
 
@@ -202,5 +220,5 @@ def seconds_of(checkpoint: Path) -> float:
 
 def is_last(checkpoint: Path) -> bool:
     """Whether training was at its end by then."""
-    state = json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8"))
-    return int(state["global_step"]) >= int(state["max_steps"])
+    state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
+    return int(state.global_step) >= int(state.max_steps)

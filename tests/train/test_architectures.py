@@ -10,9 +10,12 @@ import pytest
 import torch
 from model_checkpoints import KINDS, save
 from rich.console import Console
+from safetensors.torch import load_file
 from train_helpers import RATE, recipe_tree, word, write_words
 
 from daemon.model.classifier import load_classifier
+from daemon.model.loading import bundled_model
+from train.base import build_model
 from train.data import labels_of, load_clips
 from train.finetune import train_model
 from train.recipe import Recipe
@@ -22,6 +25,17 @@ from train.recipe import Recipe
 def words(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("architectures") / "words"
     return write_words(folder, ("rise", "fall", "flat"), 6)
+
+
+def test_a_recipe_that_names_no_base_begins_with_the_bundled_encoder(words: Path) -> None:
+    tree = recipe_tree(words, words)
+    del tree["model"]["base"]
+    recipe = Recipe.model_validate(tree)
+    model, _ = build_model(recipe, ("rise", "fall", "flat"))
+    bundled = load_file(bundled_model() / "model.safetensors")
+    own = {name: value for name, value in model.state_dict().items() if "wav2vec2" in name}
+    assert len(own) > 40
+    assert all(torch.equal(value, bundled[name]) for name, value in own.items())
 
 
 @pytest.mark.parametrize(

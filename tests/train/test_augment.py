@@ -40,9 +40,11 @@ def spectrum(samples: Audio) -> tuple[NDArray[Any], NDArray[Any]]:
     return np.fft.rfftfreq(len(samples), 1 / RATE), 10 * np.log10(power + 1e-20)
 
 
-def draws_of(settings: AugmentSection, *, seed: int = 0, length: int = RATE) -> WordDraws:
+def draws_of(
+    settings: AugmentSection, *, seed: int = 0, length: int = RATE, placing: str = "word"
+) -> WordDraws:
     clips = [
-        Clip((word(label, n) * 32767).astype(np.int16), label, "k", "p", 0, "train", "word")
+        Clip((word(label, n) * 32767).astype(np.int16), label, "k", "p", 0, "train", placing)
         for label in LABELS
         for n in range(2)
     ]
@@ -298,6 +300,14 @@ def test_a_word_is_spliced_with_another_one(monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(20):
         assert draws[number]["window"].any()
     assert pairs == {("rise", "fall"), ("fall", "rise")}
+
+
+def test_running_speech_is_neither_cut_nor_spliced() -> None:
+    """Where in it the intent is said nobody knows: the piece may hold the whole of it."""
+    settings = AugmentSection(splice_probability=0.5, cut_probability=0.5, cut_label="fall")
+    draws = draws_of(settings, placing="crop")
+    labels = [draws[n]["labels"] for n in range(60)]
+    assert 15 < labels.count(LABELS.index("rise")) < 45
 
 
 def test_spliced_draws_are_no_word() -> None:

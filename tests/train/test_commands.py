@@ -141,7 +141,7 @@ def test_evaluate_shows_a_table_of_what_it_writes(
     capsys: pytest.CaptureFixture[str],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("COLUMNS", "260")
+    monkeypatch.setenv("COLUMNS", "80")
     capsys.readouterr()
     arguments = ["--noise", taught.noise, "--snr", "12", "--snr", "6", "--per-label", "3"]
     outputs = ["--json", tmp_path / "r.json", "--plots", tmp_path / "plots"]
@@ -152,13 +152,21 @@ def test_evaluate_shows_a_table_of_what_it_writes(
     assert [row["snr_db"] for row in found["conditions"]] == [12.0, 6.0]
     labels = [label for _, label in taught.clips("test")]
     spoken = min(3, labels.count("rise")) + min(3, labels.count("fall"))
-    for row in found["conditions"]:
-        (line,) = [x for x in shown.splitlines() if f" {row['snr_db']:g} dB " in x]
+    lines = [[cell.strip() for cell in x.split("│")[1:-1]] for x in shown.splitlines()]
+    rows = {cells[0]: number for number, cells in enumerate(lines) if cells}
+    assert max(map(len, shown.splitlines())) <= 80  # nothing is cut off in a pipe
+    for column, row in enumerate(found["conditions"], 1):
         said, stream = row["utterances"], row["stream"]
         low, high = said["accuracy_interval"]
-        assert f"{said['accuracy']:.1%} ({low:.1%} to {high:.1%}, N={said['n']})" in line
-        assert f"{said['macro_f1']:.3f}" in line
-        assert f"{stream['hits']} of {stream['said']}" in line
+        at = rows["recordings"]
+        three = [lines[number][column] for number in range(at, at + 3)]
+        assert three == [
+            f"{said['accuracy']:.1%}", f"[{low:.0%}, {high:.0%}]", f"N={said['n']}"
+        ]
+        assert lines[rows["macro-F1"]][column] == f"{said['macro_f1']:.3f}"
+        assert lines[rows["heard"]][column] == f"{stream['hits']} of {stream['said']}"
+        alarms = f"{stream['false_alarms_per_hour']:.1f}"
+        assert lines[rows["an hour"]][column] == alarms
         assert stream["said"] == spoken
     free = found["command_free"]
     assert free["hours"] > 0
@@ -213,6 +221,26 @@ def test_a_folder_can_be_evaluated_without_a_recipe(
     assert found["conditions"][0]["utterances"]["n"] == 60
 
 
+@pytest.mark.parametrize(
+    ("option", "said"),
+    [
+        (("--part", "test"), "a folder has no parts"),
+        (("--part", "tset"), "--part is one of"),
+        (("--spacing", "0"), "--spacing must be above 0"),
+        (("--noise", "nowhere.wav"), "nowhere.wav does not exist"),
+    ],
+)
+def test_an_option_that_cannot_be_is_a_sentence(
+    taught: Taught,
+    intentd_train: Command,
+    capsys: pytest.CaptureFixture[str],
+    option: tuple[str, str],
+    said: str,
+) -> None:
+    assert intentd_train("evaluate", taught.model, taught.folder / "words", *option) == 2
+    assert said in capsys.readouterr().err
+
+
 def test_report_measures_again_and_writes_the_card_anew(
     taught: Taught, intentd_train: Command, tmp_path: Path
 ) -> None:
@@ -221,11 +249,16 @@ def test_report_measures_again_and_writes_the_card_anew(
     for name in ("README.md", "metrics.json"):
         (model / name).unlink()
     shutil.rmtree(model / "report")
+    (model / "notes.md").write_text("What only its maker knows.\n")
     assert intentd_train("report", model, taught.recipe) == 0
     after = json.loads((model / "metrics.json").read_text())
     for key in ("conditions", "command_free", "confusion", "clips", "part"):
         assert after[key] == before[key]
     card = (model / "README.md").read_text()
+    trained = json.loads((model / "history.json").read_text())
+    for kept in (trained["command"], trained["date"], f"{trained['seconds'] / 60:.0f} minutes"):
+        assert kept in card  # how it was trained, not how it was measured again
+    assert "What only its maker knows." in card
     accuracy = before["conditions"][0]["utterances"]["accuracy"]
     assert f"{accuracy:.1%}" in card
     for picture in ("confusion", "reliability", "noise", "loss", "trade_off"):

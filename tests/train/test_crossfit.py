@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +52,6 @@ def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
 
     class Trainer:
         def save_model(self, folder: str) -> None:
-            Path(folder).mkdir(parents=True)
             (Path(folder) / "model.safetensors").touch()
 
     def train_model(shorter: Recipe, rest: Loaded, *_: object) -> Trainer:
@@ -75,6 +75,39 @@ def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
     # What is there already is taken.
     assert list(crossfit.cross_fit(*arguments)) == parts
     assert len(trained) == 3
+
+
+def test_a_model_of_other_parts_or_recordings_is_not_taken(
+    place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may have been trained on what it is to hear."""
+    trained: list[Path] = []
+
+    class Trainer:
+        def save_model(self, folder: str) -> None:
+            (Path(folder) / "model.safetensors").touch()
+
+    def train_model(*arguments: Any) -> Trainer:
+        folder: Path = arguments[4]
+        trained.append(folder)
+        assert not (folder / "checkpoints").exists()  # nor are its checkpoints
+        (folder / "checkpoints").mkdir()
+        return Trainer()
+
+    monkeypatch.setattr(crossfit, "train_model", train_model)
+
+    def fit(loaded: Loaded, **changed: Any) -> int:
+        recipe = run_of(tree_of(place, **{"cross_fit": 2, **changed}), tmp_path).recipe
+        before = len(trained)
+        labels = ("rise", "fall", "flat")
+        list(crossfit.cross_fit(recipe, loaded, labels, (), tmp_path, Console(file=io.StringIO())))
+        return len(trained) - before
+
+    loaded = load_clips(run_of(tree_of(place), tmp_path).recipe)
+    assert fit(loaded) == 2
+    assert fit(loaded, false_alarms_per_hour=3.0) == 0  # how it is calibrated changes no training
+    assert fit(loaded, cross_fit=3) == 3
+    assert fit(replace(loaded, clips=loaded.clips[1:]), cross_fit=3) == 3
 
 
 def test_a_run_calibrates_on_all_it_was_not_tested_on(place: Path, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from train_helpers import RATE, word, write_words
 
 from daemon.errors import UserError
 from train.data import check_parts, labels_of, load_clips, write_split
-from train.recipe import Recipe
+from train.recipe import Recipe, load_recipe
 
 
 def recipe(root: Path, *data: dict[str, Any], **rest: Any) -> Recipe:
@@ -155,3 +155,26 @@ def test_fewer_clips_to_train_on_leave_the_other_parts_alone(tmp_path: Path) -> 
                 c.path for c in whole.part(part) if c.label != "flat"
             }
     assert all(some[label, 3] < some[label, 8] for label in ("rise", "fall"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("train.step=5", "--set train.step is no key of a recipe; did you mean steps?"),
+        ("data.0.pth=x", "--set data.0.pth is no key of a recipe; did you mean path?"),
+        ("train.steps=abc", '--set train.steps is "abc"; it should be a valid integer.'),
+        ("teach.weight=2", "--set teach.weight is 2; it should be less than or equal to 1."),
+        ("teach={weight=2}", "teach.weight is 2; it should be less than or equal to 1."),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_sentence_that_names_its_source(
+    assignment: str, sentence: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        load_recipe("commands", [assignment])
+    assert str(refused.value).endswith(sentence)
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder and no recipe"):
+        load_recipe(str(tmp_path))

@@ -52,6 +52,7 @@ CALIBRATE = (
 EVALUATE = (
     "intentd-train evaluate runs/mywords newpeople/ --noise kitchen.wav --snr 10 --json result.json"
 )
+REPORT = "intentd-train report runs/mywords mywords.toml"
 MINE = "intentd-train mine runs/mywords hours-of-talk/ mydata/mined"
 ELSEWHERE = {
     "intentd-train minds14": "test_minds14.py",
@@ -64,7 +65,7 @@ ELSEWHERE = {
 
 
 def test_every_command_of_the_document_is_run_by_a_test() -> None:
-    assert commands() == {TRAIN, LIVE, SYNTHESIZE, CALIBRATE, EVALUATE, MINE, *ELSEWHERE}
+    assert commands() == {TRAIN, LIVE, SYNTHESIZE, CALIBRATE, EVALUATE, REPORT, MINE, *ELSEWHERE}
 
 
 def test_every_key_that_the_document_names_is_one() -> None:
@@ -135,6 +136,9 @@ def test_the_documents_other_commands_work_on_it(
     assert intentd_train(*shlex.split(CALIBRATE)[1:]) == 0
     measured = json.loads((model / "config.json").read_text())["intentd"]["measured"]
     assert measured["false_alarms_asked_per_hour"] == 5
+    (model / "notes.md").write_text("Recorded in the kitchen.")
+    assert intentd_train(*shlex.split(REPORT)[1:]) == 0
+    assert "Recorded in the kitchen." in (model / "README.md").read_text()
     (desk / "hours-of-talk").mkdir()
     soundfile.write(desk / "hours-of-talk" / "monday.flac", word("rise", 77), RATE)
     assert intentd_train(*shlex.split(MINE)[1:], "--least", "0") == 0

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from train_helpers import recipe_tree, run_of, tiny_base, write_words
 from transformers import AutoModelForAudioClassification, Wav2Vec2Config
@@ -189,11 +190,13 @@ def test_an_encoder_is_pretrained_and_finetuned_from(
     assert torch.equal(trained, saved[name])
 
 
-def test_a_pretraining_that_stopped_goes_on(place: Path, whisper: Path, tmp_path: Path) -> None:
-    whole = steps.train(
-        run_of(pretraining(place, whisper, steps=12, eval_every=6), tmp_path / "whole")
-    )
-    tree = pretraining(place, whisper, steps=12, eval_every=6)
+@pytest.mark.parametrize("at_the_end", [False, True])
+def test_a_pretraining_that_stopped_goes_on(
+    place: Path, whisper: Path, tmp_path: Path, at_the_end: bool
+) -> None:
+    # Thirteen steps end in the middle of an epoch.
+    tree = pretraining(place, whisper, steps=13, eval_every=6)
+    whole = steps.train(run_of(tree, tmp_path / "whole"))
     first = run_of(tree, tmp_path / "half")
 
     class StopError(Exception):
@@ -209,10 +212,21 @@ def test_a_pretraining_that_stopped_goes_on(place: Path, whisper: Path, tmp_path
         patch.setattr(pretrain.IntentTrainer, "keep_average", stop)
         with pytest.raises(StopError):
             steps.train(first)
-    for checkpoint in (tmp_path / "half" / "checkpoints").glob("checkpoint-12"):
-        (checkpoint / "whole").unlink()
+    if not at_the_end:
+        (tmp_path / "half" / "checkpoints" / "checkpoint-13" / "whole").unlink()
     resumed = steps.train(run_of(tree, tmp_path / "half", resume=True))
     assert resumed["distance"] == pytest.approx(whole["distance"], abs=1e-6)
+    steps_of = [
+        [row["step"] for row in figures["log"] if "train_runtime" not in row]
+        for figures in (resumed, whole)
+    ]
+    assert steps_of[0] == steps_of[1]
+    assert not (tmp_path / "half" / "checkpoints" / "checkpoint-14").exists()
+    one, other = (
+        safetensors.torch.load_file(tmp_path / name / "model.safetensors")
+        for name in ("whole", "half")
+    )
+    assert all(torch.equal(one[name], other[name]) for name in one if "classifier" not in name)
 
 
 def test_a_missing_teacher_is_a_sentence(place: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 from pathlib import Path
 from typing import Any
 
@@ -11,16 +12,27 @@ import pytest
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
-from train_helpers import RATE, recipe_tree, run_of, tiny_base, write_words
+from train_helpers import (
+    RATE,
+    launch,
+    recipe_tree,
+    run_of,
+    tiny_base,
+    write_recipe,
+    write_words,
+)
+from transformers import Wav2Vec2Config
+from transformers.modeling_outputs import SequenceClassifierOutput
 
 from daemon.errors import UserError
+from daemon.model.info import read_model_info
 from train import augment, distil, teacher
 from train import run as steps
 from train.data import Clip
 from train.dataset import WindowCollator, WordDraws
 from train.guide import Guide
 from train.recipe import AugmentSection, Recipe, TeachSection
-from train.teach import Lectures, TaughtLoss, train_guide
+from train.teach import Lectures, TaughtLoss, add_echo, train_guide
 
 LABELS = ("rise", "fall")
 FRAME = teacher.FRAME
@@ -162,12 +174,16 @@ class Says(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.echo = torch.nn.Linear(2, 3, bias=False)
+        self.config = Wav2Vec2Config(hidden_size=2)
+        add_echo(self, 2)
         torch.nn.init.constant_(self.echo.weight, 0.5)  # every frame says ones
+        torch.nn.init.zeros_(self.echo.bias)
 
     def forward(self, values: torch.Tensor, output_hidden_states: bool = False) -> Any:
         frames = (torch.full((len(values), 4, 2), 9.0), torch.ones(len(values), 4, 2))
-        return type("Output", (), {"logits": values, "hidden_states": frames})
+        return SequenceClassifierOutput(
+            logits=values, hidden_states=frames if output_hidden_states else None
+        )
 
 
 def test_the_loss_is_of_the_label_the_opinion_and_the_frames() -> None:
@@ -179,7 +195,7 @@ def test_the_loss_is_of_the_label_the_opinion_and_the_frames() -> None:
     opinion = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
     batch = {
         "input_values": logits, "labels": torch.tensor([0, 1]), "opinion": opinion,
-        "guided": torch.tensor([1.0, 0.0]), "echo": torch.ones(2, 4, 3),
+        "guided": torch.tensor([1.0, 0.0]), "echo": torch.ones(2, 4, 12),
         "heard": torch.tensor([[True, True, False, False], [False] * 4]),
     }  # fmt: skip
     hard = np.log(1 + np.exp(-2.0))
@@ -187,7 +203,7 @@ def test_the_loss_is_of_the_label_the_opinion_and_the_frames() -> None:
     whole = (0.25 * hard + 0.75 * soft + hard) / 2
     assert said() == pytest.approx(whole, rel=1e-5)
     assert said(opinion=logits.log_softmax(-1)) == pytest.approx(1.25 * hard / 2, rel=1e-5)
-    wrong = torch.ones(2, 4, 3)
+    wrong = torch.ones(2, 4, 12)
     wrong[0, 0] = 3.0  # off by 2 in one of the two frames that are heard
     wrong[0, 2:] = wrong[1] = 77.0
     assert said(echo=wrong) == pytest.approx(whole + 0.1 * 4 / 2, rel=1e-5)
@@ -276,6 +292,23 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     assert f"a head on {whisper}'s encoder" in (tmp_path / "out" / "README.md").read_text()
     saved = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
     assert not any("echo" in name for name in saved)
+
+
+def test_two_processes_are_taught_and_cross_fitted(
+    place: Path, whisper: Path, tmp_path: Path
+) -> None:
+    tree = taught_tree(place, whisper, steps=4, eval_every=2)
+    tree["calibrate"] |= {"cross_fit": 2}
+    done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert done.stderr.count("the teacher listens") == 1
+    assert read_model_info(tmp_path / "out").calibrated
+    for part in ("0", "1"):
+        folder = tmp_path / "out" / "cross-fit" / part
+        state = json.loads((folder / "checkpoints/checkpoint-2/trainer_state.json").read_text())
+        assert state["global_step"] == 2
+        assert (folder / "model.safetensors").is_file()
+    assert not (tmp_path / "out" / "teacher").exists()
 
 
 def test_soft_labels_change_what_is_learned(place: Path, whisper: Path, tmp_path: Path) -> None:

@@ -16,7 +16,17 @@ import numpy as np
 import pytest
 import soundfile
 from safetensors.numpy import load_file
-from train_helpers import RATE, recipe_tree, run_of, tiny_base, word, write_recipe, write_words
+from train_helpers import (
+    RATE,
+    ROOT,
+    launch,
+    recipe_tree,
+    run_of,
+    tiny_base,
+    word,
+    write_recipe,
+    write_words,
+)
 
 from daemon.errors import UserError
 from daemon.model.info import read_model_info
@@ -27,7 +37,6 @@ from train.finetune import StoppedError
 from train.processes import left_alone
 from train.recipe import Recipe
 
-ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared" / "data" / "speech_commands" / "train.parquet"
 
 
@@ -223,7 +232,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
     with pytest.raises(UserError, match="--resume goes on"):
         steps.train(broken)
     other = dict(tree, train={**tree["train"], "learning_rate": 1e-4})
-    with pytest.raises(UserError, match=r"another recipe .*train"):
+    with pytest.raises(UserError, match=r"train.learning_rate was .* and is 0.0001\. "):
         steps.train(run_of(other, tmp_path / "broken", resume=True))
     result = steps.train(replace(broken, resume=True))
     weights = [load_file(tmp_path / name / "model.safetensors") for name in ("whole", "broken")]
@@ -233,6 +242,26 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
 
     with pytest.raises(UserError, match="holds a finished model; --force"):
         steps.train(replace(broken, resume=True))
+
+
+def test_a_mistake_in_the_data_costs_nothing(place: Path, tmp_path: Path) -> None:
+    """Neither the model that was to be replaced, nor the folder of a run that never began."""
+    tree = recipe_tree(place / "words", place / "base", steps=2, eval_every=2)
+    wrong = dict(tree, data=[{"path": str(place / "wrods")}])
+    empty = dict(tree, model={**tree["model"], "labels": ["rise", "fall", "flat", "nod"]})
+    out = tmp_path / "out"
+    for bad in (wrong, empty):
+        with pytest.raises(UserError):
+            steps.train(run_of(bad, out))
+        assert not (out / "recipe.json").exists()
+    steps.train(run_of(tree, out))
+    made = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
+    for bad in (wrong, empty):
+        with pytest.raises(UserError):
+            steps.train(run_of(bad, out, force=True))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} == made
+    steps.train(run_of(tree, out, force=True))
+    assert {path: path.stat().st_mtime_ns for path in out.rglob("*")} != made
 
 
 def test_a_folder_of_someone_elses_is_left_alone(place: Path, tmp_path: Path) -> None:
@@ -280,22 +309,12 @@ def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> Non
 
 
 def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
-    """As README and docs/training.md have it, here without a GPU."""
     tree = recipe_tree(place / "words", place / "base", steps=6, eval_every=3, average=0.5)
-    recipe = write_recipe(tmp_path / "two.toml", tree)
-    accelerate = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
-    command = [*accelerate, "--multi_gpu", "--num_processes", "2", "-m", "train", str(recipe)]
-    done = subprocess.run(
-        [*command, "--output", str(tmp_path / "out")],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=200,
-        check=False,
-        env=os.environ | {"OMP_NUM_THREADS": "1"},
-    )
+    done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
     assert done.returncode == 0, done.stderr[-3000:]
     assert read_model_info(tmp_path / "out").calibrated
+    mode = (tmp_path / "out" / "model.safetensors").stat().st_mode
+    assert mode & 0o777 == (tmp_path / "out" / "config.json").stat().st_mode & 0o777
     state = json.loads(
         (tmp_path / "out" / "checkpoints" / "checkpoint-6" / "trainer_state.json").read_text()
     )

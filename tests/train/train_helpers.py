@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +17,8 @@ from rich.console import Console
 
 from train import run as steps
 from train.recipe import Recipe
+
+ROOT = Path(__file__).parents[2]
 
 RATE = 16_000
 GLIDES = {"rise": (0.8, 1.5), "fall": (3.4, 2.4), "flat": (5.0, 5.0)}
@@ -91,6 +96,21 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
     model.save_pretrained(folder)
     small_extractor().save_pretrained(folder)
     return folder
+
+
+def launch(recipe: Path, output: Path) -> subprocess.CompletedProcess[str]:
+    """Train in two processes, as README and docs/training.md have it, here without a GPU."""
+    accelerate = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
+    command = [*accelerate, "--multi_gpu", "--num_processes", "2", "-m", "train", str(recipe)]
+    return subprocess.run(
+        [*command, "--output", str(output)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=200,
+        check=False,
+        env=os.environ | {"OMP_NUM_THREADS": "1"},
+    )
 
 
 def run_of(tree: dict[str, Any], output: Path, **rest: Any) -> steps.Run:
