@@ -18,30 +18,45 @@ from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from train.augment import Audio
 from train.data import Clip, load_clips
 from train.dataset import middle_window
 from train.finetune import noises_of, train_model
 from train.metrics import wilson
 from train.recipe import load_recipe
-from train.run import quiet
+from train.report import confusions
+from train.run import evaluation_noise, quiet
+from train.streams import with_noise
 
 CLIPS = (5, 10, 20, 50, 200)
+LEVELS = (20.0, 10.0)
+"""Decibels of a word over the recipe's noise."""
 RANDOM = "small"
 
 
-def recognised(model: Any, extractor: Any, clips: list[Clip], labels: tuple[str, ...]) -> int:
-    """How many of `clips` the model takes for what they are."""
+def heard(
+    model: Any,
+    extractor: Any,
+    clips: list[Clip],
+    labels: tuple[str, ...],
+    noise: Audio | None = None,
+    level: float | None = None,
+) -> NDArray[np.int64]:
+    """How often each word (rows) is taken for each (columns), in `noise` at `level` dB."""
     model.eval()
-    hits = 0
+    counts = np.zeros((len(labels), len(labels)), np.int64)
     with torch.inference_mode():
-        for clip in clips:
+        for number, clip in enumerate(clips):
             window = middle_window(clip.audio, 16_000)
+            if noise is not None and level is not None:
+                window = with_noise(window, noise, level, offset=9973 * number)
             features = extractor(window, sampling_rate=16_000, return_tensors="pt")
-            hits += labels[int(model(**features).logits.argmax())] == clip.label
-    return hits
+            counts[labels.index(clip.label), int(model(**features).logits.argmax())] += 1
+    return counts
 
 
 def one(base: str, per_label: int, root: str, part: str, settings: list[str]) -> dict[str, Any]:
@@ -59,14 +74,26 @@ def one(base: str, per_label: int, root: str, part: str, settings: list[str]) ->
         )
     seconds = time.monotonic() - began
     judged = [clip for clip in loaded.clips if clip.part == part]
-    hits = recognised(trainer.model, trainer.processing_class, judged, labels)
-    low, high = wilson(hits, len(judged))
+    own = trainer.model, trainer.processing_class, judged, labels
+    counts = heard(*own)
+    noise = evaluation_noise(recipe)
     return {
         "base": "random weights" if base == RANDOM else base,
-        "clips_a_word": per_label, "part": part, "n": len(judged), "hits": hits,
-        "accuracy": hits / len(judged), "interval": [low, high], "minutes": seconds / 60,
+        "clips_a_word": per_label, "part": part, **share(counts), "minutes": seconds / 60,
         "threads": torch.get_num_threads(),
+        "labels": labels, "confusion": counts.tolist(),
+        "by_label": {
+            label: {"n": int(row.sum()), "hits": int(row[number])}
+            for number, (label, row) in enumerate(zip(labels, counts, strict=True))
+        },
+        "noise": {f"{level:g} dB": share(heard(*own, noise, level)) for level in LEVELS},
     }
+
+
+def share(counts: NDArray[np.int64]) -> dict[str, Any]:
+    """How many are right, with the 95 % interval."""
+    hits, n = int(counts.trace()), int(counts.sum())
+    return {"n": n, "hits": hits, "accuracy": hits / n, "interval": wilson(hits, n)}
 
 
 def said(row: dict[str, Any]) -> str:
@@ -106,6 +133,11 @@ def main() -> None:
             f"{np.mean([r['minutes'] for r in pair]):.1f}",
         )
     Console().print(table)
+    best = next(r for r in rows if r["clips_a_word"] == max(options.clips))
+    words = ", ".join(f"{w} {r['hits']} of {r['n']}" for w, r in best["by_label"].items())
+    print(f"From the encoder, {best['clips_a_word']} clips a word: {words}")
+    print("mistakes: " + "; ".join(confusions(list(best["labels"]), best["confusion"])))
+    print(", ".join(f"at {level}: {said(row)}" for level, row in best["noise"].items()))
 
 
 if __name__ == "__main__":

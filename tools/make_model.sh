@@ -4,8 +4,9 @@
 #   sh tools/make_model.sh DATA [OPTIONS OF intentd-train...]
 # DATA holds speech_commands/, other_speech/, orders/ and noise/ (train/recipes/commands.toml).
 # Needs flite, espeak-ng, wamerican and the teacher (train/recipes/pretrain.toml), or another Whisper
-# in CTranslate2's format in the folder TEACHER. The model is left in runs/commands; its files go to
-# daemon/bundled/commands/.
+# in CTranslate2's format in the folder TEACHER. The model is left in runs/commands; config.json,
+# preprocessor_config.json, model.safetensors, calibration.json, metrics.json, history.json, README.md
+# and report/ of it go to daemon/bundled/commands/.
 set -eu
 data=${1:?"usage: sh tools/make_model.sh DATA"}
 shift
@@ -29,6 +30,8 @@ train() {  # RECIPE OPTIONS...
     [ -f "runs/$recipe/recipe.json" ] && resume=--resume
     # shellcheck disable=SC2086
     intentd-train "$recipe" --set "root=$data" "$@" --output "runs/$recipe" $resume
+    # Training that was asked to stop (SIGTERM) ends in good order, with status 0.
+    [ -f "runs/$recipe/metrics.json" ] || { echo "$recipe is not finished; run this again." >&2; exit 1; }
 }
 
 speak "$data/synthetic"

@@ -15,11 +15,12 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from train_helpers import GLIDES, RATE, word
+from train_helpers import GLIDES, RATE, tiny_base, word
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ("up", "down", "left", "right", "go", "zero", "one", "five", "eight")
-OTHERS = ("bed", "cat")
+OTHERS = ("bed", "cat", "happy")
+SEVEN = (*OTHERS, "up", "down", "left", "right")
 SHORT = ("train.steps=6", "train.eval_every=3", "train.batch_size=4", "train.threads=1",
          "gate.kind=energy")  # fmt: skip
 
@@ -99,14 +100,18 @@ def start(recordings: Path, whisper: Path, place: Path) -> subprocess.Popen[str]
     )
 
 
-def interrupted(process: subprocess.Popen[str], sign: Path) -> None:
-    """Ctrl-C once the file is there."""
+def interrupted(process: subprocess.Popen[str], sign: Path, number: signal.Signals) -> None:
+    """A signal once the file is there: Ctrl-C, or what a machine that shuts down sends."""
     deadline = time.monotonic() + 240
     while not sign.exists():
         assert process.poll() is None, process.communicate()[0]
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    os.killpg(process.pid, signal.SIGINT)
+    if number == signal.SIGINT:
+        os.killpg(process.pid, number)
+    else:  # to the training alone, which ends with status 0
+        children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text()
+        os.kill(int(children.split()[0]), number)
     said, _ = process.communicate(timeout=120)
     assert process.returncode != 0
     assert "Traceback" not in said
@@ -116,7 +121,11 @@ def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
     recordings: Path, whisper: Path, tmp_path: Path
 ) -> None:
     runs = tmp_path / "runs"
-    interrupted(start(recordings, whisper, tmp_path), runs / "commands" / "checkpoints")
+    first = start(recordings, whisper, tmp_path)
+    interrupted(first, runs / "pretrain" / "checkpoints", signal.SIGTERM)
+    assert not (runs / "pretrain_further").exists()
+    second = start(recordings, whisper, tmp_path)
+    interrupted(second, runs / "commands" / "checkpoints", signal.SIGINT)
     process = start(recordings, whisper, tmp_path)
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
@@ -135,3 +144,29 @@ def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
     made = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     assert start(recordings, whisper, tmp_path).wait(60) == 0  # there is nothing left to do
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == made
+
+
+def test_few_clips_are_counted_with_and_without_an_encoder(
+    recordings: Path, tmp_path: Path
+) -> None:
+    tiny_base(tmp_path / "encoder")
+    short = ("train.steps=2", "train.eval_every=2", "train.batch_size=4", "train.threads=1")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "few_shot.py"), "--root", str(recordings),
+         "--encoder", str(tmp_path / "encoder"), "--clips", "2", "--json", "found.json",
+         *(part for setting in short for part in ("--set", setting))],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "found.json").read_text())
+    assert [row["base"] for row in rows] == [str(tmp_path / "encoder"), "random weights"]
+    for row in rows:
+        counts = np.array(row["confusion"])
+        assert (row["n"], row["hits"]) == (counts.sum(), counts.trace())
+        assert {name: w["n"] for name, w in row["by_label"].items()} == dict(
+            zip(row["labels"], counts.sum(axis=1), strict=True)
+        )
+        assert set(row["by_label"]) == set(SEVEN)
+        assert [noisy["n"] for noisy in row["noise"].values()] == [row["n"]] * 2
+        assert f"{row['accuracy']:.1%} of {row['n']}" in done.stdout
