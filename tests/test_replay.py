@@ -389,3 +389,31 @@ def test_on_a_terminal_the_dashboard_pauses_and_quits(word_model: Path, tmp_path
     assert len(summaries) == 2
     os.close(master)
     os.close(slave)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX terminal")
+def test_what_went_wrong_is_told_when_the_dashboard_has_gone(word_model: Path) -> None:
+    """Whatever becomes of the log, which lies in the user's folder: here it can't be written."""
+    import pty
+
+    master, slave = pty.openpty()
+    with subprocess.Popen(
+        command("replay", "cut.wav", "--speed", "max", "--model", str(word_model)),
+        stdin=slave,
+        stdout=slave,
+        stderr=slave,
+        start_new_session=True,
+        env={
+            **os.environ,
+            **{"PYTHONPATH": str(ROOT), "TERM": "xterm-256color", "XDG_STATE_HOME": os.devnull},
+        },
+    ) as child:
+        os.close(slave)
+        seen = b""
+        with contextlib.suppress(OSError):  # EIO is how a terminal ends
+            while block := os.read(master, 65536):
+                seen += block
+        assert child.wait(10) == 1
+    after = seen.rpartition(b"\x1b[?1049l")[2].decode()
+    assert "intentd: error: cut.wav ends before its time" in after
+    os.close(master)

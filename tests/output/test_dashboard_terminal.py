@@ -60,6 +60,9 @@ def tick():
     if mode == "noise" and ticks == 5:
         os.write(2, b"ALSA lib: straight to descriptor 2\\n")
         dashboard.publish(Status("mic", "the microphone is gone", "warning"))
+    if mode == "trouble" and ticks == 5:
+        for number in range(30):
+            dashboard.publish(Status("mic", f"trouble {number}", "error"))
     dashboard.publish(Level("mic", -20.0 - ticks % 3, -9.0, True, ticks / 10))
 
 dashboard = Dashboard(Commands(), load=load, log=Path(sys.argv[3]))
@@ -207,7 +210,27 @@ def test_what_libraries_write_goes_to_the_log(tmp_path: Path) -> None:
         assert "ALSA lib: straight to descriptor 2\n" in logged
         assert "intentd: warning: mic: the microphone is gone\n" in logged
         assert str(screen.stderr_log) in after.replace("\r\n", "")
+        assert after.count("intentd: warning: mic: the microphone is gone\r\n") == 1
         assert screen.stderr_log.stat().st_mode & 0o077 == 0
+
+
+def test_warnings_reach_the_user_without_a_log_too(tmp_path: Path) -> None:
+    (tmp_path / "logs").touch()  # so that no log can lie below it
+    with running(tmp_path, "noise") as screen:
+        screen.read(b"is gone", 5)
+        screen.press(b"q")
+        assert "intentd: warning: mic: the microphone is gone\r\n" in screen.end()
+
+
+def test_of_many_warnings_the_last_are_told(tmp_path: Path) -> None:
+    with running(tmp_path, "trouble") as screen:
+        screen.read(b"trouble 29", 5)
+        screen.press(b"q")
+        said = [line for line in screen.end().split("\r\n") if "trouble" in line or "came" in line]
+        assert said == [
+            "intentd: 20 warnings came before these",
+            *(f"intentd: error: mic: trouble {n}" for n in range(20, 30)),
+        ]
 
 
 def test_ctrl_z_gives_the_terminal_back_and_fg_takes_it_again(tmp_path: Path) -> None:

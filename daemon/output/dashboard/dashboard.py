@@ -10,6 +10,7 @@ import sys
 import threading
 import time
 import traceback
+from collections import deque
 from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
@@ -18,7 +19,7 @@ from typing import Any, ClassVar, Protocol
 
 from rich.console import Console
 
-from daemon.messages import Message, RunInfo, Summary
+from daemon.messages import Message, RunInfo, Status, Summary
 from daemon.output.base import OutputClosed
 from daemon.output.dashboard.keys import Keyboard, NoKeyboard, keyboard
 from daemon.output.dashboard.screen import Screen
@@ -33,6 +34,8 @@ TICK = 0.1
 IDLE = 1.0
 """Seconds after which is painted though no message came: clocks go on."""
 PAGE = 10
+REPEATED = 10
+"""The last so many errors and warnings are told once more when the picture is gone."""
 
 
 class Commands(Protocol):
@@ -52,7 +55,8 @@ class Dashboard:
 
     `publish` only takes a message in. One thread, the main one if Ctrl-Z is to work, calls
     `run_until`. Statuses and gaps also go to standard error, which is a log file while the
-    picture is up; summaries are printed once the terminal is itself again.
+    picture is up. Once the terminal is itself again, summaries are printed, and the errors and
+    warnings that went to the log alone are repeated.
     """
 
     name = "dashboard"
@@ -79,6 +83,11 @@ class Dashboard:
         self._summaries: list[Summary] = []
         self._said = Plain(None, sys.stderr)
         self._suspended = False
+        self._telling = threading.Lock()
+        """Held while standard error is turned, and while something is said there."""
+        self._stderr = StderrToLog(self._log)
+        self._missed: deque[Status] = deque(maxlen=REPEATED)
+        self._missed_before = 0
 
     def open(self, run: RunInfo) -> None:
         self.state = DashboardState(run, self._clock(), datetime.now())
@@ -92,7 +101,15 @@ class Dashboard:
             self._changed = True
             if isinstance(message, Summary):
                 self._summaries.append(message)
-        self._said.publish(message)
+        with self._telling:
+            self._said.publish(message)
+            if (
+                self._stderr.active
+                and isinstance(message, Status)
+                and message.level in {"warning", "error"}
+            ):
+                self._missed_before += len(self._missed) == REPEATED
+                self._missed.append(message)
 
     def reopen(self) -> None:
         """Nothing to open."""
@@ -120,7 +137,7 @@ class Dashboard:
         with self._up(), self._suspendable():
             while not stop.is_set():
                 self._suspended = False
-                with StderrToLog(self._log):
+                with self._stderr_logged():
                     try:
                         with keyboard() as keys, Screen(console, sys.stdout.fileno()) as screen:
                             self._show(screen, keys, theme, stop, tick)
@@ -208,6 +225,28 @@ class Dashboard:
             with self._lock:
                 self._shown = False
             self._print_summaries()
+
+    @contextlib.contextmanager
+    def _stderr_logged(self) -> Iterator[None]:
+        with contextlib.ExitStack() as turned:
+            with self._telling:
+                turned.enter_context(self._stderr)
+            try:
+                yield
+            finally:
+                with self._telling:
+                    turned.close()
+                    self._repeat_missed()
+
+    def _repeat_missed(self) -> None:
+        said = Plain(None, sys.stderr)
+        if self._missed_before:
+            said.publish(Status(None, f"{self._missed_before} warnings came before these", "info"))
+        for status in self._missed:
+            said.publish(status)
+        said.close()
+        self._missed.clear()
+        self._missed_before = 0
 
     def _print_summaries(self) -> None:
         with self._lock:

@@ -33,6 +33,11 @@ class StderrToLog:
         self._terminal: int | None = None
         self._size = 0
 
+    @property
+    def active(self) -> bool:
+        """Whether standard error is turned away now."""
+        return self._terminal is not None
+
     def __enter__(self) -> Self:
         if not _is_terminal(2):
             return self
