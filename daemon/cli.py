@@ -16,7 +16,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from daemon.errors import UserError
-from daemon.program import debugging, leave, run_app, want_debug
+from daemon.program import debugging, leave, open_closed_streams, run_app, want_debug
 from daemon.signals import not_yet
 
 app = typer.Typer(
@@ -384,6 +384,7 @@ def run(arguments: Sequence[str]) -> int:
 
 def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
+    open_closed_streams()
     not_yet()
     try:
         status = run(sys.argv[1:])

@@ -41,6 +41,18 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise _Terminated
 
 
+def open_closed_streams() -> None:
+    """Lead standard input, output and error to the null device where the process was started
+    without them: the next file to be opened would take their place, and print to nowhere is print
+    to standard output. To be called first of all."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            null = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+            os.set_inheritable(null.fileno(), True)
+            setattr(sys, name, null)
+
+
 def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
     global _debug  # noqa: PLW0603

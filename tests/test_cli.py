@@ -8,7 +8,9 @@ import sys
 import tomllib
 from pathlib import Path
 
+import numpy as np
 import pytest
+import soundfile
 
 from daemon import __version__
 from daemon.capture.devices import InputDevice
@@ -107,6 +109,39 @@ def test_a_hostile_name_is_shown_and_not_obeyed(plain_model: Path) -> None:
     result = intentd("replay", "no\nsuch\x1b[31m.wav", "--model", str(plain_model))
     assert result.returncode == 2
     assert "no\\nsuch\\x1b[31m.wav" in complaint(result)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="a POSIX shell")
+@pytest.mark.parametrize(
+    ("module", "arguments", "closed", "status", "said"),
+    [
+        ("daemon", "replay a.wav --speed max --headless --jsonl -", ">&-", 0, ""),
+        ("daemon", "replay a.wav --speed max", "<&- >&- 2>&-", 0, ""),
+        ("daemon", "status --pid 1", ">&-", 2, "no intentd"),
+        ("daemon", "replay none.wav", "2>&-", 2, ""),
+        ("train", "evaluate none none", ">&-", 2, "none"),
+        ("train", "evaluate none none", "2>&-", 2, ""),
+    ],
+)
+def test_standard_streams_may_be_closed(
+    elsewhere: Path, plain_model: Path, module: str, arguments: str, closed: str, status: int,
+    said: str,
+) -> None:  # fmt: skip
+    """What a stream can't take is lost, and is neither in another one nor in a file."""
+    soundfile.write(elsewhere / "a.wav", np.zeros(16000, np.float32), 16000)
+    before = (elsewhere / "a.wav").read_bytes()
+    result = subprocess.run(
+        ["sh", "-c", f'exec "$0" -m {module} {arguments} {closed}', sys.executable],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "INTENTD_MODEL__PATH": str(plain_model)},
+    )
+    assert result.returncode == status
+    assert result.stdout == ""
+    assert said in result.stderr and len(result.stderr.splitlines()) == bool(said)
+    assert (elsewhere / "a.wav").read_bytes() == before
 
 
 def test_debug_shows_the_traceback() -> None:

@@ -24,6 +24,7 @@ import typer
 from rich.console import Console
 
 from daemon.errors import UserError
+from daemon.program import open_closed_streams
 
 COMMANDS = ("evaluate", "calibrate", "mine", "report", "synthesize", "train")
 Assignments = Annotated[
@@ -289,6 +290,7 @@ def mine(
 
 def main() -> None:
     """Run the command that the arguments name; a first argument that is none is a recipe."""
+    open_closed_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = sys.argv[1:]
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
