@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import tomllib
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import pytest
 from hypothesis import given
@@ -134,10 +136,49 @@ def test_overruling_the_model_is_said_and_agreeing_with_it_is_not() -> None:
     model = {"gate": {"on": 0.4}, "events": {"thresholds": {"up": 0.5, "down": 0.6}}}
     loaded = from_model(model, "[gate]\non = 0.4\n[events.thresholds]\nup = 0.9")  # type: ignore[arg-type]
     assert loaded.settings.events.thresholds == {"up": 0.9, "down": 0.6}
-    (warning,) = loaded.warnings
+    (warning,) = loaded.warnings()
     assert "given.toml sets events.thresholds.up = 0.9" in warning and "0.5" in warning
     assert str(loaded.origins["events.thresholds.down"]) == "the model tiny"
-    assert from_model(model).warnings == ()  # type: ignore[arg-type]
+    assert from_model(model).warnings() == []  # type: ignore[arg-type]
+
+
+@dataclass
+class Described:
+    unit: Literal["word", "utterance"] = "word"
+    labels: tuple[str, ...] = ("up", "down", "unknown")
+    non_intents: frozenset[str] = frozenset({"unknown"})
+
+
+def test_what_changes_nothing_with_the_model_is_said() -> None:
+    model = {
+        "events": {"threshold": 0.7, "thresholds": {"up": 0.5, "down": 0.6, "unknown": 0.3}},
+        "rolling": {"windows": 3, "forgetting": 1.0},
+    }
+    words = from_model(
+        model,  # type: ignore[arg-type]
+        "[events]\nthreshold = 0.9\nthresholds = {unknown = 0.4}\n[rolling]\nforgetting = 0.8",
+    )
+    assert words.warnings(Described()) == [
+        "given.toml sets events.threshold, which changes nothing: every intent has a threshold of "
+        "its own; set events.thresholds, for example events.thresholds.up",
+        "given.toml sets events.thresholds.unknown, which changes nothing: unknown is no intent "
+        "and never an event",
+        "given.toml sets rolling.forgetting, which changes nothing: the model hears words",
+    ]
+    (overruled,) = from_model(model, "[rolling]\nforgetting = 0.8").warnings(  # type: ignore[arg-type]
+        Described("utterance")
+    )
+    assert "in place of the 1.0" in overruled
+    (idle,) = from_model(model, "[rolling]\nwindows = 5").warnings(Described("utterance"))  # type: ignore[arg-type]
+    assert idle.endswith("rolling.windows, which changes nothing: the model hears utterances")
+    # What the model brings along itself is nobody's mistake, and a default is none either.
+    assert from_model(model).warnings(Described()) == []  # type: ignore[arg-type]
+
+
+def test_the_threshold_counts_while_an_intent_has_none_of_its_own() -> None:
+    model = {"events": {"threshold": 0.7, "thresholds": {"up": 0.5}}}
+    (warning,) = from_model(model, "[events]\nthreshold = 0.9").warnings(Described())  # type: ignore[arg-type]
+    assert "in place of the 0.7" in warning
 
 
 def test_a_model_may_not_set_what_is_the_users() -> None:
@@ -175,7 +216,7 @@ def test_another_programs_config_is_passed_over_with_a_remark(elsewhere: Path) -
     Path("config.toml").write_text('baseURL = "x"\n[output]\nhome = ["HTML"]\n[markup]\na = 1')
     loaded = load_settings(environ={})
     assert loaded.settings.audio.rate == 8000
-    (remark,) = loaded.warnings
+    (remark,) = loaded.warnings()
     assert "./config.toml" in remark and "--config ./config.toml" in remark
     with pytest.raises(UserError, match="baseURL"):
         load_settings("config.toml", environ={})
@@ -332,7 +373,7 @@ def test_thresholds_of_single_labels_come_from_the_shell_too() -> None:
 def test_a_variable_near_a_setting_is_warned_of_and_a_foreign_one_is_not() -> None:
     loaded = load(environ={"INTENTD_GATE_KIND": "off", "INTENTD_SERVICE_HOST": "10.0.0.1"})
     assert loaded.settings.gate.kind == "silero"
-    (warning,) = loaded.warnings
+    (warning,) = loaded.warnings()
     assert "INTENTD_GATE__KIND" in warning
 
 

@@ -212,6 +212,16 @@ def test_a_daemon_reloads_rotates_and_tells(  # noqa: PLR0915 - one day, told in
     assert "audio.block_ms will change at the next start" in daemon.hear("next start", before)
     until(lambda: len(predictions(daemon.lines(other))) >= 6, "windows in the other file")
 
+    # What changes nothing is not announced as a change.
+    settings(folder, threshold=0.9, hop=0.5, jsonl="other.jsonl", lag=2.0)
+    with (folder / "my.toml").open("a") as file:
+        file.write("[events.thresholds]\nup = 0.3\ndown = 0.3\ngo = 0.3\nbackground = 0.3\n")
+    before = len(daemon.said)
+    daemon.send(signal.SIGHUP)
+    line = daemon.hear("settings reloaded", before)
+    assert "events.thresholds = " in line and "events.threshold = " not in line
+    assert "events.threshold, which changes" in daemon.hear("changes nothing", before)
+
     sent = daemon.send(signal.SIGTERM)
     assert daemon.end() == 0
     assert time.monotonic() - sent < 2.5

@@ -116,7 +116,7 @@ def _settings(layers: Mapping[str, Any], setup: list[Setup]) -> Outcome:
     loaded.check_labels(info.labels)
     info.window_samples(loaded.settings.window.seconds)
     setup.append(Setup(loaded.settings, info))
-    return True, loaded.file or "no file, so the defaults", "; ".join(loaded.warnings)
+    return True, loaded.file or "no file, so the defaults", "; ".join(loaded.warnings(info))
 
 
 def _model(setup: list[Setup]) -> Outcome:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.commands.session import model_layer, note
+from daemon.commands.session import model_layer, note, read_info
 from daemon.config import Loaded, keys, load_settings, printable, shipped_text, user_file
 from daemon.errors import UserError
 
@@ -18,11 +18,13 @@ def run(layers: Mapping[str, Any]) -> int:
     failure: UserError | None = None
     try:
         loaded = load_settings(**layers, model=model_layer)
+        warnings = loaded.warnings(read_info(loaded.settings.model))
     except UserError as error:
         # Wrong settings fail here again; a model that can't be read leaves the rest to show.
         loaded = load_settings(**layers)
+        warnings = loaded.warnings()
         failure = error
-    for warning in loaded.warnings:
+    for warning in warnings:
         note(warning)
     print(text(loaded), flush=True)
     if failure is not None:

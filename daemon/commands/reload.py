@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from daemon.commands.session import Setup
-from daemon.config import Settings, load_settings
+from daemon.config import Loaded, Settings, load_settings
 from daemon.errors import UserError
 from daemon.messages import RunInfo, Status
 from daemon.output.base import Output
@@ -42,12 +42,11 @@ class Reloader:
     def __call__(self) -> list[Status]:
         """Never raises: settings that are wrong in any place leave all as it was."""
         try:
-            wanted = self._read()
-            return self._apply(wanted)
+            return self._apply(self._read())
         except UserError as error:
             return [Status(None, f"{error} (nothing was reloaded, the old settings stay)", "error")]
 
-    def _read(self) -> Settings:
+    def _read(self) -> Loaded:
         setup = self._setup
         loaded = load_settings(
             **setup.layers, model=lambda _: (setup.model_name, setup.info.settings())
@@ -55,16 +54,18 @@ class Reloader:
         if setup.file is not None and loaded.file is None:
             raise UserError(f"the settings file {setup.file} is gone; bring it back")
         loaded.check_labels(setup.info.labels)
-        return loaded.settings
+        return loaded
 
-    def _apply(self, wanted: Settings) -> list[Status]:
+    def _apply(self, loaded: Loaded) -> list[Status]:
+        wanted = loaded.settings
         old = self._setup.settings
         if wanted.window.hop > old.window.seconds:
             raise UserError(
                 f"window.hop is {wanted.window.hop} and the windows have {old.window.seconds} s "
                 "until the next start; lower it, or start intentd anew"
             )
-        changed = list(differences(old, wanted))
+        idle = loaded.without_effect(self._setup.info)
+        changed = [key for key in differences(old, wanted) if key not in idle]
         now = [key for key in changed if key in APPLIED or key.startswith("events.")]
         later = [key for key in changed if key not in now]
         if "output.jsonl" in now and "-" in (old.output.jsonl, wanted.output.jsonl):
@@ -86,6 +87,7 @@ class Reloader:
         if later:
             text = f"{', '.join(later)} will change at the next start, the rest has changed now"
             statuses.append(Status(None, text, "warning"))
+        statuses += [Status(None, text, "warning") for text in idle.values()]
         return statuses
 
 

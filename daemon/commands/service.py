@@ -31,7 +31,7 @@ def install(
     """
     _only_linux()
     loaded = load_settings(**layers)
-    for warning in loaded.warnings:
+    for warning in loaded.warnings():
         note(warning)
     settings = loaded.settings
     pinned = list(arguments)

@@ -131,10 +131,10 @@ class Setup:
 def prepare(layers: Mapping[str, Any]) -> Setup:
     """Settings and model, checked against each other; remarks go to stderr. Raises `UserError`."""
     loaded = load_settings(**layers, model=model_layer)
-    for warning in loaded.warnings:
-        note(warning)
     settings = loaded.settings
     info = read_info(settings.model)
+    for warning in loaded.warnings(info):
+        note(warning)
     loaded.check_labels(info.labels)
     info.window_samples(settings.window.seconds)
     return Setup(settings, info, layers, loaded.file)

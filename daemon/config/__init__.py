@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daemon.config.effect import Described, without_effect
 from daemon.config.layers import (
     Layer,
-    Merged,
     Origin,
+    Overruled,
     did_you_mean,
     merge,
     model_keys,
@@ -71,9 +72,30 @@ class Loaded:
 
     settings: Settings
     origins: Mapping[str, Origin]
-    warnings: tuple[str, ...]
+    remarks: tuple[str, ...]
+    """On what was read."""
     file: str | None
     """The settings file that was read."""
+    overruled: tuple[Overruled, ...] = ()
+    """What the model supplies and others have set otherwise."""
+    model: str = ""
+    """The name of the model that was asked."""
+
+    def warnings(self, model: Described | None = None) -> list[str]:
+        """What the user should know of these settings, a sentence each; with `model`, also which
+        of them change nothing."""
+        idle = {} if model is None else self.without_effect(model)
+        overruled = [
+            f"{each.origin} sets {each.key} = {shown(each.value)} in place of the "
+            f"{shown(each.theirs)} that the model {printable(self.model)} was measured with"
+            for each in self.overruled
+            if each.key not in idle
+        ]
+        return [*self.remarks, *overruled, *idle.values()]
+
+    def without_effect(self, model: Described) -> dict[str, str]:
+        """Dotted key to a sentence, for each setting that changes nothing with `model`."""
+        return without_effect(self.settings, self.origins, model)
 
     def check_labels(self, labels: Sequence[str]) -> None:
         """Raise `UserError` for a threshold of a label that the model does not have."""
@@ -124,12 +146,14 @@ def load_settings(
         variables,
         from_options(assignments, options or {}),
     ]
-    merged = merge(layers)
+    merged, name = merge(layers), ""
     if model is not None:
         name, values = model(merged.settings.model)
         merged = merge([_model_layer(name, values), *layers])
-        remarks += _overrides(merged, name)
-    return Loaded(merged.settings, merged.origins, tuple(remarks), file.where if file else None)
+    where = file.where if file else None
+    return Loaded(
+        merged.settings, merged.origins, tuple(remarks), where, merged.overruled, name
+    )
 
 
 def _model_layer(name: str, values: Mapping[str, Any]) -> Layer:
@@ -138,11 +162,3 @@ def _model_layer(name: str, values: Mapping[str, Any]) -> Layer:
         for section, table in values.items()
     }
     return Layer("model", name, supplied)
-
-
-def _overrides(merged: Merged, name: str) -> list[str]:
-    return [
-        f"{origin} sets {key} = {shown(value)} in place of the {shown(theirs)} that the model "
-        f"{printable(name)} was measured with"
-        for key, theirs, value, origin in merged.overridden
-    ]

@@ -131,12 +131,23 @@ def flat(values: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
 
 
 @dataclass(frozen=True, slots=True)
+class Overruled:
+    """A key whose value is not the model's."""
+
+    key: str
+    theirs: Any
+    """The model's value."""
+    value: Any
+    """The value in force."""
+    origin: Origin
+
+
+@dataclass(frozen=True, slots=True)
 class Merged:
     settings: Settings
     origins: Mapping[str, Origin]
     """Dotted key to origin, for every key of the schema and every label of a table."""
-    overridden: tuple[tuple[str, Any, Any, Origin], ...]
-    """(key, the model's value, the value in force, its origin): the model's word was overruled."""
+    overruled: tuple[Overruled, ...]
 
 
 def merge(layers: Iterable[Layer]) -> Merged:
@@ -165,12 +176,12 @@ def merge(layers: Iterable[Layer]) -> Merged:
                 supplied[dotted] = value
     settings = Settings.model_validate(values)
     _check_together(settings, blames)
-    overridden = tuple(
-        (dotted, value, leaves[dotted], origins[dotted])
+    overruled = tuple(
+        Overruled(dotted, value, leaves[dotted], origins[dotted])
         for dotted, value in supplied.items()
         if leaves[dotted] != value
     )
-    return Merged(settings, origins, overridden)
+    return Merged(settings, origins, overruled)
 
 
 def _check_together(settings: Settings, blames: Mapping[str, str]) -> None:

@@ -46,7 +46,7 @@ class SettingsCases:
             return "refused"
         assert printed.getvalue() == ""
         check_text(text(loaded).replace("\n", " ")[:5000], "intentd config")
-        for warning in loaded.warnings:
+        for warning in loaded.warnings():
             check_text(warning, "a warning")
         return "taken"
 

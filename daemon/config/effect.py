@@ -1,0 +1,52 @@
+"""Settings that somebody made and that change nothing with the model in use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence, Set
+from typing import Literal, Protocol
+
+from daemon.config.layers import Origin, printable
+from daemon.config.schema import Settings
+
+_OTHER_UNIT = {
+    "word": ("forgetting", "max_seconds"),
+    "utterance": ("windows",),
+}
+"""Keys of [rolling] that a model of this unit has no use for."""
+
+
+class Described(Protocol):
+    """What must be known of a model: `ModelInfo` has it."""
+
+    @property
+    def labels(self) -> Sequence[str]: ...
+    @property
+    def non_intents(self) -> Set[str]: ...
+    @property
+    def unit(self) -> Literal["word", "utterance"]: ...
+
+
+def without_effect(
+    settings: Settings, origins: Mapping[str, Origin], model: Described
+) -> dict[str, str]:
+    """Dotted key to a sentence, for each setting of a file, a variable or an option that changes
+    nothing with `model`."""
+    reasons: dict[str, str] = {}
+    thresholds = settings.events.thresholds
+    intents = [label for label in model.labels if label not in model.non_intents]
+    if intents and all(label in thresholds for label in intents):
+        reasons["events.threshold"] = (
+            "every intent has a threshold of its own; set events.thresholds, for example "
+            f"events.thresholds.{printable(intents[0])}"
+        )
+    for label in thresholds:
+        if label in model.non_intents:
+            name = printable(label)
+            reasons[f"events.thresholds.{label}"] = f"{name} is no intent and never an event"
+    for key in _OTHER_UNIT[model.unit]:
+        reasons[f"rolling.{key}"] = f"the model hears {model.unit}s"
+    return {
+        key: f"{printable(str(origins[key]))} sets {printable(key)}, which changes nothing: {why}"
+        for key, why in reasons.items()
+        if key in origins and origins[key].kind not in {"default", "model"}
+    }
