@@ -392,13 +392,23 @@ def test_on_a_terminal_the_dashboard_pauses_and_quits(word_model: Path, tmp_path
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX terminal")
-def test_what_went_wrong_is_told_when_the_dashboard_has_gone(word_model: Path) -> None:
-    """Whatever becomes of the log, which lies in the user's folder: here it can't be written."""
+@pytest.mark.parametrize(
+    ("options", "status", "said"),
+    [
+        # The log that is not asked for lies in the user's folder, which can't be written here.
+        ([], 1, "intentd: error: cut.wav ends before its time"),
+        (["output.log=cut.wav/x.log"], 2, "intentd: output.log is cut.wav/x.log, which can't be"),
+    ],
+)
+def test_what_went_wrong_is_told_when_the_dashboard_has_gone(
+    word_model: Path, options: list[str], status: int, said: str
+) -> None:
     import pty
 
     master, slave = pty.openpty()
+    more = [part for option in options for part in ("--set", option)]
     with subprocess.Popen(
-        command("replay", "cut.wav", "--speed", "max", "--model", str(word_model)),
+        command("replay", "cut.wav", "--speed", "max", "--model", str(word_model), *more),
         stdin=slave,
         stdout=slave,
         stderr=slave,
@@ -413,7 +423,6 @@ def test_what_went_wrong_is_told_when_the_dashboard_has_gone(word_model: Path) -
         with contextlib.suppress(OSError):  # EIO is how a terminal ends
             while block := os.read(master, 65536):
                 seen += block
-        assert child.wait(10) == 1
-    after = seen.rpartition(b"\x1b[?1049l")[2].decode()
-    assert "intentd: error: cut.wav ends before its time" in after
+        assert child.wait(10) == status
+    assert said in seen.rpartition(b"\x1b[?1049l")[2].decode()
     os.close(master)

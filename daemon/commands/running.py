@@ -16,6 +16,7 @@ from daemon.commands.reload import Reloader
 from daemon.commands.session import Setup
 from daemon.config import Settings
 from daemon.engine import Engine, Picture, Supply
+from daemon.errors import UserError
 from daemon.health.vitals import HealthWatcher, Vitals
 from daemon.messages import RunInfo, Status, StreamInfo
 from daemon.output.base import Output
@@ -150,10 +151,19 @@ def _dashboard(setup: Setup, controls: _Controls) -> _Shown | None:
     if output.headless or output.jsonl == "-":
         return None
     from daemon.output.dashboard import Dashboard, dashboard_possible
+    from daemon.output.dashboard.stderr_log import StderrToLog
 
     if not dashboard_possible():
         return None
     log = Path(output.log).expanduser() if output.log else None
+    if log is not None:
+        try:
+            StderrToLog(log).check()
+        except OSError as error:
+            reason = (error.strerror or str(error)).lower()
+            raise UserError(
+                f"output.log is {log}, which can't be written ({reason}); name another file"
+            ) from None
     return Dashboard(controls, load=controls.load, log=log)
 
 

@@ -38,10 +38,19 @@ class StderrToLog:
         """Whether standard error is turned away now."""
         return self._terminal is not None
 
+    def check(self) -> None:
+        """Raise OSError if the log will be needed and can't be written."""
+        if _is_terminal(2):
+            os.close(self._open())
+
     def __enter__(self) -> Self:
         if not _is_terminal(2):
             return self
-        target = self._open()
+        try:
+            target = self._open()
+        except OSError:
+            # Better unlogged than torn: what the outputs say is told again afterwards.
+            target = os.open(os.devnull, os.O_WRONLY)
         self._terminal = os.dup(2)
         _flush()
         os.dup2(target, 2)
@@ -67,14 +76,11 @@ class StderrToLog:
                 os.write(2, f"intentd: messages were logged to {self._path}\n".encode())
 
     def _open(self) -> int:
-        try:
+        with contextlib.suppress(FileExistsError):  # a file; opening says what is wrong with that
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            if self._path.exists() and self._path.stat().st_size > LARGEST:
-                self._path.replace(self._path.with_suffix(".log.1"))
-            return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError:
-            # Better unlogged than torn: the outputs have said what matters.
-            return os.open(os.devnull, os.O_WRONLY)
+        if self._path.exists() and self._path.stat().st_size > LARGEST:
+            self._path.replace(self._path.with_suffix(".log.1"))
+        return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
 
 
 def _is_terminal(fd: int) -> bool:
