@@ -217,6 +217,7 @@ def test_check_says_what_works_and_its_status_is_the_verdict(
         "speech gate",
         "log folder",
         "runtime folder",
+        "cache folder",
         "PortAudio",
         "inputs",
         "sound server",
@@ -234,7 +235,33 @@ def test_check_names_what_is_wrong_and_goes_on(capsys: pytest.CaptureFixture[str
     assert status == 1
     assert "FAIL  settings: there is no model directory nowhere" in said
     assert "FAIL  log folder: file can't be written to" in said
+    assert "fix: set output.log to another place" in said
     assert "microphone" in said
+
+
+def test_check_advises_what_helps_on_a_file_system_that_is_read_only(tmp_path: Path) -> None:
+    own = ["unshare", "--mount", "--map-root-user", "sh", "-c"]
+    code = (
+        "from daemon.commands.check import cache_writable, writable; from pathlib import Path;"
+        "print(*writable(Path('log'), 'output.log'), sep='|'); print(*cache_writable(), sep='|')"
+    )
+    try:
+        subprocess.run([*own, "mount -t tmpfs -o ro none ."], check=True, capture_output=True)
+    except (OSError, subprocess.CalledProcessError):
+        pytest.skip("no file system can be mounted here")
+    done = subprocess.run(
+        [*own, 'mount -t tmpfs -o ro none . && cd "$PWD" && "$0" -c "$1"', sys.executable, code],
+        env={**os.environ, "PYTHONPATH": str(ROOT), "XDG_CACHE_HOME": str(tmp_path)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    log, cache = done.stdout.splitlines()
+    assert log == (
+        "False|log can't be written to: read-only file system|set output.log to another place"
+    )
+    assert cache.startswith("True|") and "read-only" in cache
+    assert cache.endswith("takes some seconds longer so; set XDG_CACHE_HOME to another place")
 
 
 def test_a_foreign_package_of_our_name_is_noticed(tmp_path: Path) -> None:

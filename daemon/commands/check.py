@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib.metadata
 import math
 import sys
@@ -61,8 +62,9 @@ def trials(layers: Mapping[str, Any]) -> Iterator[Finding]:
     yield _attempt("settings", lambda: _settings(layers, setup))
     yield _attempt("model", lambda: _model(setup))
     yield _attempt("speech gate", lambda: gate_works(setup[0].settings if setup else settings))
-    for name, folder in folders(settings).items():
-        yield _attempt(name, lambda folder=folder: writable(folder))  # type: ignore[misc]
+    for name, (folder, key) in folders(settings).items():
+        yield _attempt(name, lambda folder=folder, key=key: writable(folder, key))  # type: ignore[misc]
+    yield _attempt("cache folder", cache_writable)
     yield _attempt("PortAudio", _portaudio)
     yield _attempt("inputs", _inputs)
     yield _attempt("sound server", _server)
@@ -166,20 +168,25 @@ def gate_works(settings: Settings) -> Outcome:
     return True, text, ""
 
 
-def folders(settings: Settings) -> dict[str, Path]:
-    """The folders that a run may write to, by what for."""
+def folders(settings: Settings) -> dict[str, tuple[Path, str]]:
+    """The folders that a run may write to, by what for, each with what sets another one."""
     from daemon.health import places
     from daemon.output.dashboard.stderr_log import log_path
 
     log = Path(settings.output.log).expanduser() if settings.output.log else log_path()
-    found = {"log folder": log.parent, "runtime folder": places.folder()}
+    found = {
+        "log folder": (log.parent, "output.log"),
+        "runtime folder": (places.folder(), "XDG_RUNTIME_DIR"),
+    }
     if settings.output.jsonl not in ("", "-"):
-        found["JSON lines' folder"] = Path(settings.output.jsonl).expanduser().parent
+        lines = Path(settings.output.jsonl).expanduser().parent
+        found["JSON lines' folder"] = (lines, "output.jsonl")
     return found
 
 
-def writable(folder: Path) -> Outcome:
-    """Whether a file can be made in `folder`, or in the nearest of its parents that exists."""
+def writable(folder: Path, key: str) -> Outcome:
+    """Whether a file can be made in `folder`, or in the nearest of its parents that exists. `key`
+    sets another folder."""
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -188,8 +195,19 @@ def writable(folder: Path) -> Outcome:
             pass
     except OSError as error:
         reason = (error.strerror or str(error)).lower()
-        return False, f"{folder} can't be written to: {reason}", "change its owner or its mode"
+        fix = f"set {key} to another place"
+        if error.errno in {errno.EACCES, errno.EPERM}:
+            fix = f"change its owner or its mode, or {fix}"
+        return False, f"{folder} can't be written to: {reason}", fix
     return True, f"{folder} can be written to", ""
+
+
+def cache_writable() -> Outcome:
+    """What a start has found out is kept there; a run does without."""
+    from daemon.model.cache import directory
+
+    ok, text, fix = writable(directory("graphs").parent, "XDG_CACHE_HOME")
+    return True, text, "" if ok else f"each start takes some seconds longer so; {fix}"
 
 
 # ---- sound --------------------------------------------------------------------------------------
