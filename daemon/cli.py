@@ -34,7 +34,7 @@ def _print_version(value: bool) -> None:
     if value:
         from daemon import __version__
 
-        print(f"intentd {__version__}")
+        print(f"intentd {__version__}", flush=True)
         raise typer.Exit
 
 

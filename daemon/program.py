@@ -80,7 +80,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
     except Exception as error:
         if _debug:
             _traceback()
-        status = _say(_defect(error), 1)
+        status = _say(stdout_fault(error) or _defect(error), 1)
     finally:
         signal.signal(signal.SIGTERM, before)
     return int(status or 0)
@@ -136,6 +136,21 @@ def _flush_stdout() -> None:
         if error.errno != errno.EIO:
             raise
         _quiet_stdout()
+
+
+def stdout_fault(error: Exception) -> str:
+    """A sentence if `error` is that standard output can't be written, after which it is given up;
+    else ""."""
+    if not isinstance(error, OSError) or error.filename is not None:
+        return ""
+    try:
+        # Where nothing is buffered, only a further line can tell.
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as fault:
+        _quiet_stdout()
+        return f"standard output can't be written ({(fault.strerror or str(fault)).lower()})"
+    return ""
 
 
 def _quiet_stdout() -> int:

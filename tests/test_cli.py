@@ -90,6 +90,7 @@ def test_without_a_command_the_help_is_shown() -> None:
         (["replay", "--sped", "max", "x.wav"], "--sped"),
         (["live", "--config"], "--config"),
         (["replay", "x.wav", "--speed", "fast"], "--speed"),
+        (["replay", ""], "the name of a recording is empty"),
         (["replay", "x.wav", "--speed", "0"], "--speed"),
         (["replay", "x.wav", "--speed", "-1"], "--speed"),
         (["replay", "x.wav", "--speed", "nan"], "--speed"),
@@ -142,6 +143,27 @@ def test_standard_streams_may_be_closed(
     assert result.stdout == ""
     assert said in result.stderr and len(result.stderr.splitlines()) == bool(said)
     assert (elsewhere / "a.wav").read_bytes() == before
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("unbuffered", ["", "1"])
+@pytest.mark.parametrize(
+    ("module", "argument"),
+    [("daemon", "config"), ("daemon", "--help"), ("daemon", "--version"), ("train", "--help")],
+)
+def test_a_full_standard_output_is_named(module: str, argument: str, unbuffered: str) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            [sys.executable, "-m", module, argument],
+            stdout=full,
+            stderr=subprocess.PIPE,
+            text=True,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUNBUFFERED": unbuffered},
+        )
+    assert result.returncode == 1
+    said = "standard output can't be written (no space left on device)\n"
+    assert result.stderr == f"intentd{'-train' * (module == 'train')}: {said}"
 
 
 def test_debug_shows_the_traceback() -> None:

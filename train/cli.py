@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 
 from daemon.errors import UserError
-from daemon.program import open_closed_streams
+from daemon.program import open_closed_streams, stdout_fault
 
 COMMANDS = ("evaluate", "calibrate", "mine", "report", "synthesize", "train")
 Assignments = Annotated[
@@ -300,6 +300,11 @@ def main() -> None:
     except UserError as error:
         print(f"intentd-train: {error}", file=sys.stderr)
         sys.exit(error.status)
+    except OSError as error:
+        if not (fault := stdout_fault(error)):
+            raise
+        print(f"intentd-train: {fault}", file=sys.stderr)
+        sys.exit(1)
     except KeyboardInterrupt:
         print("intentd-train: interrupted", file=sys.stderr)
         sys.exit(130)

@@ -165,6 +165,8 @@ class Recording:
 
     def _open_descriptor(self) -> tuple[int, bool]:
         """A descriptor of our own, and whether it may keep a reader waiting."""
+        if not self.path:
+            raise UserError("the name of a recording is empty; name one, or - for standard input")
         try:
             if self.path == "-":
                 fd = os.dup(sys.__stdin__.fileno() if sys.__stdin__ is not None else 0)
