@@ -255,6 +255,30 @@ def test_one_bad_recording_does_not_stop_the_others(
     assert "cut.wav ends before its time" in said
 
 
+def test_remarks_of_the_decoders_library_are_kept_away(word_model: Path, tmp_path: Path) -> None:
+    """libmpg123 makes them on descriptor 2 itself, while a file that was cut is opened."""
+    import soundfile
+
+    soundfile.write(tmp_path / "whole.mp3", speechlike(6.0, 16000), 16000)
+    whole = (tmp_path / "whole.mp3").read_bytes()
+    (tmp_path / "cut.mp3").write_bytes(whole[: len(whole) // 2])
+    result = subprocess.run(
+        command(
+            *("replay", str(tmp_path / "cut.mp3"), "--speed", "max", "--headless"),
+            *("--model", str(word_model)),
+        ),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )
+    assert result.returncode == 1
+    (line,) = result.stderr.splitlines()
+    assert line.startswith("intentd: error: ") and "cut.mp3 is damaged" in line
+
+
 def test_standard_input_is_a_stream(alone: dict[str, list[Line]], word_model: Path) -> None:
     with Path("a.wav").open("rb") as sound:
         result = subprocess.run(

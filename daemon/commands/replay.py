@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from daemon.capture.native_noise import native_noise_to
 from daemon.capture.recording import Recording
 from daemon.capture.wake import Wake
 from daemon.commands.running import run_engine
@@ -27,7 +29,8 @@ def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: b
     if nothing could be started."""
     factor = parse_speed(speed)
     setup = prepare(layers)
-    recordings, refusals = open_recordings(paths, setup.settings.audio)
+    with nullcontext() if debug else native_noise_to(None):  # libmpg123's remarks
+        recordings, refusals = open_recordings(paths, setup.settings.audio)
     classifier, gates = load_model(setup), setup.load_gates()
     wake = Wake()
     supply = Recordings(
