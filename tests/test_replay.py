@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -237,6 +238,55 @@ def test_what_cannot_be_started_is_one_sentence_and_status_2(
     (line,) = said.err.splitlines()
     assert line.startswith("intentd: ") and part in line
     assert said.out == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "part"),
+    [
+        (["b.wav", "--jsonl", "b.wav"], "that is the recording"),
+        (["a.wav", "b.wav", "--jsonl", "./b.wav"], "that is the recording"),
+        (["b.wav", "--jsonl", "link"], "that is the recording"),
+        (["--jsonl", "b.wav", "a.wav"], "holds something else"),  # the file's name forgotten
+    ],
+)
+def test_json_lines_do_not_replace_a_recording(
+    word_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    arguments: list[str],
+    part: str,
+) -> None:
+    for name in ("a.wav", "b.wav"):
+        shutil.copy(name, tmp_path)
+    monkeypatch.chdir(tmp_path)
+    Path("link").symlink_to("b.wav")
+    before = Path("b.wav").read_bytes()
+    rest = ["--speed", "max", "--headless", "--model", str(word_model)]
+    assert run(["replay", *rest, *arguments]) == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert part in line and arguments[arguments.index("--jsonl") + 1] in line
+    assert Path("b.wav").read_bytes() == before
+
+
+def test_json_lines_do_not_replace_what_is_read_from_standard_input(
+    word_model: Path, tmp_path: Path
+) -> None:
+    shutil.copy("a.wav", tmp_path)
+    before = Path("a.wav").read_bytes()
+    with (tmp_path / "a.wav").open("rb") as sound:
+        result = subprocess.run(
+            command("replay", "-", "--jsonl", "a.wav", "--model", str(word_model)),
+            stdin=sound,
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert result.returncode == 2 and "that is the recording" in result.stderr
+    assert (tmp_path / "a.wav").read_bytes() == before
 
 
 def test_one_bad_recording_does_not_stop_the_others(

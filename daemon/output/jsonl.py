@@ -156,13 +156,14 @@ class JsonLines:
         return f"JSON lines to {screen_text(self._target)}"
 
     def open(self, run: RunInfo) -> None:
-        """Raises UserError if the file cannot be written."""
+        """Raises UserError if the file cannot be written, or holds what must not be overwritten."""
         self._format = LineFormat(run.labels)
         if self._standard:
             self._fd = sys.stdout.fileno()
             return
         live = any(stream.live for stream in run.streams)
         try:
+            self._refuse_what_would_be_lost(run)
             self._fd = _open(Path(self._target), anew=not live)
         except OSError as error:
             raise UserError(
@@ -194,6 +195,24 @@ class JsonLines:
             self._fd = None
         else:
             self._release()
+
+    def _refuse_what_would_be_lost(self, run: RunInfo) -> None:
+        """A slip on the command line must not cost a recording. Raises UserError before anything
+        is touched."""
+        path = Path(self._target)
+        if not path.exists():
+            return
+        for stream in run.streams:
+            if not stream.live and _same_file(path, stream.name):
+                raise UserError(
+                    f"{self.name}: that is the recording that is replayed; name another file "
+                    "with --jsonl."
+                )
+        if not _may_hold_lines(path):
+            raise UserError(
+                f"{self.name}: the file is there and holds something else; name another file "
+                "with --jsonl, or remove this one."
+            )
 
     def _release(self) -> None:
         fd, self._fd = self._fd, None
@@ -227,6 +246,24 @@ def _end_torn_line(path: Path, fd: int) -> None:
         file.seek(size - 1)
         if file.read(1) != b"\n":
             os.write(fd, b"\n")
+
+
+def _same_file(path: Path, recording: str) -> bool:
+    """Whether `recording`, a path or - for standard input, is the file at `path`."""
+    try:
+        there = os.fstat(0) if recording == "-" else os.stat(recording)  # noqa: PTH116
+        return os.path.samestat(path.stat(), there)
+    except (OSError, ValueError):  # gone, or a name that no file can have: it isn't this one
+        return False
+
+
+def _may_hold_lines(path: Path) -> bool:
+    """False for a file whose beginning shows that it holds no JSON lines."""
+    if not path.is_file():
+        return True
+    with contextlib.suppress(PermissionError), path.open("rb") as file:
+        return file.read(1) in (b"", b"{")
+    return True
 
 
 def _open_reason(error: OSError) -> str:

@@ -195,6 +195,19 @@ def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
         assert str(target) in str(caught.value) and "--jsonl" in str(caught.value)
 
 
+def test_a_file_that_holds_something_else_is_left_alone(tmp_path: Path) -> None:
+    path = tmp_path / "song.wav"
+    for content in (b"RIFF....WAVE", b"\x00{", b"[1]\n"):
+        path.write_bytes(content)
+        for live in (False, True):
+            with pytest.raises(UserError, match=r"song\.wav.*holds something else"):
+                JsonLines(str(path)).open(run_info(live=live))
+            assert path.read_bytes() == content
+    path.write_bytes(b"")
+    publish(path, 1, live=False)
+    assert [row["start"] for row in written(path)] == [1]
+
+
 @posix
 def test_a_pipe_that_nobody_reads_is_a_sentence_and_not_a_wait(tmp_path: Path) -> None:
     pipe = tmp_path / "pipe"
