@@ -273,6 +273,9 @@ class Engine:
 
     def _conclude(self, ending: Ending, signals: Signals) -> int:
         """Say what failed, once the terminal is the user's again; the exit status."""
+        failures = self._dispatcher.failures
+        for sentence in failures:
+            _say(sentence + ("; mend that and replay again" if self._lossless else ""))
         if self._failure is None:
             self._failure = self._dispatcher.error
         if self._failure is not None:
@@ -290,9 +293,8 @@ class Engine:
                 return 1
         if ending is Ending.INTERRUPTED or signals.ending == signal.SIGINT:
             return 130
-        if ending in {Ending.TERMINATED, Ending.READER_GONE}:
-            return 0
-        return 1 if self._supply.failed else 0
+        cut_short = ending in {Ending.TERMINATED, Ending.READER_GONE}
+        return 1 if failures or (self._supply.failed and not cut_short) else 0
 
     def _flush(self, signals: Signals) -> None:
         """All is processed: let the outputs write what they hold, however slow their reader."""

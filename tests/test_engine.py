@@ -219,6 +219,23 @@ def test_a_reader_who_leaves_ends_the_run_quietly(capsys: pytest.CaptureFixture[
     assert capsys.readouterr().err == ""
 
 
+@pytest.mark.parametrize(
+    ("live", "signals", "expected"),
+    [(False, (), 1), (True, (signal.SIGTERM,), 1), (True, (signal.SIGINT,), 130)],
+)
+def test_what_a_full_disk_cost_is_told_and_no_success(
+    capsys: pytest.CaptureFixture[str], live: bool, signals: tuple[int, ...], expected: int
+) -> None:
+    def fail(message: Message) -> None:
+        raise OSError(28, "No space left on device")
+
+    run = Run(speechlike(3.0), Model(), live=live, output=Kept(fail))
+    status, took = run.run(0.7 if signals else None, *signals)
+    assert status == expected and took < 2.0
+    last = capsys.readouterr().err.splitlines()[-1]
+    assert last.startswith("intentd: kept: ") and "messages lost, no space left on device" in last
+
+
 def test_what_the_source_says_reaches_the_outputs() -> None:
     run = Run(speechlike(2.0), Model(), live=True)
     lost = Status(None, "the microphone is lost", "warning")

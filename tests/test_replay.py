@@ -363,6 +363,41 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(word_model: Path) -> None:
         assert child.stderr.read() == ""
 
 
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="Linux's full disk")
+@pytest.mark.parametrize(
+    ("arguments", "name"),
+    [
+        (["--jsonl", "/dev/full"], "JSON lines to /dev/full"),
+        (["--jsonl", "-"], "JSON lines to standard output"),
+        ([], "plain lines"),
+    ],
+)
+def test_a_full_disk_is_no_success_and_what_it_cost_is_told(
+    alone: dict[str, list[Line]], word_model: Path, arguments: list[str], name: str
+) -> None:
+    with Path("/dev/full").open("w") as full:
+        result = subprocess.run(
+            command(
+                *("replay", "a.wav", "--speed", "max", "--headless"),
+                *("--model", str(word_model), *arguments),
+            ),
+            stdout=full if "/dev/full" not in arguments else subprocess.DEVNULL,
+            stderr=subprocess.PIPE,
+            text=True,
+            timeout=120,
+            check=False,
+            env={**os.environ, "PYTHONPATH": str(ROOT)},
+        )
+    assert result.returncode == 1
+    *_, switched_off, last = result.stderr.splitlines()
+    assert f"{name}: switched off, no space left on device" in switched_off
+    lines = [line for line in alone["a.wav"] if arguments or line["type"] in {"event", "summary"}]
+    assert last == (
+        f"intentd: {name}: {len(lines)} messages lost, no space left on device; "
+        "mend that and replay again"
+    )
+
+
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 def test_signals_end_a_real_process(word_model: Path, tmp_path: Path) -> None:
     """SIGINT 130 and SIGTERM 0, with summaries and whole lines, within two seconds."""

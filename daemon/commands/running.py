@@ -118,7 +118,7 @@ def _watchers(
     supply: Sounding,
 ) -> list[Watcher]:
     """Who looks after a daemon from outside: `intentd status`, and a service manager."""
-    vitals = Vitals(worker, run, controls.paused, supply.searching)
+    vitals = Vitals(worker, run, controls.paused, supply.searching, lambda: dispatcher.troubles)
     return [
         HealthWatcher(vitals, lambda text: dispatcher.publish(Status(None, text, "warning"))),
         Manager(Notifier(), vitals.processed, vitals.searching, worker.status_line),

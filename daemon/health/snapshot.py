@@ -60,6 +60,8 @@ class Health:
     busy: float | None
     """Since when the model has been at work on one batch; None between batches."""
     streams: tuple[StreamHealth, ...]
+    switched_off: tuple[str, ...] = ()
+    """Outputs that can't be written at this moment, and why, a sentence each."""
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -75,7 +77,7 @@ class Health:
             found.append(f"the model is {self.lag:.1f} s behind the sound")
         if self.busy is not None and self.busy > max(DEAF_SECONDS, self.lag_limit):
             found.append(f"the model has been at one batch for {self.busy:.1f} s")
-        return tuple(found)
+        return (*found, *self.switched_off)
 
     def to_json(self) -> bytes:
         """One line."""

@@ -24,6 +24,7 @@ class Vitals:
 
     paused: whether the user has stopped listening.
     away: whether a microphone is away and looked for, at a moment of the clock.
+    switched_off: which outputs can't be written at this moment, and why.
     """
 
     def __init__(
@@ -32,12 +33,14 @@ class Vitals:
         run: RunInfo,
         paused: Callable[[], bool] = lambda: False,
         away: Callable[[float], bool] = lambda _: False,
+        switched_off: Callable[[], tuple[str, ...]] = lambda: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
         self._run = run
         self._paused = paused
         self._away = away
+        self._switched_off = switched_off
         self._clock = clock
         self._begun = clock()
 
@@ -57,6 +60,7 @@ class Vitals:
             lag_limit=self._worker.lag_warning,
             busy=None if busy is None else max(0.0, now - busy),
             streams=tuple(_stream(track, now) for track in self._worker.tracks),
+            switched_off=self._switched_off(),
         )
 
     def processed(self) -> int:

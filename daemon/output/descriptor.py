@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import select
 import stat
+
+
+def as_departure(error: OSError) -> OSError:
+    """What a write to a terminal raised, told from the failure of a disk: EIO says that the
+    terminal has closed, so that its reader went away."""
+    if error.errno != errno.EIO:
+        return error
+    return OSError(errno.ENXIO, "the terminal has closed")
 
 
 def write_whole(fd: int, data: bytes) -> None:

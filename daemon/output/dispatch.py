@@ -47,6 +47,7 @@ class Dispatcher:
         self._new_lane = lane
         self._lanes = [lane(output) for output in outputs]
         self._lost_before: dict[str, int] = {}  # by lanes that were exchanged
+        self._failures_before: list[str] = []  # of those
 
     @property
     def error(self) -> Exception | None:
@@ -66,6 +67,16 @@ class Dispatcher:
             if lane.lost:
                 lost[lane.output.name] = lost.get(lane.output.name, 0) + lane.lost
         return lost
+
+    @property
+    def failures(self) -> list[str]:
+        """What failures cost outputs (a full disk), a sentence each; the run ends with status 1."""
+        return self._failures_before + [lane.failure for lane in self._lanes if lane.failure]
+
+    @property
+    def troubles(self) -> tuple[str, ...]:
+        """Why outputs are switched off at this moment, a sentence each."""
+        return tuple(lane.trouble for lane in self._lanes if lane.trouble)
 
     @property
     def pending(self) -> int:
@@ -114,6 +125,8 @@ class Dispatcher:
         for lane in before:
             if lane not in lanes:
                 lane.finish(deadline)
+                if lane.failure:
+                    self._failures_before.append(lane.failure)
                 if lane.lost:
                     name = lane.output.name
                     self._lost_before[name] = self._lost_before.get(name, 0) + lane.lost

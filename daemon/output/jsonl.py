@@ -30,7 +30,7 @@ from daemon.messages import (
     Summary,
 )
 from daemon.output.base import OutputClosed
-from daemon.output.descriptor import write_whole
+from daemon.output.descriptor import as_departure, write_whole
 from daemon.output.lane import reason
 from daemon.output.sanitize import screen_text, utf8_text
 
@@ -146,6 +146,7 @@ class JsonLines:
     def __init__(self, target: str) -> None:
         self._target = target
         self._standard = target == "-"
+        self._terminal = False
         self._fd: int | None = None
         self._format = LineFormat(())
 
@@ -160,6 +161,7 @@ class JsonLines:
         self._format = LineFormat(run.labels)
         if self._standard:
             self._fd = sys.stdout.fileno()
+            self._terminal = os.isatty(self._fd)
             return
         live = any(stream.live for stream in run.streams)
         try:
@@ -182,6 +184,8 @@ class JsonLines:
             if not self._standard:
                 raise
             raise OutputClosed from None
+        except OSError as error:
+            raise (as_departure(error) if self._terminal else error) from None
 
     def reopen(self) -> None:
         """Open the file again by its name, to append; standard output stays."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections import deque
@@ -16,6 +17,10 @@ CAPACITY = 8192
 FIRST_RETRY = 0.5
 LONGEST_RETRY = 30.0
 """Seconds between attempts to revive a failing output: doubled from the first to the longest."""
+
+
+_READER_GONE = frozenset({errno.EPIPE, errno.ENXIO})
+"""A pipe that nobody reads any more, or a terminal that has closed: no failure of ours."""
 
 
 class _Reopen:
@@ -66,6 +71,8 @@ class Lane:
         self._changed = threading.Condition()
         self._in_hand = False
         self._failing = False
+        self._reason = ""
+        self._cause: str | None = None
         self._closing = False
         self._ended = False
         self._said_slow = False
@@ -129,6 +136,20 @@ class Lane:
         return self._failing or self._ended
 
     @property
+    def trouble(self) -> str | None:
+        """Why the output is switched off at this moment, a sentence; None while it works."""
+        return f"{self.output.name}: switched off, {self._reason}" if self._failing else None
+
+    @property
+    def failure(self) -> str | None:
+        """What a failure cost by now, a sentence; None if the output got everything, was only too
+        slow, or had a reader that went away."""
+        if self._cause is None:
+            return None
+        cost = f"{self.lost} messages lost" if self.lost else "closed with a failure"
+        return f"{self.output.name}: {cost}, {self._cause}"
+
+    @property
     def pending(self) -> int:
         """Messages that wait for an output that works."""
         return 0 if self.failing else len(self._queue) + self._in_hand
@@ -171,6 +192,7 @@ class Lane:
         except OutputClosed:
             self.reader_gone = True
         except OSError as error:
+            self._blame(error)
             self._warn(self, f"{self.output.name}: closed with a failure: {reason(error)}.")
         except Exception as error:
             self.error = error
@@ -206,6 +228,7 @@ class Lane:
                 if not isinstance(message, _Reopen):
                     self.output.publish(message)
             except OSError as error:
+                self._blame(error)
                 if not self._failing:
                     with self._changed:
                         self._failing = True
@@ -224,9 +247,16 @@ class Lane:
             with self._changed:
                 self._in_hand = False
                 recovered, self._failing = self._failing, False
+                if not self.lost:
+                    self._cause = None
             if recovered:
                 self._warn(self, f"{self.output.name}: works again, {self.lost} messages lost.")
             return True
+
+    def _blame(self, error: OSError) -> None:
+        self._reason = reason(error)
+        if error.errno not in _READER_GONE:
+            self._cause = self._reason
 
 
 def reason(error: OSError) -> str:

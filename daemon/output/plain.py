@@ -12,6 +12,7 @@ from typing import ClassVar, TextIO
 
 from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Status, Summary
 from daemon.output.base import OutputClosed
+from daemon.output.descriptor import as_departure
 from daemon.output.journal import journal_line, leads_to_journal
 from daemon.output.repeats import Repeats
 from daemon.output.sanitize import screen_text
@@ -45,6 +46,7 @@ class Plain:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._out = out
+        self._terminal = out is not None and out.isatty()
         self._err = sys.stderr if err is None else err
         self._clock = clock
         self._journal = leads_to_journal(self._err)
@@ -135,6 +137,8 @@ class Plain:
         except BrokenPipeError:
             _silence(self._out)
             raise OutputClosed from None
+        except OSError as error:
+            raise (as_departure(error) if self._terminal else error) from None
 
     def _status_line(self, status: Status) -> str:
         return status_line(status, with_level=not self._journal)

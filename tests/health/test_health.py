@@ -71,6 +71,7 @@ def serve() -> Iterator[Callable[[bytes], HealthServer]]:
         (having(last_audio_age=2.1), "USB mic: no sound for 2.1 s"),
         (having(last_audio_age=None), "USB mic: no sound for 65.5 s"),
         (replace(HEALTH, lag=0.6), "the model is 0.6 s behind the sound"),
+        (replace(HEALTH, switched_off=("x: switched off, no room",)), "x: switched off, no room"),
         (replace(HEALTH, busy=2.5), "the model has been at one batch for 2.5 s"),
     ],
 )

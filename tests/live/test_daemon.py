@@ -6,6 +6,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import socket
 import subprocess
@@ -203,6 +204,31 @@ def test_a_service_that_goes_deaf_does_not_look_alive(  # noqa: PLR0915 - one ou
     gaps = [line for line in lines if line["type"] == "gap"]
     assert summary["type"] == "summary" and gaps
     assert sum(gap["samples_lost"] for gap in gaps) == summary["samples_lost"]
+
+
+def test_a_service_that_cannot_write_is_not_healthy(
+    mic: VirtualMic, model: Path, speech: Path, tmp_path: Path
+) -> None:
+    mic.play(speech)
+    service = Service(mic, tmp_path, "--model", str(model), "--jsonl", "/dev/full")
+    try:
+        service.wait_for("READY=1")
+        deadline = time.monotonic() + 15
+        while service.status()[0] == 0 and time.monotonic() < deadline:
+            time.sleep(0.2)
+        status, report = service.status()
+        assert status == 1 and report is not None
+        assert report["problems"] == [
+            "JSON lines to /dev/full: switched off, no space left on device"
+        ]
+        service.process.send_signal(signal.SIGTERM)
+        assert service.process.wait(10) == 1
+    finally:
+        service.close()
+    assert re.fullmatch(
+        r"intentd: JSON lines to /dev/full: \d+ messages lost, no space left on device",
+        service.said[-1],
+    ), service.said
 
 
 def test_a_service_without_its_microphone_is_left_to_look_for_it(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 import time
 from collections.abc import Callable
@@ -159,6 +160,7 @@ def test_a_failing_output_is_switched_off_once_and_comes_back_where_it_was() -> 
     assert [m.level for m in said] == ["warning", "warning"]
     assert said[0].text.startswith("broken: switched off, no space left on device")
     assert said[1].text == "broken: works again, 0 messages lost."
+    assert dispatcher.failures == []
 
 
 def test_a_failing_output_holds_up_no_replay_and_its_losses_are_counted(
@@ -171,12 +173,55 @@ def test_a_failing_output_holds_up_no_replay_and_its_losses_are_counted(
     begun = time.monotonic()
     for number in range(200):
         dispatcher.publish(event(number))
+    assert until(lambda: dispatcher.troubles != ())
+    assert dispatcher.troubles == ("broken: switched off, no space left on device",)
     dispatcher.close(1)
     assert time.monotonic() - begun < 3
     assert dispatcher.lost == {"broken": 200}
+    assert dispatcher.failures == ["broken: 200 messages lost, no space left on device"]
     assert broken.did[-1] == "close"
     # Nobody else could say it.
     assert capsys.readouterr().err.count("switched off") == 1
+
+
+def test_losses_of_an_output_that_was_exchanged_are_told_too() -> None:
+    broken = Recorder("broken")
+    broken.failure = full
+    dispatcher = Dispatcher([broken], lossless=False)
+    dispatcher.open(RUN)
+    dispatcher.publish(event(0))
+    assert until(lambda: dispatcher.troubles != ())
+    dispatcher.exchange([], RUN)
+    assert dispatcher.troubles == ()
+    dispatcher.close(1)
+    assert dispatcher.failures == ["broken: 1 messages lost, no space left on device"]
+
+
+def test_a_file_that_fails_when_it_is_closed_is_a_failure() -> None:
+    class Remote(Recorder):
+        def close(self) -> None:
+            raise OSError(5, "Input/output error")
+
+    dispatcher = Dispatcher([Remote("remote")], lossless=True)
+    dispatcher.open(RUN)
+    dispatcher.publish(event(0))
+    dispatcher.close(1)
+    assert dispatcher.failures == ["remote: closed with a failure, input/output error"]
+
+
+@pytest.mark.parametrize("number", [errno.EPIPE, errno.ENXIO])
+def test_a_pipe_whose_reader_left_is_no_failure(number: int) -> None:
+    def gone() -> None:
+        raise OSError(number, "gone")
+
+    left = Recorder("left")
+    left.failure = gone
+    dispatcher = Dispatcher([left], lossless=True)
+    dispatcher.open(RUN)
+    dispatcher.publish(event(0))
+    assert until(lambda: dispatcher.troubles == ("left: switched off, gone",))
+    dispatcher.close(1)
+    assert dispatcher.lost == {"left": 1} and dispatcher.failures == []
 
 
 def test_a_closed_reader_and_a_defect_end_their_output_and_are_told() -> None:

@@ -294,6 +294,32 @@ except OutputClosed:
 
 
 @posix
+def test_a_terminal_that_has_closed_is_a_reader_that_left() -> None:
+    script = """
+import errno, sys
+from tests.output.test_jsonl import gap, run_info
+from daemon.output.jsonl import JsonLines
+output = JsonLines("-")
+output.open(run_info(live=False))
+output.publish(gap(0))
+sys.stdin.readline()
+try:
+    output.publish(gap(1))
+except OSError as error:
+    sys.exit(7 if error.errno == errno.ENXIO else str(error))
+"""
+    master, terminal = os.openpty()
+    with subprocess.Popen(
+        [sys.executable, "-c", script], cwd=ROOT, stdin=subprocess.PIPE, stdout=terminal
+    ) as child:
+        os.close(terminal)
+        assert os.read(master, 10).startswith(b'{"type"')
+        os.close(master)
+        child.communicate(b"closed\n", 30)
+        assert child.returncode == 7
+
+
+@posix
 def test_a_descriptor_that_does_not_wait_is_waited_for() -> None:
     from daemon.output.descriptor import write_whole
 
