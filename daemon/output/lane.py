@@ -73,6 +73,7 @@ class Lane:
         self._failing = False
         self._reason = ""
         self._cause: str | None = None
+        self._try_now = False
         self._closing = False
         self._ended = False
         self._said_slow = False
@@ -87,7 +88,11 @@ class Lane:
         self._put([message for message in messages if type(message) not in ignored], wait)
 
     def reopen(self) -> None:
-        """Have the output reopened after what is queued by now."""
+        """Have the output reopened after what is queued by now; at once if it is switched off,
+        since whoever asks for it (logrotate) has just made room."""
+        with self._changed:
+            self._try_now = True
+            self._changed.notify_all()
         self._put([_Reopen()], wait=False)
 
     def hurry(self) -> None:
@@ -221,7 +226,7 @@ class Lane:
         """Hand over one message, however often it takes; False if that failed until the end."""
         pause = self._first_retry
         while True:
-            last_try = self._closing
+            last_try, self._try_now = self._closing, False
             try:
                 if self._failing or isinstance(message, _Reopen):
                     self.output.reopen()
@@ -241,8 +246,8 @@ class Lane:
                 if last_try:
                     return False
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closing, pause)
-                pause = min(2 * pause, LONGEST_RETRY)
+                    self._changed.wait_for(lambda: self._closing or self._try_now, pause)
+                pause = self._first_retry if self._try_now else min(2 * pause, LONGEST_RETRY)
                 continue
             with self._changed:
                 self._in_hand = False

@@ -184,6 +184,23 @@ def test_a_failing_output_holds_up_no_replay_and_its_losses_are_counted(
     assert capsys.readouterr().err.count("switched off") == 1
 
 
+def test_a_reopening_is_a_new_try_at_once() -> None:
+    broken = Recorder("broken")
+    broken.failure = full
+    dispatcher = Dispatcher([broken], lossless=False, first_retry=60.0)
+    dispatcher.open(RUN)
+    dispatcher.publish(event(0), event(1))
+    assert until(lambda: dispatcher.troubles != ())
+    dispatcher.reopen()
+    assert until(lambda: len(broken.did) == 2)  # tried, in vain: there is still no room
+    broken.failure = lambda: None
+    dispatcher.reopen()
+    assert until(lambda: broken.got == [event(0), event(1)])
+    assert dispatcher.troubles == ()
+    dispatcher.close(5)
+    assert dispatcher.failures == []
+
+
 def test_losses_of_an_output_that_was_exchanged_are_told_too() -> None:
     broken = Recorder("broken")
     broken.failure = full
