@@ -42,6 +42,22 @@ class RunInfo:
     backend: str
     window: float
     hop: float
+    at: str | None = None
+    """Live only: the moment from which stream time counts, to a second, in ISO 8601, UTC."""
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Live only: a stream begins, maybe in a file that an earlier run has begun."""
+
+    stream: str
+    at: str
+    """The moment from which stream time counts, to a second, in ISO 8601, UTC."""
+    version: str
+    model: str
+    labels: tuple[str, ...]
+    window: float
+    hop: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,4 +152,4 @@ class Summary:
     extra: dict[str, float] = field(default_factory=dict)
 
 
-Message = Prediction | Event | Gap | Level | Status | Summary
+Message = Start | Prediction | Event | Gap | Level | Status | Summary

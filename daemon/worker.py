@@ -44,6 +44,11 @@ class Classifies(Protocol):
         ...
 
 
+def time_of_day() -> str:
+    """This moment in ISO 8601, UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
 class Publishes(Protocol):
     """What the worker asks of the outputs."""
 
@@ -285,8 +290,7 @@ class Worker:
                 if track.live:
                     self._latency = (message.latency_ms or 0.0) / 1000  # silence costs nothing
             elif isinstance(message, Event) and track.live:
-                at = datetime.now(UTC).isoformat(timespec="milliseconds")
-                message = replace(message, at=at.replace("+00:00", "Z"))  # noqa: PLW2901
+                message = replace(message, at=time_of_day())  # noqa: PLW2901
             yield message
         if track.heard_all and track.stream.drained and not track.ended:
             counts = track.ring if track.ring.finished else None  # still written: can't be compared

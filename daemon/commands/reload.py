@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from daemon.commands.session import Setup
@@ -75,7 +76,7 @@ class Reloader:
         new = _with(old, wanted, now)
         if "output.jsonl" in now:
             outputs = self._make(old, new, self._outputs)
-            self._dispatcher.exchange(outputs, self._run)
+            self._dispatcher.exchange(outputs, replace(self._run, hop=new.window.hop))
             self._outputs = list(outputs)
         self._setup = self._setup.having(new)
         if now:

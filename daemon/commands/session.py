@@ -17,7 +17,7 @@ from daemon.model.loading import resolve_model
 from daemon.output.journal import complain
 from daemon.stream import Stream
 from daemon.windowing import GateBank, GateSettings
-from daemon.worker import Publishes, Track, Worker
+from daemon.worker import Publishes, Track, Worker, time_of_day
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
@@ -115,7 +115,7 @@ class Setup:
         )
 
     def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
-        """What the outputs are told of a run first."""
+        """What the outputs are told of a run first; to be called when it is about to begin."""
         return RunInfo(
             streams=tuple(info for info, _ in streams),
             labels=self.info.labels,
@@ -125,6 +125,7 @@ class Setup:
             backend=backend,
             window=self.settings.window.seconds,
             hop=self.settings.window.hop,
+            at=time_of_day() if any(info.live for info, _ in streams) else None,
         )
 
 

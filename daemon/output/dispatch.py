@@ -12,7 +12,8 @@ import sys
 import time
 from collections.abc import Callable, Sequence
 
-from daemon.messages import Message, RunInfo, Status
+from daemon import __version__
+from daemon.messages import Message, RunInfo, Start, Status
 from daemon.output.base import Output
 from daemon.output.lane import CAPACITY, FIRST_RETRY, Lane
 
@@ -96,7 +97,7 @@ class Dispatcher:
                     output.close()
             raise
         for lane in self._lanes:
-            lane.start()
+            _begin(lane, run)
 
     def exchange(self, outputs: Sequence[Output], run: RunInfo, timeout: float = 1.0) -> None:
         """Go on with `outputs`, in that order: those that are there already stay as they are, new
@@ -119,7 +120,7 @@ class Dispatcher:
         lanes = [there.get(id(output)) or self._new_lane(output) for output in outputs]
         for lane in lanes:
             if id(lane.output) not in there:
-                lane.start()
+                _begin(lane, run)
         before, self._lanes = self._lanes, lanes
         deadline = time.monotonic() + timeout
         for lane in before:
@@ -165,3 +166,11 @@ class Dispatcher:
         if not heard:
             with contextlib.suppress(OSError, ValueError):
                 print(f"intentd: {sentence}", file=sys.stderr, flush=True)
+
+
+def _begin(lane: Lane, run: RunInfo) -> None:
+    """Start a lane; what it is told first is which live streams there are."""
+    lane.start()
+    if run.at is not None:
+        about = (run.at, __version__, run.model, run.labels, run.window, run.hop)
+        lane.put([Start(stream.name, *about) for stream in run.streams if stream.live])

@@ -26,6 +26,7 @@ from daemon.messages import (
     Prediction,
     RunInfo,
     Scores,
+    Start,
     Status,
     Summary,
 )
@@ -45,6 +46,7 @@ class LineFormat:
         self._any_scores = "{" + ",".join(f"{key}:%s" for key in keys) + "}"
         self._streams: dict[str, str] = {}
         self._formats: dict[type, Callable[[Any], str]] = {
+            Start: self._start,
             Prediction: self._prediction,
             Event: self._event,
             Gap: self._gap,
@@ -54,6 +56,15 @@ class LineFormat:
     def line(self, message: Message) -> bytes:
         """Raises KeyError for a message that is no line (a level or a status)."""
         return (self._formats[type(message)](message) + "\n").encode("utf-8")
+
+    def _start(self, message: Start) -> str:
+        labels = ",".join(map(_quoted, message.labels))
+        return (
+            f'{{"type":"start","stream":{self._stream(message.stream)},'
+            f'"at":{_quoted(message.at)},"version":{_quoted(message.version)},'
+            f'"model":{_quoted(message.model)},"labels":[{labels}],'
+            f'"window":{_number(message.window)},"hop":{_number(message.hop)}}}'
+        )
 
     def _prediction(self, message: Prediction) -> str:
         if message.gated or message.scores is None:
@@ -149,6 +160,7 @@ class JsonLines:
         self._terminal = False
         self._fd: int | None = None
         self._format = LineFormat(())
+        self._starts: list[bytes] = []
 
     @property
     def name(self) -> str:
@@ -186,13 +198,19 @@ class JsonLines:
             raise OutputClosed from None
         except OSError as error:
             raise (as_departure(error) if self._terminal else error) from None
+        if isinstance(message, Start):
+            self._starts.append(line)
 
     def reopen(self) -> None:
-        """Open the file again by its name, to append; standard output stays."""
+        """Open the file again by its name, to append; standard output stays. A file that is new
+        begins as the one before did."""
         if self._standard:
             return
         self._release()
         self._fd = _open(Path(self._target), anew=False)
+        status = os.fstat(self._fd)
+        if stat.S_ISREG(status.st_mode) and status.st_size == 0 and self._starts:
+            write_whole(self._fd, b"".join(self._starts))
 
     def close(self) -> None:
         if self._standard:

@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from daemon.messages import Event, Gap, Level, Message, Prediction, Status, Summary
+from daemon.messages import Event, Gap, Level, Message, Prediction, Start, Status, Summary
 from daemon.output.base import Output, OutputClosed
 
 CAPACITY = 8192
@@ -33,6 +33,7 @@ _WORTH: dict[type, int] = {
     Status: 2,
     Gap: 3,
     Event: 4,
+    Start: 5,
     Summary: 5,
     _Reopen: 6,
 }

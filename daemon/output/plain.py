@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, TextIO
 
-from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Status, Summary
+from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Start, Status, Summary
 from daemon.output.base import OutputClosed
 from daemon.output.descriptor import as_departure
 from daemon.output.journal import journal_line, leads_to_journal
@@ -37,7 +37,7 @@ class Plain:
     """
 
     name = "plain lines"
-    ignores: ClassVar[frozenset[type]] = frozenset({Level, Prediction})
+    ignores: ClassVar[frozenset[type]] = frozenset({Start, Level, Prediction})
 
     def __init__(
         self,

@@ -14,6 +14,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,8 @@ import numpy as np
 import pytest
 from making import make_tiny_model, speechlike, write_wav
 from virtual_mic import VirtualMic, missing_packages
+
+from daemon import __version__
 
 pytestmark = [
     pytest.mark.live,
@@ -204,6 +207,46 @@ def test_a_service_that_goes_deaf_does_not_look_alive(  # noqa: PLR0915 - one ou
     gaps = [line for line in lines if line["type"] == "gap"]
     assert summary["type"] == "summary" and gaps
     assert sum(gap["samples_lost"] for gap in gaps) == summary["samples_lost"]
+
+
+def test_a_restart_is_seen_in_the_lines_and_they_tell_the_time_of_day(
+    mic: VirtualMic, model: Path, speech: Path, tmp_path: Path
+) -> None:
+    """kill -9, and again: the second run appends, its stream time from zero."""
+    mic.play(speech)
+    out = tmp_path / "out.jsonl"
+    more = ["--model", str(model), "--jsonl", "out.jsonl", "--set", "events.threshold=0.3"]
+    for end in (signal.SIGKILL, signal.SIGTERM):
+        before = out.read_text().count('"type":"event"') if out.exists() else 0
+        service = Service(mic, tmp_path, *more)
+        try:
+            deadline = time.monotonic() + 60
+            while not out.exists() or out.read_text().count('"type":"event"') < before + 2:
+                assert time.monotonic() < deadline, service.said
+                time.sleep(0.1)
+            service.process.send_signal(end)
+            service.process.wait(10)
+        finally:
+            service.close()
+            (tmp_path / "notify").unlink()
+    lines = [json.loads(line) for line in out.read_text().splitlines()]
+    starts = [number for number, line in enumerate(lines) if line["type"] == "start"]
+    assert len(starts) == 2 and starts[0] == 0
+    assert lines[starts[1] + 1]["start"] == 0.0
+    start = lines[starts[1]]
+    assert start == lines[0] | {"at": start["at"]}
+    assert start["version"] == __version__ and start["model"] == str(model)
+    assert start["stream"] == lines[-1]["stream"]
+    assert start["labels"] == list(lines[starts[1] + 1]["rolling"])
+    assert (start["window"], start["hop"]) == (1.0, 0.24)
+    offsets = []
+    for line in lines:
+        if line["type"] == "start":
+            begun = datetime.fromisoformat(line["at"])
+        elif line["type"] == "event":
+            fired = begun + timedelta(seconds=line["at_stream"])
+            offsets.append((datetime.fromisoformat(line["at"]) - fired).total_seconds())
+    assert len(offsets) >= 4 and max(map(abs, offsets)) < 1.0, offsets
 
 
 def test_a_service_that_cannot_write_is_not_healthy(

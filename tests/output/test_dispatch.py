@@ -6,11 +6,22 @@ import errno
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 
 import pytest
 
+from daemon import __version__
 from daemon.errors import UserError
-from daemon.messages import Event, Level, Message, Prediction, RunInfo, Status
+from daemon.messages import (
+    Event,
+    Level,
+    Message,
+    Prediction,
+    RunInfo,
+    Start,
+    Status,
+    StreamInfo,
+)
 from daemon.output.base import OutputClosed
 from daemon.output.dispatch import Dispatcher
 
@@ -76,6 +87,21 @@ def test_every_output_gets_every_message_in_order_and_is_closed() -> None:
     assert second.got == [event(i) for i in range(501)]
     assert first.did == ["open", "reopen after 501", "close"]
     assert dispatcher.lost == {} and dispatcher.error is None
+
+
+def test_outputs_of_a_live_run_are_told_of_its_start_first() -> None:
+    at = "2026-11-01T00:00:00.000Z"
+    run = replace(RUN, streams=(StreamInfo("mic", 16000, 1, live=True),), at=at)
+    first, later = Recorder(), Recorder()
+    dispatcher = Dispatcher([first], lossless=False)
+    dispatcher.open(run)
+    dispatcher.publish(event(0))
+    dispatcher.exchange([first, later], replace(run, hop=0.5))
+    dispatcher.publish(event(1))
+    dispatcher.close(5)
+    start = Start("mic", at, __version__, "m", ("up",), 1.0, 0.24)
+    assert first.got == [start, event(0), event(1)]
+    assert later.got == [replace(start, hop=0.5), event(1)]
 
 
 def test_a_replay_waits_and_loses_nothing() -> None:

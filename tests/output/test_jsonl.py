@@ -23,6 +23,7 @@ from daemon.messages import (
     Level,
     Prediction,
     RunInfo,
+    Start,
     Status,
     StreamInfo,
     Summary,
@@ -62,6 +63,10 @@ def strict(text: str) -> Any:
 
 
 def test_lines_have_the_published_form() -> None:
+    assert line(Start("mic", "2026-11-01T00:00:00.125Z", "0.1.0", "m", LABELS, 1.0, 0.24)) == (
+        '{"type":"start","stream":"mic","at":"2026-11-01T00:00:00.125Z","version":"0.1.0",'
+        '"model":"m","labels":["up","down","background"],"window":1.000,"hop":0.240}'
+    )
     assert line(
         Prediction("a.wav", 0.24, 1.24, False, scores(0.7, 0.2, 0.1), scores(0.6, 0.3, 0.1), 12.5)
     ) == (
@@ -109,6 +114,7 @@ def test_any_name_and_any_number_give_valid_json_and_utf_8(
 ) -> None:
     values = np.full(len(labels), score, np.float32)
     for message in (
+        Start(name, name, name, name, tuple(labels), start, start),
         Prediction(name, start, start, False, values, values, score),
         Event(name, labels[0], start, start, score, start),
         Gap(name, start, start, 1, name),
@@ -119,7 +125,8 @@ def test_any_name_and_any_number_give_valid_json_and_utf_8(
         if name.isprintable():
             assert read["stream"] == name
         if np.isfinite(start):
-            assert abs(next(read[k] for k in ("start", "seconds") if k in read) - start) <= 0.0006
+            value = next(read[k] for k in ("start", "seconds", "hop") if k in read)
+            assert abs(value - start) <= 0.0006
 
 
 def test_names_that_are_no_utf_8_stay_apart_and_percent_signs_stay_signs() -> None:
@@ -174,6 +181,25 @@ def test_lines_go_to_the_new_file_after_a_rotation(tmp_path: Path) -> None:
     output.close()
     assert [row["start"] for row in written(old)] == [1, 2]
     assert [row["start"] for row in written(path)] == [3, 4]
+
+
+def test_a_file_begun_by_a_rotation_begins_with_the_start(tmp_path: Path) -> None:
+    path = tmp_path / "out.jsonl"
+    output = JsonLines(str(path))
+    output.open(run_info(live=True))
+    start = Start("s", "2026-11-01T00:00:00.125Z", "0.1.0", "m", LABELS, 1.0, 0.24)
+    for message in (start, gap(1)):
+        output.publish(message)
+    output.reopen()  # not rotated
+    output.publish(gap(2))
+    first = path.read_bytes()
+    path.unlink()
+    output.reopen()
+    output.publish(gap(3))
+    output.close()
+    assert [row["type"] for row in map(json.loads, first.splitlines())] == ["start", "gap", "gap"]
+    assert path.read_bytes().splitlines()[0] == first.splitlines()[0]
+    assert [row["type"] for row in written(path)] == ["start", "gap"]
 
 
 def test_an_unfinished_line_of_others_is_ended_first(tmp_path: Path) -> None:
