@@ -275,6 +275,9 @@ def test_a_file_that_cannot_be_read_is_named(make: object, expected: str) -> Non
         ("[events.thresholds]\nup = 2", ["events.thresholds.up is 2", "0 to 1"]),
         ("[output]\nheadless = 'yes'", ["output.headless", "true or false"]),
         ("[model]\nthreads = -1", ["model.threads is -1"]),
+        ("[output]\ntypes = ['evnt']", ["output.types is ['evnt']", '"event", "gap", "summary"']),
+        ("[output]\ntypes = []", ["output.types", "one or more"]),
+        ("[output]\ntypes = 'event'", ["output.types", "a list"]),
         ('[gate]\n"\\u001b[31m" = 1', ["x1b[31m"]),
         ('[audio]\ndevice = [ "\\u001b[2J\\n" ]', ["audio.device", "x1b"]),
     ],
@@ -305,6 +308,7 @@ def test_every_key_refuses_what_has_a_wrong_type_and_says_what_is_allowed() -> N
         ({"INTENTD_EVENTS__THRESHOLDS__UP": "2"}, ["INTENTD_EVENTS__THRESHOLDS__UP is 2"]),
         ({"INTENTD_EVENTS__THRESHOLDS": "0.5"}, ["INTENTD_EVENTS__THRESHOLDS", "table"]),
         ({"INTENTD_GATE__KIND__X": "off"}, ["INTENTD_GATE__KIND__X", "is no table"]),
+        ({"INTENTD_OUTPUT__TYPES": ""}, ["INTENTD_OUTPUT__TYPES", "one or more"]),
     ],
 )
 def test_a_wrong_variable_is_named(environ: dict[str, str], parts: list[str]) -> None:
@@ -345,6 +349,8 @@ def test_a_wrong_assignment_is_named(assignment: str, parts: list[str]) -> None:
         ("model.path", "123", "123"),
         ("model.threads", "2", 2),
         ("events.thresholds", "{up = 0.5}", {"up": 0.5}),
+        ("output.types", "event, summary", ["event", "summary"]),
+        ("output.types", '["event"]', ["event"]),
         ("gate.on", "1e-1", 0.1),
     ],
 )

@@ -329,6 +329,15 @@ def test_remarks_of_the_decoders_library_are_kept_away(word_model: Path, tmp_pat
     assert line.startswith("intentd: error: ") and "cut.mp3 is damaged" in line
 
 
+def test_only_lines_of_the_types_asked_for_are_written(
+    alone: dict[str, list[Line]], word_model: Path, tmp_path: Path
+) -> None:
+    some = ["--set", "output.types=event,summary"]
+    lines = replay(word_model, tmp_path, "a.wav", "--speed", "max", *some)
+    same(lines, [line for line in alone["a.wav"] if line["type"] in {"event", "summary"}])
+    assert [line["type"] for line in lines].count("event") > 0
+
+
 def test_standard_input_is_a_stream(alone: dict[str, list[Line]], word_model: Path) -> None:
     with Path("a.wav").open("rb") as sound:
         result = subprocess.run(

@@ -173,18 +173,23 @@ def _other_outputs(old: Settings, new: Settings, outputs: Sequence[Output]) -> l
         return list(outputs)
     kept = [output for output in outputs if not isinstance(output, JsonLines)]
     target = new.output.jsonl
-    return [JsonLines(os.path.expanduser(target)), *kept] if target else kept  # noqa: PTH111
+    return [_json_lines(new), *kept] if target else kept
 
 
 class _Shown(Output, Picture, Protocol):
     """An output that is a picture too."""
 
 
+def _json_lines(settings: Settings) -> JsonLines:
+    target = os.path.expanduser(settings.output.jsonl)  # noqa: PTH111 - "-" is no path
+    return JsonLines(target, settings.output.types)
+
+
 def _outputs(setup: Setup, dashboard: _Shown | None) -> list[Output]:
     target = setup.settings.output.jsonl
     outputs: list[Output] = []
     if target:
-        outputs.append(JsonLines(os.path.expanduser(target)))  # noqa: PTH111 - "-" is no path
+        outputs.append(_json_lines(setup.settings))
     # Standard output belongs to the JSON lines alone if they go there.
     outputs.append(dashboard or Plain(None if target == "-" else sys.stdout))
     return outputs

@@ -96,6 +96,11 @@ class EventKeys(Section):
 
 class OutputSettings(Section):
     jsonl: str = _key("", 'a file\'s path in quotes, "-" for standard output, or "" for none')
+    types: list[Literal["start", "prediction", "event", "gap", "summary"]] = _key(
+        ["start", "prediction", "event", "gap", "summary"],
+        'a list with one or more of "start", "prediction", "event", "gap", "summary"',
+        min_length=1,
+    )
     headless: bool = _key(False, "true or false")
     log: str = _key("", "a file's path in quotes (\"\" is the user's log folder)")
     lag_warning: float = _key(0.5, "0.1 to 60 s", ge=0.1, le=60.0)

@@ -201,6 +201,9 @@ def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
             )
         return table
     default = model_field.get_default(call_default_factory=True)
+    if isinstance(default, list):
+        words = text.strip().removeprefix("[").removesuffix("]").split(",")
+        return [word.strip().strip("\"'") for word in words]
     if isinstance(default, bool):
         word = text.strip().lower()
         yes, no = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}

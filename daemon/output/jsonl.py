@@ -13,9 +13,9 @@ import math
 import os
 import stat
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 from daemon.errors import UserError
 from daemon.messages import (
@@ -34,6 +34,15 @@ from daemon.output.base import OutputClosed
 from daemon.output.descriptor import as_departure, write_whole
 from daemon.output.lane import reason
 from daemon.output.sanitize import screen_text, utf8_text
+
+TYPES: dict[str, type] = {
+    "start": Start,
+    "prediction": Prediction,
+    "event": Event,
+    "gap": Gap,
+    "summary": Summary,
+}
+"""The `type` of a line, and the message that it is made of."""
 
 
 class LineFormat:
@@ -145,16 +154,17 @@ def _probability(value: float) -> str:
 
 
 class JsonLines:
-    """Lines to a file, or to standard output if `target` is "-".
+    """Lines to a file, or to standard output if `target` is "-"; of `types` only, keys of `TYPES`.
 
     A file is written anew by a replay, which can be repeated, and appended to by a live run, which
     a service manager may start again. Each line is one write, taken back if only part of it found
     room, so that a file holds whole lines even after a full disk or SIGKILL.
     """
 
-    ignores: ClassVar[frozenset[type]] = frozenset({Level, Status})
-
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, types: Sequence[str] = tuple(TYPES)) -> None:
+        self.ignores = frozenset(
+            {Level, Status, *(kind for name, kind in TYPES.items() if name not in types)}
+        )
         self._target = target
         self._standard = target == "-"
         self._terminal = False

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.config import OutputSettings
 from daemon.errors import UserError
 from daemon.messages import (
     Event,
@@ -29,7 +30,7 @@ from daemon.messages import (
     Summary,
     Verdict,
 )
-from daemon.output.jsonl import JsonLines, LineFormat
+from daemon.output.jsonl import TYPES, JsonLines, LineFormat
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("up", "down", "background")
@@ -212,6 +213,11 @@ def test_an_unfinished_line_of_others_is_ended_first(tmp_path: Path) -> None:
 
 def test_levels_and_statuses_are_no_lines() -> None:
     assert JsonLines("-").ignores == {Level, Status}
+
+
+def test_only_the_types_that_were_chosen_are_lines() -> None:
+    assert list(TYPES) == OutputSettings().types
+    assert JsonLines("-", ["event", "summary"]).ignores == {Level, Status, Start, Prediction, Gap}
 
 
 def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
