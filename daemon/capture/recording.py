@@ -16,6 +16,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from daemon.capture.channels import Channel, check_channel, sanitised, select
+from daemon.capture.oggtail import ogg_was_cut
 from daemon.capture.pipes import InterruptedReadError, PipeReader
 from daemon.capture.ring import Ring
 from daemon.capture.wavstream import NotWavError, WavStream, unknown_length
@@ -248,6 +249,7 @@ class _FileDecoder:
         self._buffer = np.zeros((0, self.channels), np.float32)
         self._position = 0
         self._missing = _missing_bytes(self._file.extra_info)
+        self._cut = self._file.format == "OGG" and ogg_was_cut(fd)
 
     def read(self, frames: int) -> NDArray[np.float32]:
         if len(self._buffer) < frames:
@@ -271,6 +273,8 @@ class _FileDecoder:
     def verdict(self, got: int) -> str | None:
         if self._missing:
             return f"ends before its time, {self._missing} bytes short of what its header tells"
+        if self._cut:
+            return f"ends before its time, at {got / self.rate:.1f} s"
         assert self.frames is not None
         slack = _MPEG_SLACK if self._file.format == "MP3" else 0
         if got + slack < self.frames:

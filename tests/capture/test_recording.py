@@ -276,9 +276,43 @@ def test_a_truncated_file_is_said_and_heard_as_far_as_it_goes(tmp_path: Path, ki
     recording = Recording(str(path))
     heard = read_all(recording)
     assert 100_000 < len(heard) < 220_000
-    if kind != "ogg":  # an Ogg stream cut at a page looks whole
-        assert recording.error is not None
-        assert f"a.{kind}" in recording.error
+    assert recording.error is not None
+    assert f"a.{kind}" in recording.error
+
+
+def ogg_pages(raw: bytes) -> list[bytes]:
+    pages = []
+    while raw:
+        size = 27 + raw[26] + sum(raw[27 : 27 + raw[26]])
+        pages.append(raw[:size])
+        raw = raw[size:]
+    return pages
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_an_ogg_file_is_whole_if_its_last_page_ends_a_stream(tmp_path: Path, subtype: str) -> None:
+    def error_of(*pages: bytes) -> str | None:
+        path.write_bytes(b"".join(pages))
+        recording = Recording(str(path))
+        read_all(recording)
+        recording.close()
+        return recording.error
+
+    path = tmp_path / "a.ogg"
+    soundfile.write(path, noise(320_000), 16000, format="OGG", subtype=subtype)
+    pages = ogg_pages(path.read_bytes())
+    soundfile.write(path, noise(160_000), 16000, format="OGG", subtype="VORBIS")
+    other = ogg_pages(path.read_bytes())
+    assert error_of(*pages) is None
+    assert error_of(*pages, b"TAG", bytes(125)) is None
+    # One after the other, and side by side, whichever ends first.
+    assert error_of(*pages, *other) is None
+    assert error_of(pages[0], other[0], *other[1:], *pages[1:]) is None
+    assert error_of(pages[0], other[0], *pages[1:], *other[1:]) is None
+    last = pages[-1]
+    for ending in (b"", last[:3], last[:20], last[: 27 + last[26] - 1], last[:-1]):
+        assert "a.ogg ends before its time, at " in str(error_of(*pages[:-1], ending))
+    assert error_of(*pages, *other[:-1]) is not None
 
 
 def test_a_wav_whose_recorder_died_is_read_to_its_end(tmp_path: Path) -> None:
