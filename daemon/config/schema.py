@@ -97,7 +97,7 @@ class EventKeys(Section):
 class OutputSettings(Section):
     jsonl: str = _key("", 'a file\'s path in quotes, "-" for standard output, or "" for none')
     types: list[Literal["start", "prediction", "event", "gap", "summary"]] = _key(
-        ["start", "prediction", "event", "gap", "summary"],
+        ["prediction", "event", "gap", "summary"],
         'a list with one or more of "start", "prediction", "event", "gap", "summary"',
         min_length=1,
     )

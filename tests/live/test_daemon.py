@@ -216,6 +216,7 @@ def test_a_restart_is_seen_in_the_lines_and_they_tell_the_time_of_day(
     mic.play(speech)
     out = tmp_path / "out.jsonl"
     more = ["--model", str(model), "--jsonl", "out.jsonl", "--set", "events.threshold=0.3"]
+    more += ["--set", "output.types=start,event,prediction"]
     for end in (signal.SIGKILL, signal.SIGTERM):
         before = out.read_text().count('"type":"event"') if out.exists() else 0
         service = Service(mic, tmp_path, *more)

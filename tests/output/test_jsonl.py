@@ -216,7 +216,7 @@ def test_levels_and_statuses_are_no_lines() -> None:
 
 
 def test_only_the_types_that_were_chosen_are_lines() -> None:
-    assert list(TYPES) == OutputSettings().types
+    assert list(TYPES) == ["start", *OutputSettings().types]
     assert JsonLines("-", ["event", "summary"]).ignores == {Level, Status, Start, Prediction, Gap}
 
 
