@@ -14,6 +14,7 @@ from rich.table import Table
 from daemon.errors import UserError
 from train import metrics
 from train import run as steps
+from train.folder import FINISHED, RECIPE
 from train.processes import main_process
 from train.run import Run
 
@@ -27,11 +28,11 @@ def cross_validate(run: Run) -> dict[str, Any]:
     rows: list[dict[str, Any]] = []
     for fold in range(recipe.split.buckets):
         output = run.output / f"fold-{fold}"
-        done = output / steps.FINISHED
+        done = output / FINISHED
         if not (done.is_file() and run.resume):
             split = recipe.split.model_copy(update={"fold": fold})
             one = replace(run, recipe=recipe.model_copy(update={"split": split}), output=output)
-            one = replace(one, resume=run.resume and (output / steps.RECIPE).is_file())
+            one = replace(one, resume=run.resume and (output / RECIPE).is_file())
             run.console.print(f"fold {fold + 1} of {recipe.split.buckets}", style="bold")
             steps.train(one)
         if main_process():

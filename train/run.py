@@ -49,6 +49,7 @@ from train.data import (
 from train.dataset import middle_window
 from train.evaluate import Evaluation, Options, evaluate
 from train.finetune import noises_of, train_model, words_of
+from train.folder import FINISHED, PROBLEMS, SPLIT, begin, check_output
 from train.listen import Setup, hear
 from train.processes import main_process, peak_memory_gib, wait_for_all
 from train.recipe import Recipe
@@ -58,14 +59,7 @@ from train.streams import with_noise
 from train.teach import TEACHER
 from train.trainer import IntentTrainer, keeper_of, readable
 
-FINISHED = "metrics.json"
-"""Written last: where it lies, a model is finished."""
-RECIPE = "recipe.json"
 HISTORY = "history.json"
-PROBLEMS = "problems.jsonl"
-SPLIT = "split.jsonl"
-BEFORE = {RECIPE, PROBLEMS, SPLIT}
-"""What a run writes before it trains."""
 PACKAGES = (
     "intentd", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scipy",
     "soxr", "soundfile",
@@ -96,10 +90,10 @@ def train(run: Run) -> dict[str, Any]:
         if not run.recipe.path(path).exists():
             raise UserError(f"calibrate.free names {run.recipe.path(path)}, which does not exist.")
     if main_process():
-        _check_output(run)
+        check_output(run.output, run.recipe, run.resume, run.force)
     loaded, labels = load(run)
     if main_process():
-        _begin(run)
+        begin(run.output, run.recipe, run.force)
         _write_sources(run, loaded)
     wait_for_all()
     if run.recipe.distil is not None:
@@ -354,69 +348,6 @@ def quiet() -> None:
 def command_line() -> str:
     """What was typed, for the model card."""
     return " ".join(["intentd-train", *sys.argv[1:]])
-
-
-def _check_output(run: Run) -> None:
-    """Raises UserError if the output folder holds a model or another run; changes nothing."""
-    output = run.output
-    if output.exists() and not output.is_dir():
-        raise UserError(f"{output} is a file; give a folder with --output.")
-    there = {path.name for path in output.iterdir()} if output.is_dir() else set()
-    if run.force:
-        if there - BEFORE and RECIPE not in there:
-            raise UserError(f"{output} was not made by intentd-train and is left alone.")
-        return
-    if FINISHED in there:
-        raise UserError(
-            f"{output} holds a finished model; --force trains it anew, --output names another "
-            "folder."
-        )
-    if not there - BEFORE:  # ended before any training; nothing is lost
-        return
-    if RECIPE not in there:
-        raise UserError(f"{output} is not empty; give another folder with --output.")
-    if not run.resume:
-        raise UserError(
-            f"{output} holds an unfinished run; --resume goes on with it, --force begins anew."
-        )
-    before = json.loads((output / RECIPE).read_text(encoding="utf-8"))
-    changed = _differences(before, json.loads(run.recipe.model_dump_json(exclude={"root"})))
-    if changed:
-        raise UserError(
-            f"The run in {output} has another recipe: {', '.join(changed[:3])}"
-            f"{' and more' if len(changed) > 3 else ''}. --resume needs the same."
-        )
-
-
-def _differences(before: Any, now: Any, key: str = "") -> list[str]:
-    """What is not as it was, a phrase each."""
-    if isinstance(before, dict) and isinstance(now, dict):
-        return [
-            phrase
-            for name in now
-            for phrase in _differences(
-                before.get(name), now[name], f"{key}.{name}" if key else name
-            )
-        ]
-    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
-        pairs = enumerate(zip(before, now, strict=True))
-        return [p for number, (b, n) in pairs for p in _differences(b, n, f"{key}.{number}")]
-    return [] if before == now else [f"{key} was {json.dumps(before)} and is {json.dumps(now)}"]
-
-
-def _begin(run: Run) -> None:
-    """Make the output folder ours. What `force` gives up is removed here, when the data is known
-    to be right."""
-    output = run.output
-    try:
-        if run.force and output.is_dir():
-            shutil.rmtree(output)
-        output.mkdir(parents=True, exist_ok=True)
-        (output / RECIPE).write_text(
-            json.dumps(json.loads(run.recipe.model_dump_json()), indent=2) + "\n", encoding="utf-8"
-        )
-    except OSError as error:
-        raise UserError(f"{output} cannot be written to ({error.strerror}).") from error
 
 
 def _write_sources(run: Run, loaded: Loaded) -> None:
