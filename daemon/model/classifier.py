@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -96,21 +97,28 @@ class Classifier:
         """
         rng = np.random.default_rng(0)
         noise = 0.01 * rng.standard_normal((self.max_batch, self.window), np.float32)
-        try:
+        with _failures_told(self.info, self.window, self.backend):
             self.logits(noise[:1])
             begun = time.perf_counter()
             self.logits(noise[:1])
             if (time.perf_counter() - begun) * self.max_batch < WARM_UP_SECONDS:
                 self.logits(noise)
-        except ModelError:
-            raise
-        except Exception as error:
-            first = (str(error).splitlines() or [type(error).__name__])[0][:200]
-            raise UserError(
-                f"the model {self.info.directory} does not run on a window of "
-                f"{self.window / self.info.rate:g} s with {self.backend} ({first}); "
-                "check window.seconds, or use another model"
-            ) from None
+
+
+@contextlib.contextmanager
+def _failures_told(info: ModelInfo, window: int, backend: str) -> Iterator[None]:
+    """Whatever a network raises when it is run is a `UserError`: a config can be wrong in ways
+    that only show then."""
+    try:
+        yield
+    except UserError:
+        raise
+    except Exception as error:
+        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        raise UserError(
+            f"the model {info.directory} does not run on a window of {window / info.rate:g} s with "
+            f"{backend} ({first}); check window.seconds, or use another model"
+        ) from None
 
 
 def load_classifier(
@@ -144,10 +152,11 @@ def load_classifier(
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(job.window)))
     features = open_features(info, job.window, batch)
     choice: Choice | None = None
-    if backend == AUTO:
-        runtime, choice = choose(job, features, batch, lambda name: open_backend(name, job))
-    else:
-        runtime = open_backend(backend, job)
+    with _failures_told(info, job.window, f"backend {backend}"):
+        if backend == AUTO:
+            runtime, choice = choose(job, features, batch, lambda name: open_backend(name, job))
+        else:
+            runtime = open_backend(backend, job)
     classifier = Classifier(info, runtime, features, job.window, batch, choice)
     classifier.warm_up()
     return classifier

@@ -75,6 +75,7 @@ def model(tmp_path: Path, checkpoint: Checkpoint) -> Path:
         ({"hidden_size": 64}, "can't be made into"),
         ({"problem_type": "regression"}, "problem_type is 'regression'"),
         ({"num_hidden_layers": 3}, "not all weights"),
+        ({"feat_proj_dropout": float("nan")}, "does not run on a window of"),
     ],
 )
 def test_configs(model: Path, changes: dict[str, Any], words: str) -> None:
