@@ -138,10 +138,13 @@ def _flush_stdout() -> None:
         _quiet_stdout()
 
 
+_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE}
+
+
 def stdout_fault(error: Exception) -> str:
     """A sentence if `error` is that standard output can't be written, after which it is given up;
     else ""."""
-    if not isinstance(error, OSError) or error.filename is not None:
+    if not isinstance(error, OSError) or error.errno not in _FAULTS or error.filename is not None:
         return ""
     try:
         # Where nothing is buffered, only a further line can tell.

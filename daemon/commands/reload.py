@@ -66,7 +66,9 @@ class Reloader:
                 "until the next start; lower it, or start intentd anew"
             )
         idle = loaded.without_effect(self._setup.info)
-        changed = [key for key in differences(old, wanted) if key not in idle]
+        changed = list(differences(old, wanted))
+        idle = {key: text for key, text in idle.items() if key in changed}
+        changed = [key for key in changed if key not in idle]
         now = [key for key in changed if key in APPLIED or key.startswith("events.")]
         later = [key for key in changed if key not in now]
         if "output.jsonl" in now and "-" in (old.output.jsonl, wanted.output.jsonl):

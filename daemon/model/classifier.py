@@ -111,14 +111,14 @@ def _failures_told(info: ModelInfo, window: int, backend: str) -> Iterator[None]
     that only show then."""
     try:
         yield
-    except UserError:
+    except (UserError, MemoryError):
         raise
     except Exception as error:
         first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"the model {info.directory} does not run on a window of {window / info.rate:g} s with "
             f"{backend} ({first}); check window.seconds, or use another model"
-        ) from None
+        ) from error
 
 
 def load_classifier(

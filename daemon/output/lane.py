@@ -74,6 +74,11 @@ class Lane:
         self._failing = False
         self._reason = ""
         self._cause: str | None = None
+        self._reader_left = False
+        self._lost_before = 0
+        """Lost when the failure at hand began."""
+        self._costly = False
+        """A failure that is over has cost messages."""
         self._try_now = False
         self._closing = False
         self._ended = False
@@ -143,8 +148,11 @@ class Lane:
 
     @property
     def trouble(self) -> str | None:
-        """Why the output is switched off at this moment, a sentence; None while it works."""
-        return f"{self.output.name}: switched off, {self._reason}" if self._failing else None
+        """Why the output is switched off at this moment, a sentence; None while it works, or
+        waits for a reader to come back."""
+        if not self._failing or self._reader_left:
+            return None
+        return f"{self.output.name}: switched off, {self._reason}"
 
     @property
     def failure(self) -> str | None:
@@ -238,6 +246,7 @@ class Lane:
                 if not self._failing:
                     with self._changed:
                         self._failing = True
+                        self._lost_before = self.lost
                         self._changed.notify_all()
                     self._warn(
                         self,
@@ -253,7 +262,8 @@ class Lane:
             with self._changed:
                 self._in_hand = False
                 recovered, self._failing = self._failing, False
-                if not self.lost:
+                self._costly |= self._cause is not None and self.lost > self._lost_before
+                if not self._costly:
                     self._cause = None
             if recovered:
                 self._warn(self, f"{self.output.name}: works again, {self.lost} messages lost.")
@@ -261,7 +271,8 @@ class Lane:
 
     def _blame(self, error: OSError) -> None:
         self._reason = reason(error)
-        if error.errno not in _READER_GONE:
+        self._reader_left = error.errno in _READER_GONE
+        if not self._reader_left:
             self._cause = self._reason
 
 

@@ -228,7 +228,7 @@ def test_of_many_warnings_the_last_are_told(tmp_path: Path) -> None:
         screen.press(b"q")
         said = [line for line in screen.end().split("\r\n") if "trouble" in line or "came" in line]
         assert said == [
-            "intentd: 20 warnings came before these",
+            "intentd: 20 earlier warnings and errors are not repeated",
             *(f"intentd: error: mic: trouble {n}" for n in range(20, 30)),
         ]
 

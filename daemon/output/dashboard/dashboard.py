@@ -241,7 +241,8 @@ class Dashboard:
     def _repeat_missed(self) -> None:
         said = Plain(None, sys.stderr)
         if self._missed_before:
-            said.publish(Status(None, f"{self._missed_before} warnings came before these", "info"))
+            text = f"{self._missed_before} earlier warnings and errors are not repeated"
+            said.publish(Status(None, text, "info"))
         for status in self._missed:
             said.publish(status)
         said.close()
