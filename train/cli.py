@@ -18,13 +18,16 @@ import signal
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
 
 from daemon.errors import UserError
 from daemon.program import open_closed_streams, stdout_fault
+
+if TYPE_CHECKING:
+    from train.finetune import StoppedError
 
 COMMANDS = ("evaluate", "calibrate", "mine", "report", "synthesize", "train")
 Assignments = Annotated[
@@ -120,11 +123,12 @@ def train(
 
                     print(f"It is also at {push(target, loaded.train.push_to_hub)}")
     except StoppedError as stop:
-        print(
-            f"intentd-train: stopped at step {stop.step}; --resume goes on from there.",
-            file=sys.stderr,
-        )
-        raise typer.Exit(130 if stop.number == signal.SIGINT else 0) from None
+        raise _stopped(stop, "--resume goes on from there") from None
+
+
+def _stopped(stop: StoppedError, how: str) -> typer.Exit:
+    print(f"intentd-train: stopped at step {stop.step}; {how}.", file=sys.stderr)
+    return typer.Exit(130 if stop.number == signal.SIGINT else 0)
 
 
 @app.command()
@@ -172,7 +176,7 @@ def calibrate(
     names. With calibrate.cross_fit the models that hear the training part are trained first, unless
     MODEL/cross-fit has them."""
     from train import run as steps
-    from train.finetune import noises_of
+    from train.finetune import StoppedError, noises_of
     from train.recipe import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
@@ -180,8 +184,12 @@ def calibrate(
     steps.quiet()
     steps.open_model(model, loaded_recipe)
     loaded, labels = steps.load(run)
+    steps.open_calibrated(run, labels)  # before what takes long
     noises = noises_of(loaded_recipe)
-    parts = steps.cross_fitted(run, loaded, labels, noises)
+    try:
+        parts = steps.cross_fitted(run, loaded, labels, noises, keep=True)
+    except StoppedError as stop:
+        raise _stopped(stop, "the same command goes on from there") from None
     found = steps.calibrate_model(run, loaded, labels, noises, parts)
     print(json.dumps(found.calibration.to_dict(), indent=2))
 

@@ -13,6 +13,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from daemon.errors import UserError
 from train.augment import Audio
 from train.data import Clip, Loaded
 from train.finetune import train_model
@@ -42,6 +43,7 @@ def cross_fit(
     noises: Sequence[Audio],
     output: Path,
     console: Console,
+    keep: bool = False,
 ) -> Iterator[Part]:
     """The training part in `calibrate.cross_fit` parts, speakers kept together, each with a model
     that learned from the others for as many epochs as the recipe's own; sources without a
@@ -49,7 +51,8 @@ def cross_fit(
 
     Models that are there already are taken if they were trained by this recipe without these very
     recordings, and are trained anew otherwise; training goes on where it was stopped. A teacher
-    hears the whole training part once, for all of them. Raises StoppedError as `train_model` does.
+    hears the whole training part once, for all of them. Raises StoppedError as `train_model` does,
+    and with `keep` UserError instead of training one anew that is there.
     """
     parts = recipe.calibrate.cross_fit
     steps = recipe.train.steps * (parts - 1) // parts
@@ -59,7 +62,14 @@ def cross_fit(
         out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
         folder = output / FOLDER / str(number)
         stamp = _stamp(shorter, loaded, out)
-        if not _made_by(folder, stamp):
+        made = _made_by(folder, stamp)
+        wait_for_all()  # before any of them changes what the others look at
+        if not made:
+            if keep and (folder / WEIGHTS).is_file():
+                raise UserError(
+                    f"{folder} was trained by another recipe or on other recordings; give the "
+                    "options that it was trained with, or remove it."
+                )
             if main_process():
                 _begin(folder, stamp)
             wait_for_all()  # before any looks for checkpoints there
@@ -76,14 +86,15 @@ def cross_fit(
 def _stamp(recipe: Recipe, loaded: Loaded, out: tuple[Clip, ...]) -> str:
     """All that a part's model depends on, as a digest."""
     own = recipe.model_dump_json(
+        exclude_defaults=True,
         exclude={
             "root": True, "description": True, "calibrate": True, "evaluate": True,
             "train": {"threads"},
-        }
+        },
     )
     mine = {id(clip) for clip in out}
     clips = sorted(
-        f"{clip.source}/{clip.key}/{clip.path}/{clip.part}/{id(clip) in mine}"
+        f"{clip.source}/{clip.key}/{len(clip.samples)}/{clip.part}/{id(clip) in mine}"
         for clip in loaded.clips
     )
     return hashlib.sha256("\n".join([own, *clips]).encode()).hexdigest()

@@ -77,4 +77,4 @@ def begin(output: Path, recipe: Recipe, force: bool) -> None:
             json.dumps(json.loads(recipe.model_dump_json()), indent=2) + "\n", encoding="utf-8"
         )
     except OSError as error:
-        raise UserError(f"{output} cannot be written to ({error.strerror}).") from error
+        raise UserError(f"{output} cannot be written to ({error.strerror or error}).") from error

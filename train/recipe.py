@@ -337,7 +337,11 @@ def _sentence(path: Path, given: set[str], problem: Any) -> str:
     said = problem["msg"].removeprefix("Value error, ")
     if not said.startswith("Input should"):
         return f"{source}: {said}."
-    said = said.partition(",")[0].removeprefix("Input should ").replace("valid tuple", "list")
+    if problem["type"] == "model_type":
+        said = "Input should be a table"
+    if problem["type"].endswith("_parsing"):  # what follows tells of pydantic
+        said = said.partition(",")[0]
+    said = said.removeprefix("Input should ").replace("valid tuple", "list")
     return f"{source} is {shown(problem['input'])}; it should {said}."
 
 

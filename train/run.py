@@ -130,12 +130,17 @@ def _save(run: Run, trainer: IntentTrainer) -> None:
 
 
 def cross_fitted(
-    run: Run, loaded: Loaded, labels: tuple[str, ...], noises: Sequence[Audio]
+    run: Run,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    keep: bool = False,
 ) -> list[Part]:
-    """The recipe's models for calibration, in all processes that train together."""
+    """The recipe's models for calibration, in all processes that train together. `keep`: those of
+    another recipe are not replaced, which is a UserError."""
     parts: list[Part] = []
     if run.recipe.calibrate.cross_fit:
-        parts = list(cross_fit(run.recipe, loaded, labels, noises, run.output, run.console))
+        parts = list(cross_fit(run.recipe, loaded, labels, noises, run.output, run.console, keep))
     if main_process():  # nothing is left to be trained
         shutil.rmtree(run.output / TEACHER, ignore_errors=True)
     return parts
@@ -159,15 +164,15 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
     """The recipe's clips, counted on screen. Raises UserError if a row cannot be used and the
     recipe says that this is fatal."""
     loaded = load_clips(run.recipe)
-    if loaded.problems:
+    if loaded.problems and main_process():
         run.output.mkdir(parents=True, exist_ok=True)
         write_problems(run.output / PROBLEMS, loaded.problems)
-        if run.recipe.problems == "fatal":
-            first = loaded.problems[0]
-            raise UserError(
-                f"{len(loaded.problems)} recordings cannot be used, the first, {first.path}, "
-                f"{first.reason}; {run.output / 'problems.jsonl'} lists them all."
-            )
+    if loaded.problems and run.recipe.problems == "fatal":
+        first = loaded.problems[0]
+        raise UserError(
+            f"{len(loaded.problems)} recordings cannot be used, the first, {first.path}, "
+            f"{first.reason}; {run.output / PROBLEMS} lists them all."
+        )
     table = counts([c.label for c in loaded.clips], [c.part for c in loaded.clips])
     say = run.console.print if main_process() else lambda *_, **__: None
     total = {p: sum(row[p] for row in table.values()) for p in ("train", "validation", "test")}
@@ -199,12 +204,7 @@ def calibrate_model(
     Raises UserError if there is no model, or its labels are not the recipe's.
     """
     recipe = run.recipe
-    classifier = open_model(run.output, recipe)
-    if classifier.labels != labels:
-        raise UserError(
-            f"The model in {run.output} has the labels {', '.join(classifier.labels)} and the "
-            f"recipe {', '.join(labels)}."
-        )
+    classifier = open_calibrated(run, labels)
     setup = setup_of_recipe(recipe, labels)
     with run.console.status("calibrating"):
         validation = loaded.part("validation")
@@ -244,6 +244,18 @@ def calibrate_model(
         highlight=False,
     )
     return found
+
+
+def open_calibrated(run: Run, labels: tuple[str, ...]) -> Classifier:
+    """The model in the output folder, to be calibrated. Raises UserError if there is none, or its
+    labels are not the recipe's."""
+    classifier = open_model(run.output, run.recipe)
+    if classifier.labels != labels:
+        raise UserError(
+            f"The model in {run.output} has the labels {', '.join(classifier.labels)} and the "
+            f"recipe {', '.join(labels)}."
+        )
+    return classifier
 
 
 def temperature_of(

@@ -96,16 +96,19 @@ def test_a_model_of_other_parts_or_recordings_is_not_taken(
 
     monkeypatch.setattr(crossfit, "train_model", train_model)
 
-    def fit(loaded: Loaded, **changed: Any) -> int:
+    def fit(loaded: Loaded, keep: bool = False, **changed: Any) -> int:
         recipe = run_of(tree_of(place, **{"cross_fit": 2, **changed}), tmp_path).recipe
         before = len(trained)
         labels = ("rise", "fall", "flat")
-        list(crossfit.cross_fit(recipe, loaded, labels, (), tmp_path, Console(file=io.StringIO())))
+        quiet = Console(file=io.StringIO())
+        list(crossfit.cross_fit(recipe, loaded, labels, (), tmp_path, quiet, keep))
         return len(trained) - before
 
     loaded = load_clips(run_of(tree_of(place), tmp_path).recipe)
     assert fit(loaded) == 2
     assert fit(loaded, false_alarms_per_hour=3.0) == 0  # how it is calibrated changes no training
+    with pytest.raises(UserError, match="was trained by another recipe"):
+        fit(loaded, True, cross_fit=3)
     assert fit(loaded, cross_fit=3) == 3
     assert fit(replace(loaded, clips=loaded.clips[1:]), cross_fit=3) == 3
 

@@ -164,6 +164,8 @@ def test_fewer_clips_to_train_on_leave_the_other_parts_alone(tmp_path: Path) -> 
         ("data.0.pth=x", "--set data.0.pth is no key of a recipe; did you mean path?"),
         ("train.steps=abc", '--set train.steps is "abc"; it should be a valid integer.'),
         ("teach.weight=2", "--set teach.weight is 2; it should be less than or equal to 1."),
+        ("teach=3", "--set teach is 3; it should be a table."),
+        ("gate.kind=bla", "--set gate.kind is \"bla\"; it should be 'silero', 'energy' or 'off'."),
         ("teach={weight=2}", "teach.weight is 2; it should be less than or equal to 1."),
     ],
 )
