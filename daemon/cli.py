@@ -16,7 +16,14 @@ from typing import Annotated, Any, NoReturn
 import typer
 
 from daemon.errors import UserError
-from daemon.program import debugging, leave, open_closed_streams, run_app, want_debug
+from daemon.program import (
+    debugging,
+    leave,
+    open_closed_streams,
+    run_app,
+    version_printer,
+    want_debug,
+)
 from daemon.signals import not_yet
 
 app = typer.Typer(
@@ -28,14 +35,6 @@ app = typer.Typer(
     rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-def _print_version(value: bool) -> None:
-    if value:
-        from daemon import __version__
-
-        print(f"intentd {__version__}", flush=True)
-        raise typer.Exit
 
 
 Debug = Annotated[
@@ -69,7 +68,8 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and end.", callback=_print_version, is_eager=True
+            "--version", help="Print the version and end.", is_eager=True,
+            callback=version_printer("intentd"),
         ),
     ] = False,
     debug: Debug = False,

@@ -6,12 +6,13 @@ import errno
 import os
 import signal
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 
+from daemon import __version__
 from daemon.errors import UserError
 
 # typer carries click inside since 0.26 and beside it before; the class is the same by name.
@@ -39,6 +40,17 @@ class _Terminated(BaseException):
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise _Terminated
+
+
+def version_printer(program: str) -> Callable[[bool], None]:
+    """What --version calls: prints the version of `program` and ends it."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            print(f"{program} {__version__}", flush=True)
+            raise typer.Exit
+
+    return show
 
 
 def open_closed_streams() -> None:

@@ -24,7 +24,7 @@ import typer
 from rich.console import Console
 
 from daemon.errors import UserError
-from daemon.program import open_closed_streams, stdout_fault
+from daemon.program import open_closed_streams, stdout_fault, version_printer
 
 if TYPE_CHECKING:
     from train.finetune import StoppedError
@@ -42,20 +42,13 @@ app = typer.Typer(
 )
 
 
-def _print_version(value: bool) -> None:
-    if value:
-        from daemon import __version__
-
-        print(f"intentd-train {__version__}")
-        raise typer.Exit
-
-
 @app.callback()
 def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and end.", callback=_print_version, is_eager=True
+            "--version", help="Print the version and end.", is_eager=True,
+            callback=version_printer("intentd-train"),
         ),
     ] = False,
 ) -> None:

@@ -183,7 +183,7 @@ def evaluate(
         sounds = [clip.audio for clip in clips]
         if level is not None and noise is not None:
             sounds = [
-                with_noise(audio, noise, level, offset=9973 * n) for n, audio in enumerate(sounds)
+                with_noise(audio, noise, level, n) for n, audio in enumerate(sounds)
             ]
         utterances, windows, missing = _recordings(classifier, settings, clips, sounds, temperature)
         if number == 0:

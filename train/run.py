@@ -378,7 +378,7 @@ def _calibration_windows(
     for number, clip in enumerate(words_of(clips)):
         window, level = middle_window(clip.audio, length), levels[number % len(levels)]
         if level is not None and noise is not None:
-            window = with_noise(window, noise, level, offset=9973 * number)
+            window = with_noise(window, noise, level, number)
         windows.append(window)
         references.append(labels.index(clip.label))
     return windows, np.array(references, np.int64)

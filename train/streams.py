@@ -19,6 +19,8 @@ LEAD = 1.0
 """Seconds before the first and after the last clip of a track."""
 FLOOR_DBFS = -70.0
 """White noise beneath tracks that no noise is mixed into: no real input is digital silence."""
+NEXT = 9973
+"""Samples from where the noise begins for one clip to where it begins for the next."""
 BOUND_MARGIN = (0.05, 0.05)
 """What `word_bounds` leaves before and after a word, in seconds."""
 
@@ -119,9 +121,10 @@ def joined(name: str, clips: Sequence[Clip], gap: float = 0.6, seed: int = 0) ->
     return Track(name, np.clip(samples, -1, 1).astype(np.float32), ())
 
 
-def with_noise(samples: Audio, noise: Audio, snr_db: float, offset: int) -> Audio:
-    """`samples` with noise (from `offset` on, repeated) at a ratio of RMS over the whole clip."""
-    beneath = _repeat(np.roll(noise, -offset), len(samples))
+def with_noise(samples: Audio, noise: Audio, snr_db: float, number: int) -> Audio:
+    """Clip `number` of several with noise at a ratio of RMS over the whole clip; the noise begins
+    elsewhere for each, and is repeated where it is too short."""
+    beneath = _repeat(np.roll(noise, -NEXT * number), len(samples))
     gain = rms(samples) / rms(beneath) * 10 ** (-snr_db / 20)
     return np.clip(samples + beneath * np.float32(gain), -1, 1).astype(np.float32)
 

@@ -6,8 +6,10 @@ import json
 import math
 import os
 import shutil
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,8 @@ from scipy.stats import binomtest
 from taught import Command, Taught
 from train_helpers import RATE
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
+
+from train.report import confusions
 
 ROOT = Path(__file__).parents[2]
 
@@ -255,6 +259,13 @@ def test_report_measures_again_and_writes_the_card_anew(
     for key in ("conditions", "command_free", "confusion", "clips", "part"):
         assert after[key] == before[key]
     card = (model / "README.md").read_text()
+    (clean,) = (row for row in before["conditions"] if row["snr_db"] is None)
+    for label, row in clean["utterances_by_label"].items():
+        low, high = row["interval"]
+        line = f"| {label} | {row['n']} | {row['accuracy']:.0%} ({low:.0%} to {high:.0%}) |"
+        assert line in card
+    for label, row in clean["stream"]["by_label"].items():
+        assert f"| {label} | {row['said']} | {row['hits']}" in card
     trained = json.loads((model / "history.json").read_text())
     for kept in (trained["command"], trained["date"], f"{trained['seconds'] / 60:.0f} minutes"):
         assert kept in card  # how it was trained, not how it was measured again
@@ -264,6 +275,14 @@ def test_report_measures_again_and_writes_the_card_anew(
     for picture in ("confusion", "reliability", "noise", "loss", "trade_off"):
         assert (model / "report" / f"{picture}.png").is_file()
         assert f"report/{picture}.png" in card
+
+
+def test_the_most_frequent_mistakes_are_named_first() -> None:
+    counts = [[5, 1, 0, 0], [0, 4, 3, 0], [2, 0, 6, 9], [0, 0, 9, 1]]
+    others = ("unknown", "background")
+    assert confusions(["up", "down", *others], counts, others) == [
+        "down for unknown 3 of 7", "unknown for up 2 of 17", "up for down 1 of 6",
+    ]  # fmt: skip
 
 
 def test_calibrate_chooses_thresholds_anew(
@@ -281,6 +300,25 @@ def test_calibrate_chooses_thresholds_anew(
     old = json.loads((taught.model / "config.json").read_text())["intentd"]
     assert kept["temperature"] == pytest.approx(old["temperature"])
     assert (model / "model.safetensors").read_bytes() == weights
+
+
+def test_a_calibration_that_is_stopped_goes_on(taught: Taught, tmp_path: Path) -> None:
+    """It trains models where the recipe says so; stopping it then is no defect."""
+    model = shutil.copytree(taught.model, tmp_path / "model")
+    settings = ("calibrate.cross_fit=2", "train.steps=100000", "train.eval_every=20")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "train", "calibrate", str(model), str(taught.recipe),
+         *(part for setting in settings for part in ("--set", setting))],
+        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not (model / "cross-fit" / "0" / "checkpoints" / "checkpoint-20").exists():
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "the same command goes on from there" in said and "Traceback" not in said
 
 
 def test_folds_test_every_recording_once_with_each_setting(

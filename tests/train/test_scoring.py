@@ -70,7 +70,7 @@ def test_the_ratio_of_speech_to_noise_is_the_one_asked_for() -> None:
     starts = [said.start for said in track.truth]
     assert np.diff(starts) == pytest.approx([2.5] * 3)
     one = word("fall", 1)
-    mixed = with_noise(one, noise, 6.0, offset=77)
+    mixed = with_noise(one, noise, 6.0, number=77)
     assert 20 * np.log10(rms(one) / rms(mixed - one)) == pytest.approx(6.0, abs=0.1)
 
 
