@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -254,6 +255,12 @@ def test_a_mistake_in_the_data_costs_nothing(place: Path, tmp_path: Path) -> Non
         with pytest.raises(UserError):
             steps.train(run_of(bad, out))
         assert not (out / "recipe.json").exists()
+    damaged = Path(shutil.copytree(place / "words", tmp_path / "words")) / "rise" / "damaged.wav"
+    damaged.write_bytes(b"no sound")
+    with pytest.raises(UserError, match=r"problems\.jsonl lists them all"):
+        fatal = {"problems": "fatal", "data": [{"path": str(tmp_path / "words")}]}
+        steps.train(run_of(tree | fatal, out))
+    assert (out / "problems.jsonl").is_file()
     steps.train(run_of(tree, out))
     made = {path: path.stat().st_mtime_ns for path in out.rglob("*")}
     for bad in (wrong, empty):
