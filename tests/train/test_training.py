@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import os
 import shutil
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from real_words import WORDS, clear_words
 from safetensors.numpy import load_file
 from train_helpers import (
     RATE,
@@ -32,13 +32,10 @@ from train_helpers import (
 from daemon.errors import UserError
 from daemon.model.info import read_model_info
 from train import run as steps
-from train.augment import word_bounds
 from train.dataset import WordDraws
 from train.finetune import StoppedError
 from train.processes import left_alone
 from train.recipe import Recipe
-
-SHARED = ROOT.parent / "shared" / "data" / "speech_commands" / "train.parquet"
 
 
 @pytest.fixture(scope="module")
@@ -171,31 +168,16 @@ def test_trainer_and_daemon_give_a_recording_the_same_scores(
     np.testing.assert_allclose(said, torch.softmax(logits, -1).numpy(), atol=1e-4)
 
 
-@pytest.mark.skipif(SHARED.is_file(), reason="the eight real words show as much")
+@pytest.mark.skipif(WORDS.is_file(), reason="the eight real words show as much")
 def test_eight_made_up_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> None:
     overfit_and_listen(
         tmp_path, {label: [word(label, n) for n in range(4)] for label in ("rise", "fall")}, 120
     )
 
 
-@pytest.mark.skipif(not SHARED.is_file(), reason="needs ../shared/data/speech_commands")
+@pytest.mark.skipif(not WORDS.is_file(), reason="needs ../shared/data/speech_commands")
 def test_eight_real_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> None:
-    from datasets import Audio, load_dataset
-
-    table = load_dataset("parquet", data_files=str(SHARED), split="train")
-    table = table.cast_column("audio", Audio(decode=False))
-    names, labels = table.features["label"].names, np.array(table["label"])
-    words: dict[str, list[np.ndarray]] = {}
-    for name in ("left", "zero"):
-        rows = np.flatnonzero(labels == names.index(name))[:40]
-        found = [
-            soundfile.read(io.BytesIO(table[int(row)]["audio"]["bytes"]), dtype="float32")[0]
-            for row in rows
-        ]
-        # Four that are whole: a word that fills its clip is cut, or lost in noise.
-        whole = [sound for sound in found if 0.3 < np.diff(word_bounds(sound))[0] / RATE < 0.55]
-        words[name] = whole[:4]
-    overfit_and_listen(tmp_path, words, 600)
+    overfit_and_listen(tmp_path, {name: clear_words(4, [name]) for name in ("left", "zero")}, 600)
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(

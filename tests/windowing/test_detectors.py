@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import itertools
 import json
 import subprocess
@@ -14,6 +13,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from real_words import SHARED, WORDS, clear_words
 from threadpoolctl import threadpool_info
 
 from daemon.errors import UserError
@@ -22,7 +22,6 @@ from daemon.windowing import silero as silero_module
 from daemon.windowing.gate import Detector
 from daemon.windowing.silero import FORGET_AFTER, QUIET, SileroDetector
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
 KINDS = ["silero", "energy"]
 Sound = NDArray[np.float32]
 
@@ -240,21 +239,11 @@ def test_the_demo_opens_the_gate_where_something_is_said(kind: str) -> None:
             assert gate.covers(first, last) is Coverage.GATED, (one, following)
 
 
-@pytest.mark.skipif(not DATA.is_dir(), reason="recordings of people are not here")
+@pytest.mark.skipif(not WORDS.is_file(), reason="recordings of people are not here")
 class TestRealRecordings:
-    def words(self, count: int) -> list[Sound]:
-        import pyarrow.parquet as pq
-
-        table = pq.read_table(DATA / "speech_commands" / "train.parquet", columns=["audio"])
-        rows = table.slice(0, 4000).take(list(range(0, 4000, 4000 // count)))
-        return [
-            soundfile.read(io.BytesIO(row["bytes"]), dtype="float32")[0]
-            for row in rows["audio"].to_pylist()
-        ]
-
     @pytest.mark.parametrize(("kind", "least"), [("silero", 0.95), ("energy", 0.95)])
     def test_spoken_words_open_the_gate(self, kind: str, least: float) -> None:
-        words = self.words(120)
+        words = clear_words(120)
         bank = GateBank.load(GateSettings(kind=kind))  # type: ignore[arg-type]
         gates = []
         for number, word in enumerate(words):
@@ -268,9 +257,9 @@ class TestRealRecordings:
         assert np.mean(opened) >= least
 
     def test_words_are_heard_in_a_kitchen(self) -> None:
-        sound = soundfile.read(DATA / "noise" / "kitchen.flac", dtype="float32")[0]
+        sound = soundfile.read(SHARED / "noise" / "kitchen.flac", dtype="float32")[0]
         starts = [round((1 + 2.5 * i) * RATE) for i in range(40)]
-        for start, word in zip(starts, self.words(40), strict=False):
+        for start, word in zip(starts, clear_words(40), strict=False):
             under = sound[start : start + len(word)]
             under += word * np.sqrt(10 * np.mean(under**2) / np.mean(word**2))  # 10 dB
         gate = gate_of("silero", sound)
@@ -280,7 +269,7 @@ class TestRealRecordings:
     @pytest.mark.parametrize("kind", KINDS)
     @pytest.mark.parametrize("name", ["pink_noise", "white_noise"])
     def test_noise_is_mostly_gated(self, kind: str, name: str) -> None:
-        sound = soundfile.read(DATA / "noise" / f"{name}.flac", dtype="float32")[0][: 40 * RATE]
+        sound = soundfile.read(SHARED / "noise" / f"{name}.flac", dtype="float32")[0][: 40 * RATE]
         gate = gate_of(kind, sound)
         spans = range(5 * RATE, len(sound) - RATE, 3840)
         gated = [gate.covers(a, a + RATE) is Coverage.GATED for a in spans]
