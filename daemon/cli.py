@@ -15,8 +15,8 @@ from typing import Annotated, Any, NoReturn
 
 import typer
 
-from daemon.errors import UserError
-from daemon.program import (
+from daemon.base.errors import UserError
+from daemon.base.program import (
     debugging,
     leave,
     open_closed_streams,
@@ -24,7 +24,7 @@ from daemon.program import (
     version_printer,
     want_debug,
 )
-from daemon.signals import not_yet
+from daemon.base.signals import not_yet
 
 app = typer.Typer(
     name="intentd",

@@ -8,9 +8,9 @@ import tempfile
 from pathlib import Path
 
 import pytest
-from making import make_tiny_model
-from speech_packages import missing_synthesisers
-from virtual_mic import missing_packages
+from support.making import make_tiny_model
+from support.speech_packages import missing_synthesisers
+from support.virtual_mic import missing_packages
 
 # Two cores are shared by the tests and the processes that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from making import write_wav
-from train_helpers import write_minds14
+from support.making import write_wav
+from support.train_helpers import write_minds14
 
 TOLD = {"ORT_DISABLE_TELEMETRY", "HF_HUB_DISABLE_TELEMETRY", "HF_UPDATE_DOWNLOAD_COUNTS"}
 CALLS = "trace=connect,sendto,sendmsg,sendmmsg"
@@ -30,7 +30,7 @@ def watch(event, arguments):
 sys.addaudithook(watch)
 from pathlib import Path
 from train.recipe import DataSection
-from train.sources import rows_of
+from train.data.sources import rows_of
 table = Path(sys.argv[1])
 print(len(list(rows_of(DataSection(path=str(table), label_column="intent_class"), table))))
 """

@@ -23,14 +23,14 @@ from rich.console import Console
 from rich.table import Table
 
 from train.augment import Audio
-from train.data import Clip, load_clips
-from train.dataset import middle_window
-from train.finetune import noises_of, train_model
+from train.data.clips import Clip, load_clips
+from train.examples.words import middle_window
 from train.metrics import wilson
+from train.pipeline import evaluation_noise, quiet
 from train.recipe import load_recipe
-from train.report import confusions
-from train.run import evaluation_noise, quiet
-from train.streams import with_noise
+from train.report.card import confusions
+from train.simulation.tracks import with_noise
+from train.training.finetune import noises_of, train_model
 
 CLIPS = (5, 10, 20, 50, 200)
 LEVELS = (20.0, 10.0)

@@ -21,7 +21,7 @@ import numpy as np
 import soundfile
 
 from train.augment import rms, word_bounds
-from train.synth import Voice, speak
+from train.data.synthesis import Voice, speak
 
 RATE = 16_000
 SECONDS = 30

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+from daemon.assembly import run as running
+from daemon.assembly.session import Setup
 from daemon.cli import run
-from daemon.commands import running
 from daemon.commands.replay import DEMO
-from daemon.commands.session import Setup
 from daemon.output.dashboard import Dashboard
 from daemon.output.dashboard.dashboard import export_svg
 

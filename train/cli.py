@@ -23,11 +23,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 
-from daemon.errors import UserError
-from daemon.program import open_closed_streams, stdout_fault, version_printer
+from daemon.base.errors import UserError
+from daemon.base.program import open_closed_streams, stdout_fault, version_printer
 
 if TYPE_CHECKING:
-    from train.finetune import StoppedError
+    from train.training.finetune import StoppedError
 
 COMMANDS = ("evaluate", "calibrate", "mine", "report", "synthesize", "train")
 Assignments = Annotated[
@@ -75,10 +75,10 @@ def train(
     ] = None,
 ) -> None:
     """Train a model by a recipe, calibrate it, and measure it."""
-    from train import run as steps
-    from train.finetune import StoppedError
-    from train.processes import left_alone, main_process
+    from train import pipeline as steps
+    from train.distributed import left_alone, main_process
     from train.recipe import load_recipe
+    from train.training.finetune import StoppedError
 
     loaded = load_recipe(recipe, assignments or ())
     target = output or Path("runs") / loaded.name
@@ -91,7 +91,7 @@ def train(
         raise UserError("--each goes with --folds.")
     try:
         if folds:
-            from train.folds import compare, cross_validate, variants
+            from train.commands.cross_validate import compare, cross_validate, variants
 
             if each is None:
                 cross_validate(run)
@@ -148,7 +148,7 @@ def evaluate(
     ] = "torch",
 ) -> None:
     """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
-    from train.measure import Request, measure
+    from train.commands.evaluate import Request, measure
 
     measure(
         Request(
@@ -168,9 +168,9 @@ def calibrate(
     """Choose temperature and thresholds of a trained model anew, on what the recipe's [calibrate]
     names. With calibrate.cross_fit the models that hear the training part are trained first, unless
     MODEL/cross-fit has them."""
-    from train import run as steps
-    from train.finetune import StoppedError, noises_of
+    from train import pipeline as steps
     from train.recipe import load_recipe
+    from train.training.finetune import StoppedError, noises_of
 
     loaded_recipe = load_recipe(recipe, assignments or ())
     run = steps.Run(loaded_recipe, model, steps.command_line())
@@ -194,7 +194,7 @@ def report(
     assignments: Assignments = None,
 ) -> None:
     """Measure a trained model on the test part again; write metrics.json, pictures, model card."""
-    from train import run as steps
+    from train import pipeline as steps
     from train.recipe import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
@@ -231,8 +231,8 @@ def synthesize(
     """Speak words and sentences in many synthetic voices (espeak-ng and Flite)."""
     from rich.progress import track
 
-    from train.synth import CASTS, read_vocabulary
-    from train.synth import synthesize as speak_all
+    from train.data.synthesis import CASTS, read_vocabulary
+    from train.data.synthesis import synthesize as speak_all
 
     if cast not in CASTS:
         raise UserError(f"--cast {cast!r} is none of {', '.join(CASTS)}.")
@@ -265,10 +265,10 @@ def mine(
 
     from rich.progress import Progress
 
-    from daemon.model.loading import resolve_model
-    from train import mine as mining
-    from train import run as steps
-    from train.data import RATE, load_plain
+    from daemon.model.description.resolve import resolve_model
+    from train import pipeline as steps
+    from train.commands import mine as mining
+    from train.data.clips import RATE, load_plain
 
     steps.quiet()
     if output.is_dir() and any(output.iterdir()):

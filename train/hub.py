@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 FILES = ["*config.json", "model.safetensors", "README.md", "report/*.png"]
 """What intentd and a reader of the card need; clips, splits and checkpoints stay here."""

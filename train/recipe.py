@@ -15,9 +15,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
+from daemon.base.errors import UserError
 from daemon.config.layers import did_you_mean, shown
 from daemon.config.schema import EventKeys, GateKeys, RollingKeys
-from daemon.errors import UserError
 
 Range = tuple[float, float]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -30,7 +30,7 @@ class Section(BaseModel):
 class ModelSection(Section):
     base: str = "bundled"
     """A hub id, a model directory, "bundled" (the encoder that ships), or "small" (see
-    train/encoder.py) for random weights of a small Wav2Vec2."""
+    train/training/small_encoder.py) for random weights of a small Wav2Vec2."""
     unit: Literal["word", "utterance"] = "word"
     window: float = Field(default=1.0, gt=0, le=30)
     hop: float = Field(default=0.24, gt=0, le=30)
@@ -181,12 +181,12 @@ class DistilSection(Section):
     """Pretraining: the encoder learns the frames of a larger one, without labels."""
 
     teacher: str = "whisper-base"
-    """See train/teacher.py: "whisper-base", or a directory in CTranslate2's format."""
+    """See train/distillation/whisper.py: "whisper-base", or a directory in CTranslate2's format."""
 
 
 class TeachSection(Section):
     """Soft labels in finetuning: a head on a larger encoder learns the labels first, and what it
-    makes of each window is a second target beside the label (train/teach.py)."""
+    makes of each window is a second target beside the label (train/distillation/soft_labels.py)."""
 
     teacher: str = "whisper-base"
     """As in [distil]."""

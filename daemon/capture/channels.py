@@ -7,7 +7,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 Channel = Literal["mix"] | int
 """The mean of all channels, or one of them, counted from 1."""

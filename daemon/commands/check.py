@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 
 import daemon
-from daemon.commands.session import Setup, load_gates, load_model, model_layer, read_info
+from daemon.assembly.session import Setup, load_gates, load_model, model_layer, read_info
+from daemon.base.errors import UserError
+from daemon.base.text import screen_text
 from daemon.config import AudioSettings, Settings, load_settings
-from daemon.errors import UserError
-from daemon.output.sanitize import screen_text
 
 LISTEN_SECONDS = 2.0
 DEAF_DBFS = -85.0
@@ -126,7 +126,7 @@ def _model(setup: list[Setup]) -> Outcome:
     tells why its backend was chosen."""
     if not setup:
         return False, "not tried, since the settings or the model can't be read", ""
-    from daemon.model.extractor import RATE
+    from daemon.model.description.extractor import RATE
     from daemon.model.probe import following_windows
 
     begun = time.perf_counter()
@@ -170,8 +170,8 @@ def gate_works(settings: Settings) -> Outcome:
 
 def folders(settings: Settings) -> dict[str, tuple[Path, str]]:
     """The folders that a run may write to, by what for, each with what sets another one."""
+    from daemon.base.stderr_log import log_path
     from daemon.health import places
-    from daemon.output.dashboard.stderr_log import log_path
 
     log = Path(settings.output.log).expanduser() if settings.output.log else log_path()
     found = {
@@ -214,13 +214,13 @@ def cache_writable() -> Outcome:
 
 
 def _portaudio() -> Outcome:
-    from daemon.capture.devices import portaudio
+    from daemon.capture.microphone.devices import portaudio
 
     return True, " ".join(str(portaudio().get_portaudio_version()[1]).split(",")[0].split()), ""
 
 
 def _inputs() -> Outcome:
-    from daemon.capture.devices import list_inputs
+    from daemon.capture.microphone.devices import list_inputs
 
     inputs = list_inputs(rates=False)
     if not inputs:
@@ -232,7 +232,7 @@ def _inputs() -> Outcome:
 
 def _server() -> Outcome:
     """Only a server that can be asked tells when a stream silently moves to another source."""
-    from daemon.capture.pulse import list_sources
+    from daemon.capture.microphone.pulse import list_sources
 
     sources = list_sources()
     if sources is not None:

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.commands.session import model_layer, note, read_info
+from daemon.assembly.session import model_layer, note, read_info
+from daemon.base.errors import UserError
 from daemon.config import Loaded, keys, load_settings, printable, shipped_text, user_file
-from daemon.errors import UserError
 
 
 def run(layers: Mapping[str, Any]) -> int:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from daemon.capture.devices import InputDevice, list_inputs
-from daemon.output.journal import complain
-from daemon.output.sanitize import screen_text
+from daemon.base.journal import complain
+from daemon.base.text import screen_text
+from daemon.capture.microphone.devices import InputDevice, list_inputs
 
 
 def run() -> int:

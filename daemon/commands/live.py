@@ -7,15 +7,15 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from daemon.capture.microphone import Microphone
-from daemon.capture.native_noise import native_noise_to
-from daemon.capture.waiting import wait_for_microphone
+from daemon.assembly.run import run_engine
+from daemon.assembly.session import load_model, note, prepare
+from daemon.base.native_stderr import native_noise_to
+from daemon.capture.microphone.microphone import Microphone
+from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
-from daemon.commands.running import run_engine
-from daemon.commands.session import load_model, note, prepare
 from daemon.config import AudioSettings
+from daemon.runtime.inputs import LiveInput
 from daemon.service.notify import Notifier, Patience
-from daemon.supply import LiveInput
 
 MARGIN_SECONDS = 2.0
 """What the ring holds beyond the sound that may wait, so that it is the worker who sheds, in one

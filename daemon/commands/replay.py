@@ -9,14 +9,14 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from daemon.capture.native_noise import native_noise_to
-from daemon.capture.recording import Recording
+from daemon.assembly.run import run_engine
+from daemon.assembly.session import load_model, note, prepare
+from daemon.base.errors import UserError
+from daemon.base.native_stderr import native_noise_to
+from daemon.capture.recording.recording import Recording
 from daemon.capture.wake import Wake
-from daemon.commands.running import run_engine
-from daemon.commands.session import load_model, note, prepare
 from daemon.config import AudioSettings
-from daemon.errors import UserError
-from daemon.supply import Recordings
+from daemon.runtime.inputs import Recordings
 
 DEMO = Path(str(files("daemon"))) / "bundled" / "demo.flac"
 """Command words among other talk; demo.json beside it lists what is said when."""

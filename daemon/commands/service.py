@@ -9,10 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.commands.session import note
+from daemon.assembly.session import note
+from daemon.base.errors import UserError
+from daemon.base.text import screen_text
 from daemon.config import Settings, load_settings
-from daemon.errors import UserError
-from daemon.output.sanitize import screen_text
 from daemon.service.systemd import remove_unit, systemctl, unit_path, write_unit
 from daemon.service.unit import NAME, Unit, command_line
 

@@ -6,9 +6,9 @@ import json
 import sys
 from typing import Any
 
+from daemon.base.text import screen_text
 from daemon.health.client import running
 from daemon.health.snapshot import text
-from daemon.output.sanitize import screen_text
 
 
 def run(*, as_json: bool, pid: int | None) -> int:

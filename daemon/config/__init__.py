@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from daemon.base.errors import UserError
 from daemon.config.effect import Described, without_effect
 from daemon.config.layers import (
     Layer,
@@ -43,7 +44,6 @@ from daemon.config.sources import (
     shipped_text,
     user_file,
 )
-from daemon.errors import UserError
 
 __all__ = [
     "AudioSettings",

@@ -9,8 +9,8 @@ from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from daemon.base.errors import UserError
 from daemon.config.schema import Settings, allowed, from_model, keys, sections
-from daemon.errors import UserError
 
 Kind = Literal["default", "model", "file", "environment", "command line"]
 

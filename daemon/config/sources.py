@@ -10,9 +10,9 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
+from daemon.base.errors import UserError
 from daemon.config.layers import Layer, did_you_mean, printable, shown
 from daemon.config.schema import allowed, keys, sections
-from daemon.errors import UserError
 
 PREFIX = "INTENTD_"
 MAX_BYTES = 1 << 20

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 SUFFIX = ".sock"
 

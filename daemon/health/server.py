@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.health.places import SUFFIX, own_folder, sockets
 
 ANSWER_SECONDS = 1.0

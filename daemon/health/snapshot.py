@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from daemon.output.sanitize import screen_text, utf8_text
+from daemon.base.text import screen_text, utf8_text
 
 DEAF_SECONDS = 2.0
 """Without sound for longer than this, a live stream is not healthy."""

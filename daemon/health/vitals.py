@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable
 
 import daemon
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.health.server import HealthServer
 from daemon.health.snapshot import Health, StreamHealth
 from daemon.messages import RunInfo
-from daemon.watcher import Watcher
-from daemon.worker import Track, Worker
+from daemon.runtime.observer import Watcher
+from daemon.runtime.worker import Track, Worker
 
 IDLE_SECONDS = 3.0
 """A worker that has begun no turn for longer than this hangs in one."""

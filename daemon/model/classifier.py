@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model.backends import AUTO, Backend, Job, open_backend
 from daemon.model.backends.choices import Choice
 from daemon.model.backends.selection import choose
+from daemon.model.description.info import ModelInfo, read_model_info
+from daemon.model.description.resolve import resolve_model
 from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
-from daemon.model.info import ModelInfo, read_model_info
-from daemon.model.loading import resolve_model
 from daemon.model.scores import probabilities
 
 __all__ = ["Classifier", "load_classifier"]

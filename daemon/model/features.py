@@ -12,9 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
-from daemon.model.extractor import RATE
-from daemon.model.info import ModelInfo
+from daemon.base.errors import UserError
+from daemon.model.description.extractor import RATE
+from daemon.model.description.info import ModelInfo
 
 Samples = NDArray[np.float32]
 

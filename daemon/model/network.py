@@ -15,10 +15,10 @@ from safetensors.torch import load_file
 from torch.nn.utils import parametrize
 from transformers.utils import logging
 
-from daemon.errors import UserError
-from daemon.model.fields import read_json
-from daemon.model.files import CONFIG, MAX_CONFIG_BYTES
-from daemon.model.info import ModelInfo
+from daemon.base.errors import UserError
+from daemon.model.description.fields import read_json
+from daemon.model.description.files import CONFIG, MAX_CONFIG_BYTES
+from daemon.model.description.info import ModelInfo
 from daemon.model.weights import damaged
 
 _SPARED = ("masked_spec_embed",)

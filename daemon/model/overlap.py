@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from daemon.model.info import ModelInfo
+from daemon.model.description.info import ModelInfo
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.model.info import ModelInfo
+from daemon.model.description.info import ModelInfo
 
 
 def probabilities(logits: NDArray[np.float32], info: ModelInfo) -> NDArray[np.float32]:

@@ -11,10 +11,10 @@ import math
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import UserError
-from daemon.model.architecture import MAX_WEIGHT_BYTES
-from daemon.model.files import WEIGHTS, inside
-from daemon.model.info import ModelInfo
+from daemon.base.errors import UserError
+from daemon.model.description.architecture import MAX_WEIGHT_BYTES
+from daemon.model.description.files import WEIGHTS, inside
+from daemon.model.description.info import ModelInfo
 
 MAX_HEADER_BYTES = 16 << 20
 _WIDTHS = {"F64": 8, "F32": 4, "F16": 2, "BF16": 2, "I64": 8, "I32": 4, "I16": 2, "I8": 1, "U8": 1}

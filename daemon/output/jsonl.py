@@ -17,7 +17,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import UserError
+from daemon.base.descriptor import as_departure, write_whole
+from daemon.base.errors import UserError
+from daemon.base.text import screen_text, utf8_text
 from daemon.messages import (
     Event,
     Gap,
@@ -31,9 +33,7 @@ from daemon.messages import (
     Summary,
 )
 from daemon.output.base import OutputClosed
-from daemon.output.descriptor import as_departure, write_whole
 from daemon.output.lane import reason
-from daemon.output.sanitize import screen_text, utf8_text
 
 TYPES: dict[str, type] = {
     "start": Start,

@@ -10,12 +10,12 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, TextIO
 
+from daemon.base.descriptor import as_departure
+from daemon.base.journal import journal_line, leads_to_journal
+from daemon.base.text import screen_text
 from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Start, Status, Summary
 from daemon.output.base import OutputClosed
-from daemon.output.descriptor import as_departure
-from daemon.output.journal import journal_line, leads_to_journal
 from daemon.output.repeats import Repeats
-from daemon.output.sanitize import screen_text
 from daemon.output.words import event_line, gap_line, summary_lines
 
 GAPS_TOGETHER = 5.0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 from datetime import datetime
 
+from daemon.base.text import screen_text
 from daemon.messages import Event, Gap, Summary
-from daemon.output.sanitize import screen_text
 
 
 def clock(seconds: float, decimals: int = 0) -> str:

@@ -15,7 +15,7 @@ import socket
 import time
 from collections.abc import Callable, Mapping
 
-from daemon.watcher import Watcher
+from daemon.runtime.observer import Watcher
 
 PINGS = 4
 """Pings within the time that the service manager allows; it advises two or more."""

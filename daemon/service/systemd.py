@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.service.unit import NAME, Unit
 
 

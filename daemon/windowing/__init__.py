@@ -1,6 +1,5 @@
-"""Samples to windows: resampling, windows, and the speech gate. No threads, no clocks."""
+"""Samples to windows: resampling and windows. No threads, no clocks."""
 
-from daemon.windowing.gate import CHUNK, Coverage, Gate, GateBank, GateSettings, speech_model
 from daemon.windowing.resample import RATE, Resampler
 from daemon.windowing.windows import (
     WindowBuffer,
@@ -11,17 +10,11 @@ from daemon.windowing.windows import (
 )
 
 __all__ = [
-    "CHUNK",
     "RATE",
-    "Coverage",
-    "Gate",
-    "GateBank",
-    "GateSettings",
     "Resampler",
     "WindowBuffer",
     "Windower",
     "all_windows",
     "samples_of",
-    "speech_model",
     "window_count",
 ]

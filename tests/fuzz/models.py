@@ -15,10 +15,10 @@ import numpy as np
 from mutators import NASTY_TEXT, mutate_bytes, mutate_tree, nasty_value
 from screen import check_messages, check_sentence
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.messages import Event, Prediction, Summary, Verdict
 from daemon.model.classifier import load_classifier
-from daemon.model.info import read_model_info
+from daemon.model.description.info import read_model_info
 
 CONFIG, WEIGHTS, PREPROCESSOR = "config.json", "model.safetensors", "preprocessor_config.json"
 

@@ -19,14 +19,14 @@ from mutators import mutate_bytes, nasty_name
 from numpy.typing import NDArray
 from screen import check_messages, check_sentence
 
-from daemon.capture.recording import Recording
+from daemon.base.errors import UserError
+from daemon.capture.recording.recording import Recording
 from daemon.capture.wake import Wake
-from daemon.errors import UserError
 from daemon.messages import Message, Summary
-from daemon.stream import Stream
-from daemon.supply import Recordings
-from daemon.windowing import GateBank, GateSettings
-from daemon.worker import Track, Worker
+from daemon.runtime.inputs import Recordings
+from daemon.runtime.worker import Track, Worker
+from daemon.stream.stream import Stream
+from daemon.vad import GateBank, GateSettings
 
 LABELS = ("go", "\x1b[31mstop[/red]", "background")
 LONG_ENOUGH = 0.3

@@ -22,7 +22,7 @@ def check_text(text: str, what: str) -> None:
 
 def check_sentence(sentence: str) -> None:
     """What a user is told of an error, as `intentd:` prints it."""
-    from daemon.output.sanitize import screen_text
+    from daemon.base.text import screen_text
 
     shown = screen_text(sentence)
     assert shown.strip(), "an error without a word"

@@ -12,9 +12,9 @@ from typing import Any
 from mutators import NASTY_NUMBERS, NASTY_TEXT, mutate_bytes, nasty_name, nasty_value
 from screen import check_sentence, check_text
 
+from daemon.base.errors import UserError
 from daemon.commands.config import text
 from daemon.config import keys, load_settings, shipped_text
-from daemon.errors import UserError
 
 
 class SettingsCases:

@@ -9,8 +9,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from making import make_tiny_model
 from pool import Report, run_cases
+from support.making import make_tiny_model
 
 pytestmark = pytest.mark.skipif(
     not sys.platform.startswith("linux"), reason="memory is measured in /proc"

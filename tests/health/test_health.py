@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from daemon.base.errors import UserError
 from daemon.cli import run
-from daemon.errors import UserError
 from daemon.health import places
 from daemon.health.client import ask, running
 from daemon.health.server import HealthServer

@@ -16,12 +16,12 @@ from typing import Any
 
 import numpy as np
 
-from daemon.capture.devices import list_inputs
-from daemon.capture.microphone import Microphone
-from daemon.capture.native_noise import native_noise_to
-from daemon.capture.waiting import wait_for_microphone
+from daemon.base.errors import UserError
+from daemon.base.native_stderr import native_noise_to
+from daemon.capture.microphone.devices import list_inputs
+from daemon.capture.microphone.microphone import Microphone
+from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
-from daemon.errors import UserError
 
 
 def tell(what: str, **fields: Any) -> None:

@@ -20,8 +20,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from making import make_tiny_model, speechlike, write_wav
-from virtual_mic import VirtualMic, missing_packages
+from support.making import make_tiny_model, speechlike, write_wav
+from support.virtual_mic import VirtualMic, missing_packages
 
 from daemon import __version__
 

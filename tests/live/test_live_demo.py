@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from virtual_mic import VirtualMic, missing_packages
+from support.virtual_mic import VirtualMic, missing_packages
 
 pytestmark = [
     pytest.mark.live,

@@ -15,7 +15,7 @@ from typing import Any, Self
 import numpy as np
 import pytest
 import soundfile
-from virtual_mic import VirtualMic, missing_packages
+from support.virtual_mic import VirtualMic, missing_packages
 
 pytestmark = [
     pytest.mark.live,

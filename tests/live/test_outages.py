@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hearing import Footprint, Hearing, Told, write_word
-from virtual_mic import VirtualMic, missing_packages
+from support.hearing import Footprint, Hearing, Told, write_word
+from support.virtual_mic import VirtualMic, missing_packages
 
 pytestmark = [
     pytest.mark.live,

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from model_checkpoints import save
+from support.model_checkpoints import save
 
 from daemon.model.backends import conversion, selection
 

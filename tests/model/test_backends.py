@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from model_checkpoints import save, windows
+from support.model_checkpoints import save, windows
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model.backends.torch_backend import find_device, recorded
 from daemon.model.classifier import load_classifier
 from daemon.model.network import Scores, build_network

@@ -7,12 +7,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from model_checkpoints import KINDS, LABELS, RATE, save, windows
+from support.model_checkpoints import KINDS, LABELS, RATE, save, windows
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model.classifier import Classifier, load_classifier
+from daemon.model.description.info import Calibration, write_intentd_key
 from daemon.model.errors import ModelError
-from daemon.model.info import Calibration, write_intentd_key
 
 Checkpoint = Callable[[str], Path]
 

@@ -17,13 +17,13 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from model_checkpoints import windows
 from safetensors.torch import load_file, save_file
+from support.model_checkpoints import windows
 from test_info import edit
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model.classifier import load_classifier
-from daemon.model.info import read_model_info
+from daemon.model.description.info import read_model_info
 
 Checkpoint = Callable[[str], Path]
 
@@ -318,7 +318,7 @@ def test_nothing_of_a_large_config_is_allocated(model: Path) -> None:
     edit(model, hidden_size=8192, intermediate_size=32768, num_attention_heads=16)
     code = (
         "import pathlib, sys\n"
-        "from daemon.errors import UserError\n"
+        "from daemon.base.errors import UserError\n"
         "from daemon.model.classifier import load_classifier\n"
         "try: load_classifier(sys.argv[1])\n"
         "except UserError as error: print(error)\n"

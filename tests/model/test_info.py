@@ -15,14 +15,14 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from model_checkpoints import KINDS, LABELS, save
+from support.model_checkpoints import KINDS, LABELS, save
 
+from daemon.base.errors import UserError
 from daemon.config import load_settings
-from daemon.errors import UserError
-from daemon.model.architecture import HEADS
-from daemon.model.fields import Fields
-from daemon.model.info import Calibration, read_model_info, write_intentd_key
-from daemon.model.labels import read_labels
+from daemon.model.description.architecture import HEADS
+from daemon.model.description.fields import Fields
+from daemon.model.description.info import Calibration, read_model_info, write_intentd_key
+from daemon.model.description.labels import read_labels
 
 Checkpoint = Callable[[str], Path]
 
@@ -210,7 +210,7 @@ def test_the_size_estimate_holds_for_full_size_models(kind: str, tmp_path: Path)
 
 def test_reading_imports_neither_torch_nor_transformers(checkpoint: Checkpoint) -> None:
     code = (
-        "import sys, daemon.model.info as i, daemon.model.classifier\n"
+        "import sys, daemon.model.description.info as i, daemon.model.classifier\n"
         "print(i.read_model_info(sys.argv[1]).labels[0])\n"
         "assert not {'torch', 'transformers', 'huggingface_hub'} & set(sys.modules)"
     )

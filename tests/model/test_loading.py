@@ -17,9 +17,9 @@ from pathlib import Path
 
 import pytest
 
-from daemon.errors import UserError
-from daemon.model.info import read_model_info
-from daemon.model.loading import resolve_model
+from daemon.base.errors import UserError
+from daemon.model.description.info import read_model_info
+from daemon.model.description.resolve import resolve_model
 
 Checkpoint = Callable[[str], Path]
 COMMIT = "a" * 40
@@ -87,9 +87,9 @@ def resolve(name: str, tmp_path: Path, address: str, **environment: str) -> tupl
     """What `resolve_model` gives in a process whose hub is at `address`: directory and error."""
     code = (
         "import sys\n"
-        "from daemon.errors import UserError\n"
-        "from daemon.model.info import read_model_info\n"
-        "from daemon.model.loading import resolve_model\n"
+        "from daemon.base.errors import UserError\n"
+        "from daemon.model.description.info import read_model_info\n"
+        "from daemon.model.description.resolve import resolve_model\n"
         "from daemon.model.weights import find_weights\n"
         "try:\n"
         "    found = resolve_model(sys.argv[1])\n"

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_checkpoints import RATE, save, windows
+from support.model_checkpoints import RATE, save, windows
 
 from daemon.model.backends import choices, reusing
 from daemon.model.backends.reusing import KEPT, Reusing
@@ -133,7 +133,7 @@ def test_where_frames_can_not_be_used_again_windows_stay_whole(tmp_path: Path) -
 
 
 def test_which_frames_are_shared(tmp_path: Path) -> None:
-    from daemon.model.info import read_model_info
+    from daemon.model.description.info import read_model_info
 
     found = Overlap.of(read_model_info(per_frame(tmp_path)), RATE, HOP)
     # Kernels of 10, 8 and 4 with strides of 5, 8 and 8: 165 samples a frame, every 320.

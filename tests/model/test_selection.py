@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from model_checkpoints import save, windows
+from support.model_checkpoints import save, windows
 
 from daemon.model import backends
 from daemon.model.backends import Job, choices, open_backend, selection
@@ -20,8 +20,8 @@ from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
 from daemon.model.backends.selection import choose, time_all
 from daemon.model.classifier import load_classifier
+from daemon.model.description.info import Calibration, read_model_info, write_intentd_key
 from daemon.model.features import Waveform
-from daemon.model.info import Calibration, read_model_info, write_intentd_key
 from daemon.model.weights import find_weights
 
 Checkpoint = Callable[[str], Path]

@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pictures import LABELS, feed, lose, rolling, run_info
+from support.pictures import LABELS, feed, lose, rolling, run_info
 
 from daemon.messages import Event, Gap, Level, Prediction, Status, Summary
 from daemon.output.dashboard import DashboardState
-from daemon.output.dashboard.timeline import (
+from daemon.output.dashboard.timeline_state import (
     BIN,
     BINS,
     GAP,

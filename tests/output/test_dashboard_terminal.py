@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from pictures import feed, run_info, terminal
+from support.pictures import feed, run_info, terminal
 
 from daemon.output.dashboard import DashboardState
 from daemon.output.dashboard.keys import decode
@@ -32,7 +32,7 @@ CHILD = """
 import os, signal, sys, threading, time
 from pathlib import Path
 sys.path.insert(0, "tests/output")
-from pictures import run_info
+from support.pictures import run_info
 from daemon.messages import Level, Status, Summary, Verdict
 from daemon.output.dashboard import Dashboard
 

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from pictures import feed, lines, lose, rolling, run_info, terminal
 from rich.cells import cell_len
+from support.pictures import feed, lines, lose, rolling, run_info, terminal
 
 from daemon.messages import Level, Prediction, Status, Summary
 from daemon.output.dashboard import DashboardState, export_svg

@@ -11,7 +11,7 @@ from dataclasses import replace
 import pytest
 
 from daemon import __version__
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.messages import (
     Event,
     Level,

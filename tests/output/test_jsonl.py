@@ -16,8 +16,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.base.errors import UserError
 from daemon.config import OutputSettings
-from daemon.errors import UserError
 from daemon.messages import (
     Event,
     Gap,
@@ -353,7 +353,7 @@ except OSError as error:
 
 @posix
 def test_a_descriptor_that_does_not_wait_is_waited_for() -> None:
-    from daemon.output.descriptor import write_whole
+    from daemon.base.descriptor import write_whole
 
     reader, writer = os.pipe()
     os.set_blocking(writer, False)

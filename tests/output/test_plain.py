@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.base.text import screen_text, utf8_text
 from daemon.messages import Event, Gap, RunInfo, Status, StreamInfo, Summary, Verdict
 from daemon.output.base import OutputClosed
 from daemon.output.plain import Plain
-from daemon.output.sanitize import screen_text, utf8_text
 from daemon.output.words import clock, event_time, milliseconds, summary_lines
 
 SUMMARY = Summary(

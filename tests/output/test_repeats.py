@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from daemon.base.journal import complain, journal_line, leads_to_journal
 from daemon.messages import Gap, Status
-from daemon.output.journal import complain, journal_line, leads_to_journal
 from daemon.output.plain import Plain
 from daemon.output.repeats import Repeats
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 import torch
-from taught import Command, Taught, run_command, teach
+from support.taught import Command, Taught, run_command, teach
 
 
 @pytest.fixture(scope="session")

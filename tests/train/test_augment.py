@@ -9,15 +9,15 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
-from train_helpers import RATE, recipe_tree, tiny_base, word
+from support.train_helpers import RATE, recipe_tree, tiny_base, word
 from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassification, set_seed
 
 from train import augment
-from train.base import build_model
-from train.data import Clip
-from train.dataset import WordDraws, soil
-from train.encoder import small_config
+from train.data.clips import Clip
+from train.examples.words import WordDraws, soil
 from train.recipe import AugmentSection, Recipe
+from train.training.initial_model import build_model
+from train.training.small_encoder import small_config
 
 Audio = NDArray[np.float32]
 SILENT_FLOOR = (-200.0, -200.0)

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from speech_packages import missing_synthesisers
-from taught import Command
-from train_helpers import RATE, word, write_words
-from virtual_mic import VirtualMic, missing_packages
+from support.speech_packages import missing_synthesisers
+from support.taught import Command
+from support.train_helpers import RATE, word, write_words
+from support.virtual_mic import VirtualMic, missing_packages
 
-from daemon.model.info import read_model_info
-from train.data import load_clips
+from daemon.model.description.info import read_model_info
+from train.data.clips import load_clips
 from train.recipe import load_recipe
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")

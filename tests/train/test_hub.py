@@ -7,11 +7,11 @@ import subprocess
 import sys
 from pathlib import Path
 
-from fake_hub import TOKEN, FakeHub
+from support.fake_hub import TOKEN, FakeHub
 
 CODE = """
 from pathlib import Path
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from train.hub import push
 try:
     print(0, push(Path('.'), 'someone/model'))

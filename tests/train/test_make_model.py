@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
-from train_helpers import GLIDES, RATE, tiny_base, word
+from support.train_helpers import GLIDES, RATE, tiny_base, word
 
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ("up", "down", "left", "right", "go", "zero", "one", "five", "eight")

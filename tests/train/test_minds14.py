@@ -12,12 +12,12 @@ import pytest
 import soundfile
 import soxr
 from rich.console import Console
-from train_helpers import MINDS14_INTENTS as INTENTS
-from train_helpers import tiny_base, word, write_minds14
+from support.train_helpers import MINDS14_INTENTS as INTENTS
+from support.train_helpers import tiny_base, word, write_minds14
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from daemon.model.info import read_model_info
-from train import run as steps
+from daemon.model.description.info import read_model_info
+from train import pipeline as steps
 from train.recipe import load_recipe
 
 

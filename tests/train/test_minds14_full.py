@@ -20,10 +20,10 @@ import numpy as np
 import pytest
 import soundfile
 import soxr
-from speech_packages import missing_synthesisers
-from train_helpers import MINDS14_INTENTS, write_minds14
+from support.speech_packages import missing_synthesisers
+from support.train_helpers import MINDS14_INTENTS, write_minds14
 
-from train.synth import speak, voices
+from train.data.synthesis import speak, voices
 
 ROOT = Path(__file__).parents[2]
 ROWS = 563

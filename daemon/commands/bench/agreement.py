@@ -9,14 +9,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.assembly.session import Setup, load_model
+from daemon.base.errors import UserError
 from daemon.commands.bench.sounds import read
 from daemon.commands.bench.whole import scores_of
-from daemon.commands.session import Setup, load_model
-from daemon.errors import UserError
 from daemon.model.backends import Job
 from daemon.model.backends.selection import candidates
 from daemon.model.classifier import load_classifier
-from daemon.model.info import ModelInfo
+from daemon.model.description.info import ModelInfo
 from daemon.model.scores import probabilities
 from daemon.windowing import RATE
 from daemon.windowing.windows import all_windows, samples_of

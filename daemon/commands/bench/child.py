@@ -16,7 +16,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 Figures = dict[str, Any]
 Subject = Callable[[Figures], Figures]

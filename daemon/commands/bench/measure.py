@@ -15,10 +15,10 @@ from typing import Any
 
 import numpy as np
 
+from daemon.assembly.session import Setup
+from daemon.base.errors import UserError
 from daemon.commands.bench import sounds
 from daemon.commands.bench.parent import Child
-from daemon.commands.session import Setup
-from daemon.errors import UserError
 from daemon.model.backends import Job
 from daemon.model.backends.selection import candidates
 from daemon.model.cores import SMALL, has_fast_bf16, machine

@@ -9,7 +9,7 @@ import tempfile
 from types import TracebackType
 from typing import Any
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 
 class Child:

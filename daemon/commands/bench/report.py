@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from daemon.base.errors import UserError
 from daemon.commands.bench.measure import LIMIT_MS, sustained
-from daemon.errors import UserError
 
 Figures = dict[str, Any]
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 Figures = dict[str, Any]
 

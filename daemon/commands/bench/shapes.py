@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 LABELS = 12
 SHAPES: dict[str, dict[str, Any]] = {

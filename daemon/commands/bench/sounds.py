@@ -8,9 +8,9 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from daemon.capture.recording import Recording
+from daemon.base.errors import UserError
+from daemon.capture.recording.recording import Recording
 from daemon.commands.replay import DEMO
-from daemon.errors import UserError
 from daemon.windowing import RATE, Resampler
 
 Mono = NDArray[np.float32]

@@ -10,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.assembly.session import Setup, load_model, prepare
 from daemon.capture.wake import Wake
 from daemon.commands.replay import open_recordings
-from daemon.commands.session import Setup, load_model, prepare
 from daemon.messages import Message, Prediction, Summary
 from daemon.output.dispatch import Dispatcher
 from daemon.output.jsonl import JsonLines
-from daemon.supply import Recordings
-from daemon.windowing import GateBank, GateSettings
+from daemon.runtime.inputs import Recordings
+from daemon.vad import GateBank, GateSettings
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier

@@ -6,10 +6,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model.backends.base import Backend
 from daemon.model.cores import default_threads, let_threads_sleep
-from daemon.model.info import ModelInfo
+from daemon.model.description.info import ModelInfo
 from daemon.model.overlap import Overlap
 from daemon.model.weights import find_weights
 

@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model import cache
 from daemon.model.cores import let_threads_sleep
-from daemon.model.fields import read_json
-from daemon.model.files import CONFIG, MAX_CONFIG_BYTES
-from daemon.model.info import ModelInfo
+from daemon.model.description.fields import read_json
+from daemon.model.description.files import CONFIG, MAX_CONFIG_BYTES
+from daemon.model.description.info import ModelInfo
 
 VERSION = 1
 """To be raised when graphs come out otherwise."""

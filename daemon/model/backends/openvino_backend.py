@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 
 _CONVERTER = "openvino.tools.ovc"
 

@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model import cache
 from daemon.model.backends import choices, conversion
 from daemon.model.backends.base import Backend

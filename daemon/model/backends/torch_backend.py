@@ -12,11 +12,11 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from daemon.errors import UserError
+from daemon.base.errors import UserError
 from daemon.model.backends.base import Backend
 from daemon.model.backends.reusing import Reusing
 from daemon.model.cores import SMALL
-from daemon.model.info import ModelInfo
+from daemon.model.description.info import ModelInfo
 from daemon.model.network import Scores, build_network, parted, quiet
 from daemon.model.overlap import Overlap
 

@@ -9,8 +9,8 @@ from rich.console import Console, ConsoleOptions, RenderResult
 from rich.segment import Segment
 from rich.style import Style
 
+from daemon.base.text import screen_text
 from daemon.output.dashboard.theme import Theme
-from daemon.output.sanitize import screen_text
 
 Row = tuple[Segment, ...]
 

@@ -19,12 +19,12 @@ from typing import Any, ClassVar, Protocol
 
 from rich.console import Console
 
+from daemon.base.stderr_log import StderrToLog, log_path
 from daemon.messages import Message, RunInfo, Status, Summary
 from daemon.output.base import OutputClosed
 from daemon.output.dashboard.keys import Keyboard, NoKeyboard, keyboard
 from daemon.output.dashboard.screen import Screen
 from daemon.output.dashboard.state import FLASH, DashboardState
-from daemon.output.dashboard.stderr_log import StderrToLog, log_path
 from daemon.output.dashboard.theme import Theme, theme_for
 from daemon.output.dashboard.view import frame
 from daemon.output.plain import Plain

@@ -10,9 +10,9 @@ import numpy as np
 from rich.style import Style
 
 from daemon.output.dashboard.canvas import Line, Row, name_width
-from daemon.output.dashboard.parts import bar, lanes, meter
 from daemon.output.dashboard.state import FLASH, FLOOR, DashboardState, Entry, StreamState
 from daemon.output.dashboard.theme import Theme
+from daemon.output.dashboard.timeline_view import bar, lanes, meter
 from daemon.output.words import clock, milliseconds
 
 COUNTED = 56

@@ -14,8 +14,8 @@ from typing import Self
 from rich.color import ColorSystem
 from rich.console import Console
 
+from daemon.base.descriptor import write_whole
 from daemon.output.dashboard.canvas import Frame, Row
-from daemon.output.descriptor import write_whole
 
 ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l\x1b[2J"
 """The alternate screen, no cursor, no wrapping (a character that is wider in the terminal than

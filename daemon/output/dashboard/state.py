@@ -23,7 +23,7 @@ from daemon.messages import (
     StreamInfo,
     Summary,
 )
-from daemon.output.dashboard.timeline import GAP, INTENT, SILENCE, SPEECH, Timeline
+from daemon.output.dashboard.timeline_state import GAP, INTENT, SILENCE, SPEECH, Timeline
 from daemon.output.words import clock, event_time
 
 FLOOR = -60.0

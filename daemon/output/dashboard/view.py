@@ -25,9 +25,9 @@ from daemon.output.dashboard.panels import (
     source_line,
     stream_row,
 )
-from daemon.output.dashboard.parts import axis, captions, lanes, rule
 from daemon.output.dashboard.state import DashboardState, StreamState
 from daemon.output.dashboard.theme import Theme
+from daemon.output.dashboard.timeline_view import axis, captions, lanes, rule
 
 SMALLEST = (44, 13)
 """Columns and rows from which all parts are shown."""

@@ -1,0 +1,1 @@
+"""What every part builds on: errors, text, signals, standard error, the program."""

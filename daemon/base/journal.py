@@ -1,0 +1,38 @@
+"""Lines on stderr as the systemd journal reads them, where that is what stderr leads to."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import sys
+from collections.abc import Mapping
+from typing import TextIO
+
+_PRIORITY = {"error": 3, "warning": 4, "info": 6}
+"""Of syslog(3), as sd-daemon(3) wants them in front of a line."""
+
+
+def leads_to_journal(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
+    """Whether `stream` is the very one that JOURNAL_STREAM names by device and inode
+    (systemd.exec(5)); a stderr that was redirected since is not."""
+    wanted = (os.environ if environ is None else environ).get("JOURNAL_STREAM", "")
+    try:
+        found = os.fstat(stream.fileno())
+    except (OSError, ValueError, AttributeError):
+        return False
+    return wanted == f"{found.st_dev}:{found.st_ino}"
+
+
+def journal_line(text: str, level: str) -> str:
+    """`text` with its priority; the journal knows by itself who speaks and when."""
+    return f"<{_PRIORITY.get(level, 6)}>{text}"
+
+
+def complain(sentence: str, level: str = "error") -> None:
+    """One sentence on stderr, fit for a terminal. Without a stderr nobody is left to be told."""
+    from daemon.base.text import screen_text
+
+    text = screen_text(sentence)
+    line = journal_line(text, level) if leads_to_journal(sys.stderr) else f"intentd: {text}"
+    with contextlib.suppress(OSError, ValueError):
+        print(line, file=sys.stderr, flush=True)

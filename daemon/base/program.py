@@ -1,0 +1,176 @@
+"""Runs one command of a command line: from arguments to an exit status, whatever happens."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import sys
+from collections.abc import Callable, Sequence
+from types import FrameType
+from typing import Any, NoReturn
+
+import typer
+
+from daemon import __version__
+from daemon.base.errors import UserError
+
+# typer carries click inside since 0.26 and beside it before; the class is the same by name.
+_UsageProblem: type[Exception] = next(
+    base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
+)
+_debug = False
+
+
+def want_debug(value: bool) -> bool:
+    """The callback of `--debug`, which may stand before a command and after it."""
+    global _debug  # noqa: PLW0603 - read by the one place that prints errors
+    _debug = _debug or value
+    return value
+
+
+def debugging() -> bool:
+    """Whether `--debug` was given."""
+    return _debug
+
+
+class _Terminated(BaseException):
+    """SIGTERM before the engine took signals over, or after it gave them back."""
+
+
+def _terminate(_number: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def version_printer(program: str) -> Callable[[bool], None]:
+    """What --version calls: prints the version of `program` and ends it."""
+
+    def show(wanted: bool) -> None:
+        if wanted:
+            print(f"{program} {__version__}", flush=True)
+            raise typer.Exit
+
+    return show
+
+
+def open_closed_streams() -> None:
+    """Lead standard input, output and error to the null device where the process was started
+    without them: the next file to be opened would take their place, and print to nowhere is print
+    to standard output. To be called first of all."""
+    for name in ("stdin", "stdout", "stderr"):
+        if getattr(sys, name) is None:
+            mode = "r" if name == "stdin" else "w"
+            null = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - for good
+            os.set_inheritable(null.fileno(), True)
+            setattr(sys, name, null)
+
+
+def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
+    """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
+    global _debug  # noqa: PLW0603
+    _debug = False
+    command: Any = typer.main.get_command(app)
+    before = signal.signal(signal.SIGTERM, _terminate)
+    try:
+        with command.make_context("intentd", list(arguments)) as context:
+            status = command.invoke(context)
+        _flush_stdout()
+    except typer.Exit as end:
+        status = end.exit_code
+    except _UsageProblem as problem:
+        status = _say(_usage(problem), 2)
+    except UserError as error:
+        if _debug:
+            _traceback()
+        status = _say(str(error), error.status)
+    except (KeyboardInterrupt, typer.Abort):
+        status = 130
+    except _Terminated:
+        status = 0
+    except BrokenPipeError:
+        status = _quiet_stdout()
+    except Exception as error:
+        if _debug:
+            _traceback()
+        status = _say(stdout_fault(error) or _defect(error), 1)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    return int(status or 0)
+
+
+def leave(status: int) -> NoReturn:
+    """End the process without tearing the interpreter down.
+
+    By now everything is closed that has to be. Taking torch apart takes up to seconds on a busy
+    machine, which somebody who pressed Ctrl-C should not wait for; a thread that hangs in a model
+    or a sound server would be waited for without end. And neither another Ctrl-C nor a terminal
+    that has gone changes the status any more.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            continue
+    os._exit(status)
+
+
+def _usage(problem: Any) -> str:
+    context = getattr(problem, "ctx", None)
+    where = context.command_path if context is not None else "intentd"
+    message = " ".join(problem.format_message().split()).rstrip(".")
+    return f"{message}; see {where} --help"
+
+
+def _defect(error: Exception) -> str:
+    text = " ".join(str(error).split()) or "no reason given"
+    return f"failed unexpectedly ({type(error).__name__}: {text}); --debug shows where"
+
+
+def _say(sentence: str, status: int) -> int:
+    from daemon.base.journal import complain
+
+    complain(sentence)
+    return status
+
+
+def _traceback() -> None:
+    import traceback
+
+    traceback.print_exc()
+
+
+def _flush_stdout() -> None:
+    """OSError if what was said can't be written; a terminal that has gone is no such failure."""
+    try:
+        sys.stdout.flush()
+    except OSError as error:
+        if error.errno != errno.EIO:
+            raise
+        _quiet_stdout()
+
+
+_FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE}
+
+
+def stdout_fault(error: Exception) -> str:
+    """A sentence if `error` is that standard output can't be written, after which it is given up;
+    else ""."""
+    if not isinstance(error, OSError) or error.errno not in _FAULTS or error.filename is not None:
+        return ""
+    try:
+        # Where nothing is buffered, only a further line can tell.
+        sys.stdout.write("\n")
+        sys.stdout.flush()
+    except OSError as fault:
+        _quiet_stdout()
+        return f"standard output can't be written ({(fault.strerror or str(fault)).lower()})"
+    return ""
+
+
+def _quiet_stdout() -> int:
+    """The reader of standard output has had enough; Python must not complain when it flushes."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, 1)
+    os.close(null)
+    return 0

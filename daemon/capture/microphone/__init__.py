@@ -1,0 +1,1 @@
+"""Live input through PortAudio, with recovery after an outage."""

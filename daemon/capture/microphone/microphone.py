@@ -1,0 +1,361 @@
+"""A microphone through PortAudio, which is never lost in silence."""
+
+from __future__ import annotations
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.base.errors import UserError
+from daemon.capture.channels import Channel, check_channel
+from daemon.capture.microphone.devices import (
+    InputDevice,
+    Rescan,
+    find_input,
+    heard_through,
+    portaudio,
+)
+from daemon.capture.microphone.gap_estimator import HoleClock
+from daemon.capture.microphone.opening import (
+    Shape,
+    channels_to_open,
+    check_server,
+    choose_rate,
+    input_stream,
+    refused,
+    same_device,
+)
+from daemon.capture.microphone.pulse import MoveWatch
+from daemon.capture.microphone.supervisor import Action, Observation, State, Supervisor
+from daemon.capture.ring import Ring, Settable
+from daemon.capture.wake import Wake
+from daemon.messages import StreamInfo
+
+_TICK = 0.5
+_ANSWER = 5.0
+"""Seconds within which a device must have been opened; a frozen sound server never answers."""
+_GOODBYE = 1.0
+_LOOKING = 3.0
+"""Seconds that a single look at the device may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceReport:
+    """What happened to a device, for the status line and the log."""
+
+    kind: Literal["lost", "returned"]
+    text: str
+    at: float
+    """Monotonic time."""
+
+
+class Microphone:
+    """One input as a stream: a `Source` that drives itself.
+
+    device: an index, a part of a name, or None for the default (see `find_input`).
+    rate: in Hz; 0 takes 16000 if the device can, else its own.
+    channel: "mix" (mixed when the ring is read: `Chunk.mono`) or a number from 1.
+    block_ms: length of a block, fixed, since PortAudio's own choice may be 4 frames.
+    buffer_seconds: what the ring holds before it sheds the oldest.
+    follow_default: after a loss, take whatever the default is by then, if `device` is None.
+
+    PortAudio's callback copies into the ring and counts; everything slow (opening, closing,
+    looking after the device) happens in a thread of the microphone's own. A device that is lost
+    is opened again by its name, never another one, and what was missed is counted by the clock
+    and told by the ring as a gap. UserError if there is no such input, or it can't do the rate.
+    """
+
+    def __init__(
+        self,
+        device: str | int | None = None,
+        *,
+        rate: int = 0,
+        channel: Channel = "mix",
+        block_ms: float = 40.0,
+        buffer_seconds: float = 10.0,
+        wake: Settable | None = None,
+        follow_default: bool = False,
+    ) -> None:
+        self.device = find_input(device)
+        self._follows = follow_default and device in (None, "", "default")
+        rate = choose_rate(self.device, rate)
+        check_channel(channel, self.device.channels, f'"{self.device.name}"')
+        width, self._heard = channels_to_open(self.device, channel)
+        block = max(1, round(block_ms * rate / 1000))
+        self._shape = Shape(rate, width, block)
+        heard = self._heard.stop - self._heard.start
+        self.info = StreamInfo(self.device.name, rate, heard, live=True)
+        self.ring = Ring(
+            max(block * 2, round(buffer_seconds * rate)),
+            heard,
+            rate,
+            shed=True,
+            wake=wake,
+        )
+        self.error: str | None = None
+        self.failure: BaseException | None = None
+        """An error of ours in a thread; the ring is finished then."""
+        self.notify: Callable[[], None] | None = None
+        self.overflows = 0
+        """Overflow flags from PortAudio."""
+        self._patience = max(0.6, 5 * block_ms / 1000)
+        self._supervisor = Supervisor(patience=self._patience)
+        self._clock = HoleClock(rate, block)
+        self._reports: deque[DeviceReport] = deque(maxlen=1000)
+        self._lost_since: float | None = None
+        self._stream: Any = None
+        self._watch: MoveWatch | None = None
+        self._generation = 0
+        self._finished = False
+        self._resuming = False
+        self._last_block: float | None = None
+        self._paused = False
+        self._stopping = False
+        self._alarm = Wake()
+        self._first = threading.Event()
+        self._looked_at: float | None = None
+        self._refusal: UserError | None = None
+        self._rescan = Rescan()
+        self._thread = threading.Thread(target=self._keep, name="microphone", daemon=True)
+
+    # ---- for the engine -----------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Open the device and listen. UserError if it can't be opened (busy, gone, no answer)."""
+        self._thread.start()
+        if not self._first.wait(_ANSWER):
+            self.stop()
+            raise UserError(f'"{self.device.name}" does not answer: restart the sound server')
+        if self._refusal is not None:
+            self.stop()
+            raise self._refusal
+
+    def probe(self) -> None:
+        """See whether the device could be opened. UserError if not."""
+        with heard_through(self.device) as index:
+            input_stream(self.device, index, self._shape).close()
+
+    def stop(self) -> None:
+        """Stop listening and finish the ring. Returns within a second, even if the sound server
+        is frozen; then the thread that waits for it is left behind."""
+        self._stopping = True
+        self._alarm.set()
+        if self._watch is not None:
+            self._watch.stop()
+        if self._thread.ident is not None and self._thread is not threading.current_thread():
+            self._thread.join(_GOODBYE)
+        if self._thread.is_alive():
+            self._generation += 1  # a late callback must not write
+            # sounddevice ends PortAudio at exit, which would wait for the server as well.
+            atexit.unregister(portaudio()._exit_handler)
+        self.ring.finish(self.error)
+
+    def pause(self) -> None:
+        """Stay open, and count what comes as lost by "paused"."""
+        self._paused = True
+
+    def resume(self) -> None:
+        """Listen again."""
+        self._paused = False
+
+    @property
+    def state(self) -> State:
+        return self._supervisor.state
+
+    @property
+    def alive(self) -> bool:
+        """Blocks are coming."""
+        return self._supervisor.state is State.RUNNING
+
+    def searching(self, now: float) -> bool:
+        """The device is away (or has not been heard yet), and its return is being looked for: not
+        so if a sound server that gives no answer keeps us waiting."""
+        looked = self._looked_at
+        away = self._supervisor.state is not State.RUNNING
+        return away and looked is not None and now - looked < _LOOKING
+
+    def last_callback_age(self) -> float | None:
+        """Seconds since the last block; None before the first."""
+        last = self._last_block
+        return None if last is None else max(0.0, time.monotonic() - last)
+
+    def take_reports(self) -> list[DeviceReport]:
+        """What happened since the last call; `notify` is called when something did."""
+        reports = []
+        while self._reports:
+            reports.append(self._reports.popleft())
+        return reports
+
+    # ---- PortAudio's thread -------------------------------------------------------------------
+
+    def _on_block(
+        self, generation: int, block: NDArray[np.float32], frames: int, when: Any, status: Any
+    ) -> None:
+        if generation != self._generation:
+            return  # of a stream that was given up; what it brings is counted as lost
+        try:
+            now = time.monotonic()
+            overflow = bool(status.input_overflow)
+            if overflow:
+                self.overflows += 1
+            if self._resuming:
+                self._resuming = False
+                missing = self._clock.resumed(now, frames, when.inputBufferAdcTime)
+                self.ring.lose(missing, "device lost")
+            else:
+                missing = self._clock.arrived(now, frames, when.inputBufferAdcTime, overflow)
+                if missing:
+                    self.ring.lose(missing, "overflow" if overflow else "hole")
+            if self._paused:
+                self.ring.lose(frames, "paused")
+            else:
+                self.ring.write(block[:, self._heard], now)
+            self._last_block = now
+        except BaseException as error:
+            self.failure = error
+            self._alarm.set()
+            raise
+
+    def _on_finished(self, generation: int) -> None:
+        if generation == self._generation:
+            self._finished = True
+            self._alarm.set()
+
+    # ---- the microphone's own thread ----------------------------------------------------------
+
+    def _keep(self) -> None:
+        try:
+            while not self._stopping and self.failure is None:
+                self._looked_at = time.monotonic()
+                self._act(self._supervisor.tick(self._observe()))
+                if self._refusal is not None:
+                    break
+                if self._watch is not None and self._watch.failure is not None:
+                    self.failure = self._watch.failure
+                self._alarm.wait(self._until_next_look())
+        except BaseException as error:
+            self.failure = error
+        finally:
+            if self.failure is not None:
+                self.error = f'"{self.device.name}": {type(self.failure).__name__}: {self.failure}'
+            self._close()
+            if self._watch is not None:
+                self._watch.stop()
+            self.ring.finish(self.error)
+            self._first.set()
+
+    def _until_next_look(self) -> float:
+        """Seconds; the stream's end, a move and `stop` set the alarm, so that what is left to be
+        looked for is a stream that goes silent."""
+        if self._supervisor.state is not State.RUNNING:
+            return 0.025
+        age = self.last_callback_age() or 0.0
+        return min(_TICK, max(0.025, self._patience - age + 0.01))
+
+    def _observe(self) -> Observation:
+        stream = self._stream
+        try:
+            active = stream is not None and not self._finished and bool(stream.active)
+        except portaudio().PortAudioError:
+            active = False
+        return Observation(
+            now=time.monotonic(),
+            last_block=None if self._resuming or stream is None else self._last_block,
+            active=active,
+            moved_to=None if self._watch is None else self._watch.moved_to,
+        )
+
+    def _act(self, action: Action) -> None:
+        if action is Action.CLOSE:
+            self._tell_loss()
+            self._close()
+        elif action is Action.OPEN:
+            self._try_to_open()
+        elif action is Action.HEARD and self._lost_since is not None:
+            away = time.monotonic() - self._lost_since
+            self._lost_since = None
+            self._report("returned", f'"{self.device.name}" is back after {away:.1f} s')
+
+    def _tell_loss(self) -> None:
+        if self._lost_since is None:
+            self._lost_since = time.monotonic()
+            reason = self._supervisor.reason
+            self._report("lost", f'"{self.device.name}" is lost ({reason}): waiting for its return')
+
+    def _report(self, kind: Literal["lost", "returned"], text: str) -> None:
+        self._reports.append(DeviceReport(kind, text, time.monotonic()))
+        if self.notify is not None:
+            self.notify()
+
+    def _try_to_open(self) -> None:
+        try:
+            if self._first.is_set():
+                self._reopen()
+            else:
+                self._open(self.device)
+        except UserError as refusal:
+            self._supervisor.failed(time.monotonic())
+            if not self._first.is_set():
+                self._refusal = refusal
+            return
+        self._supervisor.opened(time.monotonic())
+        self._first.set()
+
+    def _reopen(self) -> None:
+        """UserError if the device isn't back."""
+        self._resuming = True
+        if not self._follows:
+            check_server(self.device)
+        try:
+            self._open(self._wanted())
+        except UserError:
+            # Devices that came after PortAudio looked are unknown to it.
+            if not self._rescan.look():
+                raise
+            self._open(self._wanted())
+
+    def _wanted(self) -> InputDevice:
+        return find_input(None) if self._follows else same_device(self.device)
+
+    def _open(self, device: InputDevice) -> None:
+        """UserError if it can't be opened now."""
+        self._generation += 1
+        self._finished = False
+        with heard_through(device) as index:
+            stream = input_stream(
+                device,
+                index,
+                self._shape,
+                callback=partial(self._on_block, self._generation),
+                finished_callback=partial(self._on_finished, self._generation),
+            )
+            self._stream = stream
+            try:
+                stream.start()
+            except portaudio().PortAudioError as error:
+                self._close()
+                raise UserError(refused(device, self._shape.rate, error)) from error
+        self.device = device
+        self._watch_source()
+
+    def _watch_source(self) -> None:
+        if self.device.source is None:
+            return
+        if self._watch is None:
+            self._watch = MoveWatch(self.device.source, self._alarm)
+            self._watch.start()
+        self._watch.rearm(self.device.source)
+
+    def _close(self) -> None:
+        self._generation += 1
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            stream.close(ignore_errors=True)

@@ -1,0 +1,1 @@
+"""Recordings, decoded block by block and fed to rings at a pace."""

@@ -1,0 +1,1 @@
+"""What a model directory says, read without torch."""

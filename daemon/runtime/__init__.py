@@ -1,0 +1,1 @@
+"""A run: the worker thread, its inputs, and the engine that owns them."""

@@ -1,0 +1,355 @@
+"""The wiring of a run: threads, their lifecycle, and what happens when one of them fails.
+
+Sources fill rings from threads of their own, one worker turns what they hold into messages, and
+the dispatcher's lanes hand those to the outputs. The main thread starts them, looks after them,
+takes the signals, and ends them in order. Nothing here depends on what kind of sound it is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import enum
+import logging
+import signal
+import threading
+import time
+import traceback
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from daemon.base.errors import UserError
+from daemon.base.signals import AtOnce, Signals
+from daemon.capture.wake import Wake
+from daemon.messages import RunInfo, Status
+from daemon.output.dispatch import Dispatcher
+from daemon.runtime.observer import Watcher
+from daemon.runtime.worker import Worker
+
+log = logging.getLogger("intentd.engine")
+
+DRAIN_SECONDS = 1.0
+"""What the worker gets after a signal; with STOP_SECONDS and what the outputs get, below 2 s."""
+STOP_SECONDS = 0.4
+"""How much longer a worker may take to end than it was given."""
+FLUSH_SECONDS = 0.4
+"""What the outputs get after a signal."""
+TICK = 0.25
+"""Seconds between two looks at everything that could have died."""
+
+
+class Ending(enum.Enum):
+    """Why a run ends."""
+
+    DONE = enum.auto()
+    QUIT = enum.auto()
+    TERMINATED = enum.auto()
+    INTERRUPTED = enum.auto()
+    READER_GONE = enum.auto()
+    FAILED = enum.auto()
+    HUNG = enum.auto()
+
+
+class Supply(Protocol):
+    """What brings the sound of a run: a feeder of recordings, or a supervised microphone."""
+
+    def start(self) -> None:
+        """Begin. Raises UserError if nothing can be started."""
+        ...
+
+    def stop(self) -> None:
+        """Stop and finish all rings; may be called twice."""
+        ...
+
+    def tick(self, now: float) -> Sequence[Status]:
+        """Called by the main thread every `TICK` seconds: look after devices and threads, and say
+        what there is to say. Raises whatever ended a thread."""
+        ...
+
+    def pause(self) -> None: ...
+
+    def resume(self) -> None: ...
+
+    @property
+    def failed(self) -> bool:
+        """Something went wrong on the way, and was said: exit status 1."""
+        ...
+
+
+class Picture(Protocol):
+    """A dashboard: shows itself until `stop` is set, and calls `tick` ten times a second."""
+
+    def run_until(self, stop: threading.Event, tick: Callable[[], None]) -> None: ...
+
+
+class Engine:
+    """One run from its first sample to its exit status.
+
+    `wake` is what the rings set and the worker waits for. `hang_seconds`: a batch that takes
+    longer ends the run with status 1. `lossless`: a replay, whose outputs are waited for.
+    `watchers` look on. `reload`: called on SIGHUP to read the settings again, says what came of
+    it. `debug`: tracebacks on stderr. A `dashboard` attached before `run` owns the main thread
+    while the run lasts.
+    """
+
+    def __init__(
+        self,
+        supply: Supply,
+        worker: Worker,
+        dispatcher: Dispatcher,
+        run: RunInfo,
+        *,
+        attention: Wake,
+        hang_seconds: float,
+        lossless: bool,
+        watchers: Sequence[Watcher] = (),
+        reload: Callable[[], Sequence[Status]] = lambda: (),
+        debug: bool = False,
+    ) -> None:
+        self._supply = supply
+        self._worker = worker
+        self._dispatcher = dispatcher
+        self._run = run
+        self._attention = attention
+        self._hang_seconds = hang_seconds
+        self._lossless = lossless
+        self._watchers = watchers
+        self._reload = reload
+        self._debug = debug
+        self._quit = False
+        self.paused = False
+        self._failure: BaseException | None = None
+        self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
+        self.stuck = False
+        """A thread could not be ended; the process must leave without waiting for it."""
+
+    # ---- what a dashboard asks for (its `Commands`) -------------------------------------------
+
+    def on_quit(self) -> None:
+        """End in order, with status 0."""
+        self._quit = True
+        self._attention.set()
+
+    def on_pause(self, paused: bool) -> None:
+        """Stop listening, or go on."""
+        self.paused = paused
+        if paused:
+            self._supply.pause()
+        else:
+            self._supply.resume()
+
+    # ---- the run --------------------------------------------------------------------------------
+
+    def run(self, dashboard: Picture | None = None) -> int:
+        """Run to the end; the exit status. `dashboard` owns the calling thread meanwhile.
+
+        Raises UserError if nothing could be started. A second SIGINT or SIGTERM leaves with
+        `stuck` set and the outputs closed as far as they let themselves be closed at once.
+        """
+        with Signals(self._hasten, self._attention.set) as signals:
+            try:
+                self._dispatcher.open(self._run)
+                try:
+                    self._supply.start()
+                    self._thread.start()
+                    for watcher in self._watchers:
+                        watcher.started()
+                    ending = self._watch(signals, dashboard)
+                    for watcher in self._watchers:
+                        watcher.stopping()
+                    self._end(ending, signals)
+                finally:
+                    for watcher in self._watchers:
+                        watcher.stopping()
+                    self._supply.stop()
+                    self._dispatcher.close(FLUSH_SECONDS)
+                return self._conclude(ending, signals)
+            except AtOnce:
+                self.stuck = True
+                with contextlib.suppress(AtOnce):
+                    self._dispatcher.close(0.0)
+                return 130 if signals.ending == signal.SIGINT else 1
+
+    def _hasten(self) -> None:
+        """A signal has come. It is handled in the main thread, which may be waiting for a slow
+        output at this moment: nobody waits for those any more."""
+        self._dispatcher.hurry()
+        self._attention.set()
+
+    def _work(self) -> None:
+        try:
+            self._worker.run()
+        except BaseException as error:
+            self._failure = error
+        self._attention.set()
+
+    def _watch(self, signals: Signals, dashboard: Picture | None) -> Ending:
+        """Look after everything until something ends the run."""
+        stop = threading.Event()
+        endings: list[Ending] = []
+
+        def tick() -> None:
+            ending = self._look(signals)
+            if ending is not None:
+                endings.append(ending)
+                stop.set()
+
+        if dashboard is not None:
+            dashboard.run_until(stop, tick)
+        while not stop.is_set():
+            self._attention.wait(TICK)
+            tick()
+        return endings[0]
+
+    def _look(self, signals: Signals) -> Ending | None:
+        """One look at everything; what ends the run, if anything does."""
+        ending = self._ending(signals)
+        if ending is not None:
+            return ending
+        if signals.status:
+            signals.status = False
+            self._dispatcher.publish(Status(None, self._worker.status_line()))
+        if signals.hangup:
+            signals.hangup = False
+            self._hang_up()
+        now = time.monotonic()
+        for watcher in self._watchers:
+            watcher.tick(now)
+        return None if self._ask_supply() else Ending.FAILED
+
+    def _hang_up(self) -> None:
+        """SIGHUP in a daemon: read the settings again, and open files again by their names."""
+        for watcher in self._watchers:
+            watcher.reloading()
+        for status in self._reload():
+            self._dispatcher.publish(status)
+        self._dispatcher.reopen()
+        for watcher in self._watchers:
+            watcher.reloaded()
+
+    def _ask_supply(self) -> bool:
+        """Pass on what the supply has to say; False if one of its threads is dead."""
+        try:
+            told = self._supply.tick(time.monotonic())
+        except BaseException as error:
+            if isinstance(error, AtOnce):
+                raise
+            self._failure = error
+            return False
+        for status in told:
+            self._dispatcher.publish(status)
+        return True
+
+    def _ending(self, signals: Signals) -> Ending | None:
+        if self._failure is None:
+            self._failure = self._dispatcher.error
+        busy = self._worker.busy_since
+        checks: list[tuple[bool, Ending]] = [
+            (signals.ending == signal.SIGINT, Ending.INTERRUPTED),
+            (signals.ending is not None, Ending.TERMINATED),
+            (self._failure is not None, Ending.FAILED),
+            (self._dispatcher.reader_gone, Ending.READER_GONE),
+            (self._quit, Ending.QUIT),
+            (self._worker.finished, Ending.DONE),
+            (
+                busy is not None and time.monotonic() - busy > self._hang_seconds,
+                Ending.HUNG,
+            ),
+        ]
+        return next((ending for holds, ending in checks if holds), None)
+
+    # ---- the end --------------------------------------------------------------------------------
+
+    def _end(self, ending: Ending, signals: Signals) -> None:
+        match ending:
+            case Ending.DONE:
+                self._ask_supply()  # the last words, which came with the end of the sound
+                self._flush(signals)
+            case Ending.QUIT | Ending.TERMINATED | Ending.INTERRUPTED:
+                self._drain()
+            case Ending.READER_GONE | Ending.FAILED:
+                self._abandon()
+            case Ending.HUNG:
+                self.stuck = True
+
+    def _conclude(self, ending: Ending, signals: Signals) -> int:
+        """Say what failed, once the terminal is the user's again; the exit status."""
+        failures = self._dispatcher.failures
+        for sentence in failures:
+            _say(sentence + ("; mend that and replay again" if self._lossless else ""))
+        if self._failure is None:
+            self._failure = self._dispatcher.error
+        if self._failure is not None:
+            self._say_failure(self._failure)
+            return 1
+        if ending is Ending.HUNG:
+            _say(
+                f"the model gave no result for {self._hang_seconds:g} s, so intentd ends; a "
+                "smaller model or fewer model.threads may help, model.hang_seconds sets the limit"
+            )
+            return 1
+        if self.stuck and ending is not Ending.READER_GONE:
+            _say("the model did not finish its last windows in time, so the summaries are missing")
+            if ending is not Ending.INTERRUPTED:
+                return 1
+        if ending is Ending.INTERRUPTED or signals.ending == signal.SIGINT:
+            return 130
+        cut_short = ending in {Ending.TERMINATED, Ending.READER_GONE}
+        return 1 if failures or (self._supply.failed and not cut_short) else 0
+
+    def _flush(self, signals: Signals) -> None:
+        """All is processed: let the outputs write what they hold, however slow their reader."""
+        while self._lossless and self._dispatcher.pending and signals.ending is None:
+            self._attention.wait(0.02)
+
+    def _drain(self) -> None:
+        """Stop hearing, process what was heard as far as time allows, and count the rest."""
+        self._dispatcher.hurry()
+        deadline = time.monotonic() + DRAIN_SECONDS
+        self._worker.drain(deadline)
+        self._supply.stop()
+        self._thread.join(max(0.0, deadline - time.monotonic()) + STOP_SECONDS)
+        self.stuck = self._thread.is_alive()
+
+    def _abandon(self) -> None:
+        self._dispatcher.hurry()
+        self._worker.abandon()
+        self._thread.join(STOP_SECONDS)
+        self.stuck = self._thread.is_alive()
+
+    def _say_failure(self, error: BaseException) -> None:
+        if self._debug:
+            traceback.print_exception(error)
+        if isinstance(error, UserError):
+            _say(str(error))
+            return
+        text = " ".join(str(error).split()) or "no reason given"
+        _say(
+            f"ended by a failure in the {_where(error)} ({type(error).__name__}: {text})"
+            + ("" if self._debug else "; --debug shows where")
+        )
+
+
+def _where(error: BaseException) -> str:
+    """The room in which it happened, by the innermost frame of ours."""
+    frames = traceback.extract_tb(error.__traceback__)
+    rooms = {
+        "capture": "capture",
+        "windowing": "windowing",
+        "vad": "windowing",
+        "model": "model",
+        "decide": "decision",
+        "output": "outputs",
+    }
+    for frame in reversed(frames):
+        parts = frame.filename.replace("\\", "/").split("/")
+        if "daemon" in parts:
+            for room, name in rooms.items():
+                if room in parts:
+                    return name
+    return "worker"
+
+
+def _say(sentence: str) -> None:
+    from daemon.base.journal import complain
+
+    complain(sentence)

@@ -1,0 +1,1 @@
+"""One stream: from chunks of sound to messages, and its sample accounting."""

@@ -1,0 +1,364 @@
+"""One stream's pure path from chunks of sound to messages, and its ledger of samples.
+
+No threads, clocks or devices: the worker feeds chunks, lets all streams' gates hear together,
+classifies all streams' due windows together, and publishes what `take` gives. In each turn:
+
+    stream.feed(chunk)                          # or stream.finish(), once there is no more
+    bank.run(stream.gates())
+    for window in stream.due():                 # any number of streams' in one batch
+        stream.resolve(window, classify(window.samples), now)
+    for message in stream.take(): ...
+    if stream.drained: publish(stream.summary())
+
+What is said, latency apart, depends neither on the sizes of the chunks nor on which windows share
+a batch. Memory does not grow with the stream's length.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
+from daemon.messages import Event, Gap, Level, Message, Prediction, Scores, StreamInfo, Summary
+from daemon.stream.latency import Latencies
+from daemon.stream.ledger import Counts, Ledger, SegmentCount
+from daemon.stream.levels import Calm, LevelMeter
+from daemon.stream.segment import DueWindow, Plan, Segment
+from daemon.vad import Gate, GateBank, GateSettings
+from daemon.windowing import RATE
+
+LEVEL_SECONDS: Final = 0.05
+"""How often a `Level` is told."""
+STOPPED: Final = "stopped"
+"""The reason of the gap that an abandoned stream ends with."""
+
+__all__ = ["DueWindow", "Stream", "StreamSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class StreamSettings:
+    """What streams need to know of model and configuration."""
+
+    labels: tuple[str, ...]
+    non_intents: frozenset[str]
+    unit: Unit = "word"
+    window: float = 1.0
+    """Seconds."""
+    hop: float = 0.24
+    """Seconds."""
+    gate: GateSettings = field(default_factory=GateSettings)
+    rolling: RollingSettings = field(default_factory=RollingSettings)
+    events: EventSettings = field(default_factory=EventSettings)
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """A stream's counts so far. Samples are source samples; seconds are of stream time."""
+
+    seconds: float
+    windows: int
+    gated: int
+    events: int
+    samples_classified: int
+    samples_gated: int
+    samples_lost: int
+    latency_p50_ms: float | None
+    latency_p99_ms: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Missing:
+    """Sound that a stream lacks to say something, in source samples from 1 up."""
+
+    samples: int
+    """Without which no other window is complete."""
+    if_loud: int
+    """Without which speech can't let in a window that is complete; it lets in none in sound that
+    nobody speaks in."""
+    louder: float
+    """Amplitude, 0 to 1, above which sound may be speech."""
+
+
+class SoundChunk(Protocol):
+    """What a `Stream` asks of the ring's `Chunk`; see there."""
+
+    @property
+    def mono(self) -> NDArray[np.float32]: ...
+    @property
+    def start(self) -> int: ...
+    @property
+    def lost(self) -> int: ...
+    @property
+    def reason(self) -> str: ...
+    @property
+    def captured(self) -> int: ...
+    @property
+    def shed(self) -> int: ...
+    @property
+    def never_arrived(self) -> int: ...
+    def arrival(self, position: int, /) -> float: ...
+
+
+class Stream:
+    """The path of one stream."""
+
+    def __init__(
+        self,
+        info: StreamInfo,
+        labels: Sequence[str],
+        non_intents: Collection[str],
+        gates: GateBank,
+        *,
+        unit: Unit = "word",
+        window: float = 1.0,
+        hop: float = 0.24,
+        rolling: RollingSettings | None = None,
+        events: EventSettings | None = None,
+        levels: bool = False,
+    ) -> None:
+        """`window` and `hop` in seconds; `gates` makes the stream's gates; with `levels`, `Level`
+        messages come every 50 ms of sound.
+
+        ValueError unless 0 < hop <= window.
+        """
+        self.info = info
+        self._gates = gates
+        self._plan = Plan(
+            stream=info.name,
+            rate=info.rate,
+            labels=tuple(labels),
+            non_intents=frozenset(non_intents),
+            unit=unit,
+            window=window,
+            hop=hop,
+            rolling=rolling or RollingSettings(),
+            events=events or EventSettings(),
+        )
+        self._verdict = VerdictKeeper(labels, self._plan.non_intents, unit, hop / window)
+        self._ledger = Ledger()
+        self._queue: deque[Segment | Gap] = deque()
+        self._open: Segment | None = None
+        self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
+        self._calm = Calm(info.rate)
+        self._levels: list[Level] = []
+        self._said: list[Message] = []  # by `abandon`, for `take` to give
+        self._latency = Latencies()
+        self._windows = 0
+        self._gated = 0
+        self._events = 0
+        self._finished = False
+
+    @classmethod
+    def of(
+        cls, info: StreamInfo, settings: StreamSettings, gates: GateBank, *, levels: bool = False
+    ) -> Stream:
+        """With everything from `settings`; `gates` were made with `settings.gate`."""
+        return cls(
+            info,
+            settings.labels,
+            settings.non_intents,
+            gates,
+            unit=settings.unit,
+            window=settings.window,
+            hop=settings.hop,
+            rolling=settings.rolling,
+            events=settings.events,
+            levels=levels,
+        )
+
+    def adopt(self, *, hop: float, events: EventSettings | None = None) -> None:
+        """Other settings from the next sample on; `hop` in seconds. Between two turns only.
+
+        Another hop begins a new segment, since windows of one segment lie on one grid; the sound
+        goes on without a gap. ValueError unless 0 < hop <= window.
+        """
+        if not 0 < hop <= self._plan.window:
+            raise ValueError(f"a hop of {hop} s does not fit a window of {self._plan.window} s")
+        if hop != self._plan.hop:
+            self._end_segment()
+        if events is not None:
+            for item in self._queue:
+                if isinstance(item, Segment):
+                    item.adopt(events)
+            self._plan = replace(self._plan, events=events)
+        self._plan = replace(self._plan, hop=hop)
+
+    def progress(self) -> Progress:
+        """Counts so far; any thread may ask, and gets what may be a moment apart."""
+        ledger = self._ledger
+        return Progress(
+            seconds=ledger.position / self.info.rate,
+            windows=self._windows,
+            gated=self._gated,
+            events=self._events,
+            samples_classified=ledger.classified,
+            samples_gated=ledger.gated,
+            samples_lost=ledger.lost,
+            latency_p50_ms=self._latency.percentile(50),
+            latency_p99_ms=self._latency.percentile(99),
+        )
+
+    # ---- sound in -------------------------------------------------------------------------------
+
+    def feed(self, chunk: SoundChunk) -> None:
+        """The next chunk. What was lost before it ends the segment.
+
+        AccountingError if it does not join on to the one before; RuntimeError after `finish`.
+        """
+        if self._finished:
+            raise RuntimeError("the stream was finished")
+        mono = chunk.mono
+        self._ledger.receive(
+            chunk.start,
+            len(mono),
+            chunk.lost,
+            chunk.captured,
+            chunk.shed,
+            chunk.never_arrived,
+        )
+        if chunk.lost:
+            # Nobody could know before that no more would come: an outage is no latency.
+            self._end_segment(chunk.arrival(chunk.start) if len(mono) else None)
+            self._queue.append(self._gap(chunk.start, chunk.lost, chunk.reason))
+        if not len(mono):
+            return
+        if self._open is None:
+            self._open = self._begin_segment(chunk.start)
+        self._calm.feed(mono, self._open.gate.speaking)
+        self._open.feed(mono, chunk.arrival)
+        if self._meter is not None:
+            for offset, rms, peak in self._meter.feed(mono):
+                at = (chunk.start + offset) / self.info.rate
+                speech = self._open.gate.speaking
+                self._levels.append(Level(self.info.name, rms, peak, speech, at))
+
+    @property
+    def missing(self) -> Missing:
+        """What must come before there is anything to say."""
+        if self._open is None or self._meter is not None:
+            return Missing(1, 1, math.inf)
+        return Missing(self._open.missing, self._open.missing_for_speech, self._calm.limit)
+
+    def finish(self) -> None:
+        """No more chunks will come: the tail is padded. May be called twice."""
+        self._finished = True
+        self._end_segment()
+
+    def abandon(self) -> None:
+        """Give up what is not told yet. Its samples count as shed, and a gap tells of them."""
+        self.finish()
+        self._said += self.take()
+        kept: deque[Segment | Gap] = deque()
+        for item in self._queue:
+            if isinstance(item, Gap):
+                kept.append(item)
+                continue
+            undone = item.abandon()
+            if undone:
+                kept.append(self._gap(item.end, undone, STOPPED))
+        self._queue = kept
+
+    # ---- gates and windows ----------------------------------------------------------------------
+
+    def gates(self) -> list[Gate]:
+        """The gates that may have something to hear, for `GateBank.run`."""
+        return [item.gate for item in self._queue if isinstance(item, Segment)]
+
+    def due(self) -> list[DueWindow]:
+        """Windows with speech that want scores, in order, each once; all complete."""
+        return [
+            window for item in self._queue if isinstance(item, Segment) for window in item.due()
+        ]
+
+    def resolve(self, window: DueWindow, scores: Scores, now: float) -> None:
+        """The scores of a window of this stream, shape (labels,), at `now` in the chunks' clock.
+
+        ValueError if it was resolved before, or there is not one score a label.
+        """
+        self._latency.add(window.resolve(scores, now))
+
+    # ---- messages out ---------------------------------------------------------------------------
+
+    def take(self) -> list[Message]:
+        """All that can be said by now and was not said before, in the stream's order."""
+        messages, self._said = [*self._said, *self._levels], []
+        self._levels.clear()
+        while self._queue:
+            item = self._queue[0]
+            if isinstance(item, Gap):
+                messages.append(item)
+            else:
+                messages += self._counted(item.take())
+                if not item.drained:
+                    break
+                item.finish()
+            self._queue.popleft()
+        return messages
+
+    @property
+    def drained(self) -> bool:
+        """`finish` was called, and `take` has given all there was: time for the summary."""
+        return self._finished and not (self._queue or self._levels or self._said)
+
+    def summary(self, counts: Counts | None = None) -> Summary:
+        """The stream's last message. `counts`: the ring's, to check the stream's own against.
+
+        AccountingError if a sample is unaccounted for; RuntimeError before `drained`.
+        """
+        if not self.drained:
+            raise RuntimeError("the stream has not come to its end")
+        ledger = self._ledger
+        ledger.close(counts)
+        return Summary(
+            stream=self.info.name,
+            seconds=ledger.position / self.info.rate,
+            windows=self._windows,
+            gated=self._gated,
+            events=self._events,
+            top=self._verdict.top(),
+            samples_captured=ledger.captured,
+            samples_classified=ledger.classified,
+            samples_gated=ledger.gated,
+            samples_lost=ledger.lost,
+            latency_p50_ms=self._latency.percentile(50),
+            latency_p99_ms=self._latency.percentile(99),
+            extra={
+                "samples_shed": ledger.shed + ledger.undone,
+                "samples_never_arrived": ledger.never_arrived,
+            },
+        )
+
+    # ---- inner ----------------------------------------------------------------------------------
+
+    def _begin_segment(self, origin: int) -> Segment:
+        count = SegmentCount(self._ledger, self.info.rate, RATE)
+        segment = Segment(self._plan, origin, self._gates.new_gate(), count, self._verdict)
+        self._queue.append(segment)
+        return segment
+
+    def _end_segment(self, known: float | None = None) -> None:
+        if self._open is not None:
+            self._open.close(known)
+            self._open = None
+        if self._meter is not None:
+            self._meter.reset()
+
+    def _gap(self, end: int, samples: int, reason: str) -> Gap:
+        rate = self.info.rate
+        return Gap(self.info.name, (end - samples) / rate, end / rate, samples, reason)
+
+    def _counted(self, messages: list[Message]) -> list[Message]:
+        for message in messages:
+            if isinstance(message, Prediction):
+                self._windows += 1
+                self._gated += message.gated
+            elif isinstance(message, Event):
+                self._events += 1
+        return messages

@@ -1,0 +1,5 @@
+"""Voice activity detection: speech intervals of a stream. No threads, no clocks."""
+
+from daemon.vad.gate import CHUNK, Coverage, Gate, GateBank, GateSettings, speech_model
+
+__all__ = ["CHUNK", "Coverage", "Gate", "GateBank", "GateSettings", "speech_model"]

@@ -1,0 +1,305 @@
+"""Where there is speech: probabilities of short chunks to intervals, one gate a segment."""
+
+from __future__ import annotations
+
+import enum
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final, Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.windowing.resample import RATE
+
+CHUNK: Final = 512
+"""Samples at 16 kHz that get one probability of speech."""
+_LARGEST_BATCH: Final = 128
+
+Kind = Literal["silero", "energy", "off"]
+
+
+@dataclass(frozen=True, slots=True)
+class GateSettings:
+    """The `[gate]` table."""
+
+    kind: Kind = "silero"
+    """What finds speech; "off" lets everything pass."""
+    on: float = 0.5
+    """Probability at which speech begins, 0 to 1."""
+    off: float = 0.35
+    """Probability below which a chunk counts towards its end, 0 to `on`."""
+    min_silence: float = 0.3
+    """Seconds below `off` after which speech is over."""
+    pre_roll: float = 0.3
+    """Seconds before the first chunk of speech that belong to it."""
+
+
+class Coverage(enum.Enum):
+    """What the gate says of a span of samples."""
+
+    SPEECH = "speech"
+    GATED = "gated"
+    UNDECIDED = "undecided"
+
+
+class Detector(Protocol):
+    """Tells speech from its absence, chunk by chunk, for many streams at once."""
+
+    def new_state(self) -> object:
+        """What a stream's chunks so far have left behind: nothing yet."""
+        ...
+
+    def probabilities(
+        self, chunks: NDArray[np.float32], states: Sequence[object]
+    ) -> NDArray[np.float32]:
+        """Probability of speech, shape (n,), of chunks (n, 512), each the next one of the stream
+        whose state stands at the same place; the states are changed. A stream may have several
+        chunks, in their order."""
+        ...
+
+
+@dataclass(slots=True)
+class _Span:
+    """Samples of speech; of an interval as a whole, or of chunks of it without a pause."""
+
+    interval: int
+    """Number of the interval, from 1."""
+    start: int
+    end: int
+
+
+class Gate:
+    """The gate of one segment: hears samples, keeps the intervals of speech.
+
+    All positions are samples at 16 kHz from the segment's start. Speech begins with a chunk at or
+    above `on` and lasts until chunks have stayed below `off` for `min_silence`; its interval
+    reaches from `pre_roll` before the first chunk to the end of the last chunk at or above `off`.
+    What is said of a span does not depend on how the samples came in.
+    """
+
+    def __init__(self, settings: GateSettings, state: object = None) -> None:
+        self._settings = settings
+        self._pre_roll = round(settings.pre_roll * RATE)
+        self._min_silence = settings.min_silence * RATE
+        self._queue = np.zeros(0, dtype=np.float32)
+        self._taken = 0  # samples of _queue that were handed out
+        self._intervals: deque[_Span] = deque()  # with pre-roll
+        self._runs: deque[_Span] = deque()  # without, and without pauses
+        self._oldest = 0  # speech before is forgotten
+        self._count = 0
+        self._speaking = False
+        self._silence = 0
+        self._finished = False
+        self.state = state
+        """What the detector keeps of this stream."""
+        self.heard = 0
+        """Samples whose probabilities are known."""
+        self.opened = 0
+        """Where the chunk ends with which speech began the last time."""
+
+    # ---- samples in, probabilities in ----------------------------------------------------------
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        """Queue samples, shape (n,)."""
+        rest = self._queue[self._taken :]
+        self._queue = np.concatenate((rest, samples)) if len(rest) else np.array(samples)
+        self._taken = 0
+
+    def finish(self) -> None:
+        """No more samples will come: the last chunk is filled with zeros."""
+        rest = (len(self._queue) - self._taken) % CHUNK
+        if rest:
+            self.feed(np.zeros(CHUNK - rest, dtype=np.float32))
+        self._finished = True
+
+    @property
+    def pending(self) -> int:
+        """How many chunks wait for their probability."""
+        return (len(self._queue) - self._taken) // CHUNK
+
+    @property
+    def missing(self) -> int:
+        """Samples that the next chunk lacks."""
+        return CHUNK - (len(self._queue) - self._taken) % CHUNK
+
+    def next_chunk(self) -> NDArray[np.float32]:
+        """The oldest chunk that waits, shape (512,); its probability must be given to `hear`."""
+        chunk = self._queue[self._taken : self._taken + CHUNK]
+        self._taken += CHUNK
+        return chunk
+
+    def hear(self, probability: float) -> None:
+        """The probability of the next chunk, in order."""
+        start, end = self.heard, self.heard + CHUNK
+        self.heard = end
+        if not self._speaking:
+            if probability < self._settings.on:
+                return
+            self._speaking = True
+            self._count += 1
+            self.opened = end
+            self._intervals.append(_Span(self._count, max(0, start - self._pre_roll), end))
+        elif probability < self._settings.off:
+            self._silence += CHUNK
+            self._speaking = self._silence < self._min_silence
+            return
+        self._silence = 0
+        self._intervals[-1].end = end
+        last = self._runs[-1] if self._runs else None
+        if last is not None and last.interval == self._count and last.end == start:
+            last.end = end
+        else:
+            self._runs.append(_Span(self._count, start, end))
+
+    # ---- questions -----------------------------------------------------------------------------
+
+    @property
+    def speaking(self) -> bool:
+        """Whether speech was going on at the last chunk heard."""
+        return self._speaking
+
+    def covers(self, start: int, end: int) -> Coverage:
+        """Whether there is speech in [start, end).
+
+        Undecided until the gate has heard up to `end` plus the pre-roll, and while a pause may
+        yet turn out to be part of the speech around it.
+        """
+        if any(span.start < end and span.end > start for span in self._intervals):
+            return Coverage.SPEECH
+        if self._finished and not self.pending:
+            return Coverage.GATED
+        if self.heard < end + self._pre_roll:
+            return Coverage.UNDECIDED
+        if self._speaking and start >= self._intervals[-1].end:
+            return Coverage.UNDECIDED
+        return Coverage.GATED
+
+    def speech_within(
+        self, start: int, end: int, core: tuple[int, int] | None = None
+    ) -> tuple[int, int] | None:
+        """From the first to the last chunk of speech in [start, end), as known at `end`, without
+        pre-roll; None if there is none.
+
+        With `core`, a span inside, only speech that reaches into it counts, if there is such.
+        Chunks that end after `end` are left out, so that the answer is the same whether or not
+        the gate has heard more by now.
+        """
+        runs = self._heard_within(start, end)
+        if core is not None:
+            inside = {i for i, a, b in runs if a < core[1] and b > core[0]}
+            runs = [run for run in runs if not inside or run[0] in inside]
+        if not runs:
+            return None
+        return runs[0][1], runs[-1][2]
+
+    def utterance(self, start: int, end: int) -> int:
+        """Number of the latest interval of speech in [start, end), as known at `end`; where only
+        a pre-roll reaches into it, of the first that does. From 1; 0 for none."""
+        runs = self._heard_within(start, end)
+        if runs:
+            return runs[-1][0]
+        reach = (s.interval for s in self._intervals if s.start < end and s.end > start)
+        return next(reach, 0)
+
+    def _heard_within(self, start: int, end: int) -> list[tuple[int, int, int]]:
+        """Speech in [start, end) by chunks that end there: (interval, first, last)."""
+        known = min(self.heard, end // CHUNK * CHUNK)
+        start = max(start, self._oldest)  # runs that lie across it are still held
+        return [
+            (run.interval, max(run.start, start), min(run.end, known))
+            for run in self._runs
+            if max(run.start, start) < min(run.end, known)
+        ]
+
+    def forget(self, spans_before: int, speech_before: int) -> None:
+        """`covers` will not be asked of spans that start before the one position, nor
+        `speech_within` of speech before the other."""
+        while len(self._intervals) > 1 and self._intervals[0].end <= spans_before:
+            self._intervals.popleft()
+        self._oldest = max(self._oldest, speech_before)
+        while self._runs and self._runs[0].end <= self._oldest:
+            self._runs.popleft()
+
+
+class OpenGate(Gate):
+    """Lets everything pass and hears nothing."""
+
+    def feed(self, samples: NDArray[np.float32]) -> None:
+        self.heard += len(samples)
+
+    @property
+    def speaking(self) -> bool:
+        return True
+
+    def covers(self, start: int, end: int) -> Coverage:
+        return Coverage.SPEECH
+
+    def speech_within(
+        self, start: int, end: int, core: tuple[int, int] | None = None
+    ) -> tuple[int, int] | None:
+        return None
+
+    def utterance(self, start: int, end: int) -> int:
+        return 1
+
+
+class GateBank:
+    """Makes the gates of all streams and lets them hear together."""
+
+    def __init__(self, settings: GateSettings, detector: Detector | None = None) -> None:
+        """`detector` is needed unless the kind is "off"; `GateBank.load` finds it.
+
+        ValueError if `off` lies above `on`.
+        """
+        if settings.off > settings.on:
+            raise ValueError("gate.off must not lie above gate.on")
+        if settings.kind == "off":
+            detector = None
+        elif detector is None:
+            raise ValueError("a gate that is not off needs a detector")
+        self.settings = settings
+        self._detector = detector
+
+    @classmethod
+    def load(cls, settings: GateSettings) -> GateBank:
+        """With the detector that `settings.kind` names. Raises UserError if it can't run here."""
+        return cls(settings, speech_model(settings.kind))
+
+    def new_gate(self) -> Gate:
+        """A gate for a segment that begins."""
+        if self._detector is None:
+            return OpenGate(self.settings)
+        return Gate(self.settings, self._detector.new_state())
+
+    def run(self, gates: Sequence[Gate]) -> None:
+        """Let these gates hear all that they hold.
+
+        What a gate hears does not depend on the others, but for rounding below 1e-5.
+        """
+        if self._detector is None:
+            return
+        waiting = [gate for gate in gates for _ in range(gate.pending)]
+        for first in range(0, len(waiting), _LARGEST_BATCH):
+            batch = waiting[first : first + _LARGEST_BATCH]
+            chunks = np.stack([gate.next_chunk() for gate in batch])
+            found = self._detector.probabilities(chunks, [gate.state for gate in batch])
+            for gate, probability in zip(batch, found.tolist(), strict=True):
+                gate.hear(probability)
+
+
+def speech_model(kind: Kind) -> Detector | None:
+    """What a kind of gate finds speech with, imported only now; None for "off".
+
+    Raises UserError if it can't run here.
+    """
+    if kind == "silero":
+        from daemon.vad.silero import SileroDetector
+
+        return SileroDetector()
+    if kind == "energy":
+        from daemon.vad.energy import EnergyDetector
+
+        return EnergyDetector()
+    return None

@@ -1,0 +1,182 @@
+"""Sources of every kind, and every kind of row that cannot be used."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import soundfile
+from datasets import Audio, ClassLabel, Features, Value
+from support.train_helpers import RATE, word, write_words
+
+from daemon.base.errors import UserError
+from train.data.clips import check_parts, labels_of, load_clips, write_split
+from train.recipe import Recipe, load_recipe
+
+
+def recipe(root: Path, *data: dict[str, Any], **rest: Any) -> Recipe:
+    return Recipe.model_validate({"name": "t", "root": str(root), "data": list(data), **rest})
+
+
+def wav(samples: np.ndarray, rate: int = RATE) -> bytes:
+    file = io.BytesIO()
+    soundfile.write(file, samples, rate, format="WAV", subtype="FLOAT")
+    return file.getvalue()
+
+
+def write_parquet(path: Path, rows: list[dict[str, Any]], names: list[str]) -> None:
+    features = Features(
+        {"audio": Audio(), "label": ClassLabel(names=names), "speaker": Value("string")}
+    )
+    pq.write_table(pa.Table.from_pylist(rows, schema=features.arrow_schema), path)
+
+
+def test_a_folder_of_words(tmp_path: Path) -> None:
+    write_words(tmp_path / "words", ("rise", "fall"), 6)
+    loaded = load_clips(recipe(tmp_path, {"path": "words", "rename": {"fall": "drop"}}))
+    assert labels_of(recipe(tmp_path, {"path": "words"}), loaded.clips) == ("drop", "rise")
+    assert len(loaded.clips) == 12
+    assert loaded.unknown_groups == {"words": 12}
+    np.testing.assert_allclose(
+        next(c for c in loaded.clips if c.path == "rise/rise-3.wav").audio,
+        word("rise", 3),
+        atol=2e-4,
+    )
+
+
+def test_rows_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) -> None:
+    good = word("rise", 0)
+    bad = good.copy()
+    bad[100] = np.nan
+    rows = [
+        ("fine.wav", wav(good), 0),
+        ("fine2.wav", wav(word("fall", 1)), 1),
+        ("noise.txt", b"this is no audio", 0),
+        ("empty.wav", wav(np.zeros(0, np.float32)), 0),
+        ("short.wav", wav(good[:800]), 0),
+        ("silent.wav", wav(np.zeros(RATE, np.float32)), 0),
+        ("nan.wav", wav(bad), 0),
+        ("unlabelled.wav", wav(good), -1),
+    ]
+    write_parquet(
+        tmp_path / "d.parquet",
+        [{"audio": {"bytes": b, "path": p}, "label": n, "speaker": "s"} for p, b, n in rows],
+        ["rise", "fall"],
+    )
+    loaded = load_clips(recipe(tmp_path, {"path": "d.parquet"}))
+    assert [clip.path for clip in loaded.clips] == ["fine.wav", "fine2.wav"]
+    reasons = {problem.path: problem.reason for problem in loaded.problems}
+    assert "decoded" in reasons["noise.txt"]
+    assert "too short" in reasons["short.wav"]
+    assert "too short" in reasons["empty.wav"]
+    assert "silent" in reasons["silent.wav"]
+    assert "not finite" in reasons["nan.wav"]
+    assert "no label" in reasons["unlabelled.wav"]
+    assert loaded.unknown_groups == {}
+
+
+def test_manifests_cut_parts_and_know_speakers(tmp_path: Path) -> None:
+    long = np.concatenate([word("rise", 0), word("fall", 0)])
+    soundfile.write(tmp_path / "long.wav", long, 8000)
+    lines = [
+        {"path": "long.wav", "label": "rise", "speaker": "ann", "start": 0, "end": 2.0},
+        {"path": "long.wav", "label": "fall", "speaker": "ann", "start": 2.0},
+        {"path": "long.wav", "label": "fall", "start": "soon"},
+        {"path": "gone.wav", "label": "fall"},
+    ]
+    (tmp_path / "m.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    loaded = load_clips(recipe(tmp_path, {"path": "m.jsonl"}))
+    assert [clip.label for clip in loaded.clips] == ["rise", "fall"]
+    assert {clip.key for clip in loaded.clips} == {"ann"}
+    assert len({clip.part for clip in loaded.clips}) == 1
+    assert len(loaded.clips[0].samples) == pytest.approx(2 * RATE, abs=4)
+    assert len(loaded.problems) == 2
+    csv = "path,label,speaker\nlong.wav,rise,\nlong.wav,fall,bob\n"
+    (tmp_path / "m.csv").write_text(csv)
+    again = load_clips(recipe(tmp_path, {"path": "m.csv"}))
+    assert [clip.key for clip in again.clips] == ["long.wav", "bob"]
+
+
+def test_the_split_is_written_beside_the_model(tmp_path: Path) -> None:
+    write_words(tmp_path / "words", ("rise", "fall"), 4)
+    r = recipe(tmp_path, {"path": "words"})
+    write_split(tmp_path / "split.jsonl", load_clips(r), r)
+    lines = [json.loads(line) for line in (tmp_path / "split.jsonl").read_text().splitlines()]
+    assert len(lines) == 8
+    assert lines[0]["group"] is None
+    assert {line["part"] for line in lines} <= {"train", "validation", "test"}
+
+
+@pytest.mark.parametrize(
+    ("data", "model", "sentence"),
+    [
+        ({"path": "nowhere"}, {}, "does not exist"),
+        ({"path": "empty"}, {}, "no usable recording"),
+        ({"path": "words"}, {"labels": ["rise"]}, "model.labels does not name"),
+        ({"path": "words", "label": "all"}, {}, "single label"),
+    ],
+)
+def test_what_does_not_fit_is_one_sentence(
+    tmp_path: Path, data: dict[str, Any], model: dict[str, Any], sentence: str
+) -> None:
+    write_words(tmp_path / "words", ("rise", "fall"), 2)
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError, match=sentence):
+        load_clips(recipe(tmp_path, data, model=model))
+
+
+def test_a_label_without_a_recording_to_train_on_is_refused(tmp_path: Path) -> None:
+    write_words(tmp_path / "words", ("rise", "fall"), 12)
+    r = recipe(tmp_path, {"path": "words"}, model={"labels": ["rise", "fall", "flat"]})
+    with pytest.raises(UserError, match="'flat' has no recording to train on"):
+        check_parts(r, load_clips(r).clips)
+
+
+def test_fewer_clips_to_train_on_leave_the_other_parts_alone(tmp_path: Path) -> None:
+    write_words(tmp_path / "words", ("rise", "fall", "flat"), 30)
+    whole = load_clips(recipe(tmp_path, {"path": "words"}))
+    some = {}
+    for count in (3, 8):
+        source = {"path": "words", "per_label": count, "only": ["rise", "fall"]}
+        loaded = load_clips(recipe(tmp_path, source))
+        assert {clip.label for clip in loaded.clips} == {"rise", "fall"}
+        for label in ("rise", "fall"):
+            mine = [c.path for c in loaded.part("train") if c.label == label]
+            assert len(mine) == count
+            some[label, count] = set(mine)
+        for part in ("validation", "test"):
+            assert {c.path for c in loaded.part(part)} == {
+                c.path for c in whole.part(part) if c.label != "flat"
+            }
+    assert all(some[label, 3] < some[label, 8] for label in ("rise", "fall"))
+
+
+@pytest.mark.parametrize(
+    ("assignment", "sentence"),
+    [
+        ("train.step=5", "--set train.step is no key of a recipe; did you mean steps?"),
+        ("data.0.pth=x", "--set data.0.pth is no key of a recipe; did you mean path?"),
+        ("train.steps=abc", '--set train.steps is "abc"; it should be a valid integer.'),
+        ("teach.weight=2", "--set teach.weight is 2; it should be less than or equal to 1."),
+        ("teach=3", "--set teach is 3; it should be a table."),
+        ("gate.kind=bla", "--set gate.kind is \"bla\"; it should be 'silero', 'energy' or 'off'."),
+        ("teach={weight=2}", "teach.weight is 2; it should be less than or equal to 1."),
+    ],
+)
+def test_a_setting_that_cannot_be_is_one_sentence_that_names_its_source(
+    assignment: str, sentence: str
+) -> None:
+    with pytest.raises(UserError) as refused:
+        load_recipe("commands", [assignment])
+    assert str(refused.value).endswith(sentence)
+
+
+def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is a folder and no recipe"):
+        load_recipe(str(tmp_path))

@@ -1,0 +1,122 @@
+"""Cross-fitting: what a model makes of recordings that it was trained on says nothing of what it
+makes of others. So that those can be calibrated on too, each is heard by a model that was trained
+in the same way without it (Stone 1974; the name is Chernozhukov et al.'s, 2018)."""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from rich.console import Console
+
+from daemon.base.errors import UserError
+from train.augment import Audio
+from train.data.clips import Clip, Loaded
+from train.data.split import bucket
+from train.distillation.soft_labels import attend
+from train.distributed import main_process, wait_for_all
+from train.recipe import Recipe
+from train.training.finetune import train_model
+
+FOLDER = "cross-fit"
+WEIGHTS = "model.safetensors"
+STAMP = "stamp"
+"""A file beside the weights that says what they were trained by and on."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A part of the training clips, and the model that was trained without them."""
+
+    model: Path
+    clips: tuple[Clip, ...]
+
+
+def cross_fit(
+    recipe: Recipe,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    output: Path,
+    console: Console,
+    keep: bool = False,
+) -> Iterator[Part]:
+    """The training part in `calibrate.cross_fit` parts, speakers kept together, each with a model
+    that learned from the others for as many epochs as the recipe's own; sources without a
+    held-out part are trained on every time. Validation and test parts are never trained on.
+
+    Models that are there already are taken if they were trained by this recipe without these very
+    recordings, and are trained anew otherwise; training goes on where it was stopped. A teacher
+    hears the whole training part once, for all of them. Raises StoppedError as `train_model` does,
+    and with `keep` UserError instead of training one anew that is there.
+    """
+    parts = recipe.calibrate.cross_fit
+    steps = recipe.train.steps * (parts - 1) // parts
+    shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
+    lectures = functools.partial(attend, recipe, loaded.part("train"), output, console)
+    for number in range(parts):
+        out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
+        folder = output / FOLDER / str(number)
+        stamp = _stamp(shorter, loaded, out)
+        made = _made_by(folder, stamp)
+        wait_for_all()  # before any of them changes what the others look at
+        if not made:
+            if keep and (folder / WEIGHTS).is_file():
+                raise UserError(
+                    f"{folder} was trained by another recipe or on other recordings; give the "
+                    "options that it was trained with, or remove it."
+                )
+            if main_process():
+                _begin(folder, stamp)
+            wait_for_all()  # before any looks for checkpoints there
+            console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
+            mine = {id(clip) for clip in out}
+            rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
+            trainer = train_model(
+                shorter, rest, labels, noises, folder, True, console, lectures
+            )
+            trainer.save_model(str(folder))
+        yield Part(folder, out)
+
+
+def _stamp(recipe: Recipe, loaded: Loaded, out: tuple[Clip, ...]) -> str:
+    """All that a part's model depends on, as a digest."""
+    own = recipe.model_dump_json(
+        exclude_defaults=True,
+        exclude={
+            "root": True, "description": True, "calibrate": True, "evaluate": True,
+            "train": {"threads"},
+        },
+    )
+    mine = {id(clip) for clip in out}
+    clips = sorted(
+        f"{clip.source}/{clip.key}/{len(clip.samples)}/{clip.part}/{id(clip) in mine}"
+        for clip in loaded.clips
+    )
+    return hashlib.sha256("\n".join([own, *clips]).encode()).hexdigest()
+
+
+def _made_by(folder: Path, stamp: str) -> bool:
+    return (folder / WEIGHTS).is_file() and _stamp_of(folder) == stamp
+
+
+def _stamp_of(folder: Path) -> str:
+    file = folder / STAMP
+    return file.read_text(encoding="ascii") if file.is_file() else ""
+
+
+def _begin(folder: Path, stamp: str) -> None:
+    """Of another recipe's model or checkpoints nothing is left."""
+    if folder.is_dir() and _stamp_of(folder) != stamp:
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / STAMP).write_text(stamp, encoding="ascii")
+
+
+def _left_out(clip: Clip, recipe: Recipe, number: int) -> bool:
+    parts = recipe.calibrate.cross_fit
+    return recipe.data[clip.source].holdout and bucket(f"cross-fit/{clip.key}", parts) == number

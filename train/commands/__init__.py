@@ -1,0 +1,1 @@
+"""Commands of intentd-train beside training: evaluate, cross-validate, mine."""

@@ -1,0 +1,98 @@
+"""Cross-validation: one training for each bucket of the split, tested on that bucket."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from daemon.base.errors import UserError
+from train import metrics
+from train import pipeline as steps
+from train.distributed import main_process
+from train.pipeline import Run
+from train.run_folder import FINISHED, RECIPE
+
+
+def cross_validate(run: Run) -> dict[str, Any]:
+    """Train `split.buckets` models, each in a folder fold-N of the output; pool their test parts.
+
+    Folds that are finished are not trained again with `resume`. Writes and returns folds.json.
+    """
+    recipe = run.recipe
+    rows: list[dict[str, Any]] = []
+    for fold in range(recipe.split.buckets):
+        output = run.output / f"fold-{fold}"
+        done = output / FINISHED
+        if not (done.is_file() and run.resume):
+            split = recipe.split.model_copy(update={"fold": fold})
+            one = replace(run, recipe=recipe.model_copy(update={"split": split}), output=output)
+            one = replace(one, resume=run.resume and (output / RECIPE).is_file())
+            run.console.print(f"fold {fold + 1} of {recipe.split.buckets}", style="bold")
+            steps.train(one)
+        if main_process():
+            rows.append(json.loads(done.read_text(encoding="utf-8")))
+    if not rows:
+        return {}
+    found = pooled(rows)
+    (run.output / "folds.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    low, high = found["accuracy_interval"]
+    print(
+        f"{recipe.name}, {len(rows)} folds: {found['accuracy']:.1%} of {found['n']} recordings "
+        f"right (95 %: {low:.1%} to {high:.1%}); by fold "
+        + ", ".join(f"{value:.1%}" for value in found["by_fold"])
+    )
+    return found
+
+
+def pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """Accuracy over all folds' test parts, from their metrics."""
+    said = [row["conditions"][0]["utterances"] for row in rows]
+    n = sum(row["n"] for row in said)
+    hits = sum(round(row["accuracy"] * row["n"]) for row in said if row["n"])
+    return {
+        "n": n,
+        "accuracy": hits / n if n else None,
+        "accuracy_interval": metrics.wilson(hits, n),
+        "by_fold": [row["accuracy"] for row in said if row["n"]],
+    }
+
+
+def variants(setting: str) -> dict[str, str]:
+    """"model.windows=first,all" as {"first": "model.windows=first", "all": "model.windows=all"}.
+
+    Raises UserError if there is nothing to compare, or a value can't name a folder.
+    """
+    key, _, values = setting.partition("=")
+    named = {value.strip(): f"{key}={value.strip()}" for value in values.split(",")}
+    if not key or len(named) < 2 or any(not v or Path(v).name != v for v in named):
+        raise UserError(
+            f"--each {setting!r} is not of the form section.key=VALUE,VALUE with two plain values."
+        )
+    return named
+
+
+def compare(runs: Mapping[str, Run], output: Path, console: Console) -> dict[str, Any]:
+    """Cross-validate each of `runs` and show one table; writes and returns comparison.json."""
+    found = {name: cross_validate(run) for name, run in runs.items()}
+    if not all(found.values()):
+        return {}
+    table = Table(title=f"{output.name}, by fold and pooled", title_justify="left")
+    table.add_column("")
+    for name in ("pooled", "95 %", "right", "N", "by fold"):
+        table.add_column(name, justify="right")
+    for name, row in found.items():
+        low, high = row["accuracy_interval"]
+        table.add_row(
+            name, f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}",
+            str(round(row["accuracy"] * row["n"])), str(row["n"]),
+            " ".join(f"{value:.1%}" for value in row["by_fold"]),
+        )
+    console.print(table)
+    (output / "comparison.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    return found

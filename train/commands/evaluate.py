@@ -1,0 +1,232 @@
+"""`intentd-train evaluate`: what is measured on what, and the table on the screen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+from rich.console import Console
+from rich.table import Table
+
+from daemon.base.errors import UserError
+from daemon.model.classifier import Classifier
+from daemon.model.description.resolve import resolve_model
+from train import pipeline as steps
+from train.data.clips import Clip, Loaded, load_clips
+from train.data.split import PARTS
+from train.evaluation.evaluate import Options
+from train.recipe import DataSection, EvaluateSection, ModelSection, Recipe, load_recipe
+
+OTHERS = "unknown"
+"""The non-intent that labels unknown to a model count as, if the model has it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """The command's arguments."""
+
+    model: str
+    data: str
+    assignments: tuple[str, ...] = ()
+    part: str | None = None
+    """Of a recipe's split; None: the test part."""
+    spacing: float | None = None
+    snr_db: tuple[float, ...] = ()
+    per_label: int | None = None
+    noise: Path | None = None
+    json_file: Path | None = None
+    plots: Path | None = None
+    backend: str = "torch"
+
+
+def measure(request: Request, console: Console) -> dict[str, Any]:
+    """Measure, show a table, write what was asked for; returns the figures.
+
+    Raises UserError if model, data and options don't fit together.
+    """
+    steps.quiet()
+    if request.noise is not None and not request.noise.is_file():
+        raise UserError(f"The noise {request.noise} does not exist.")
+    if request.part not in (None, *PARTS, "all"):
+        raise UserError(f"--part is one of {', '.join(PARTS)} or all, not {request.part!r}.")
+    _check_numbers(request)
+    path = resolve_model(request.model)
+    classifier = steps.open_model(path, backend=request.backend)
+    recipe, clips, left_out = _clips(request, classifier)
+    if request.noise is not None:
+        noise = str(request.noise.resolve())
+        recipe = recipe.model_copy(
+            update={"evaluate": recipe.evaluate.model_copy(update={"noise": noise})}
+        )
+    options = _options(request, recipe.evaluate)
+    run = steps.Run(recipe, path, steps.command_line(), Console(stderr=True))
+    if options.levels != (None,) and steps.evaluation_noise(recipe) is None:
+        if request.snr_db:
+            raise UserError("--snr needs a noise: give --noise FILE.")
+        console.print("Without a noise (--noise FILE) nothing is measured in noise.")
+    found = steps.evaluate_model(run, classifier, clips, options)
+    figures: dict[str, Any] = {
+        "model": request.model,
+        "backend": classifier.backend,
+        "data": request.data,
+        "part": (request.part or "test") if _is_recipe(request.data) else "all",
+        "left_out": left_out,
+        "spacing": options.spacing,
+        "per_label": options.per_label,
+        "versions": steps.versions(),
+        **found.figures(),
+    }
+    show(figures, console)
+    if request.json_file is not None:
+        _write(request.json_file, json.dumps(figures, indent=2) + "\n")
+    if request.plots is not None:
+        from train.report import plots
+
+        request.plots.mkdir(parents=True, exist_ok=True)
+        plots.confusion(request.plots / "confusion.png", found)
+        plots.reliability(request.plots / "reliability.png", found)
+        plots.noise(request.plots / "noise.png", found)
+    return figures
+
+
+def show(figures: dict[str, Any], console: Console) -> None:
+    """The table on the screen."""
+    # A column for each noise: as rows they would not fit into eighty columns.
+    table = Table(title="by noise, in brackets the 95 % interval", title_justify="left")
+    table.add_column("noise")
+    rows = figures["conditions"]
+    for row in rows:
+        level = "none" if row["snr_db"] is None else f"{row['snr_db']:g} dB"
+        table.add_column(level, justify="right", no_wrap=True)
+    for name, cell in ROWS:
+        table.add_row(name, *(cell(row) for row in rows))
+    console.print(table)
+    console.print(
+        "windows: one a word (or all with speech of an utterance); recordings: the verdict on "
+        "each clip; heard, wrong, false alarms, delay: events of a stream with a clip every "
+        f"{figures['spacing']:g} s.",
+        style="dim",
+    )
+    free = figures["command_free"]
+    if free["hours"]:
+        console.print(
+            f"command-free audio: {free['false_alarms']} false alarms in {free['hours']:.2f} h, "
+            f"{free['false_alarms_per_hour']:.2f} an hour, at most "
+            f"{free['false_alarms_per_hour_upper']:.1f} with 95 % confidence",
+            highlight=False,
+        )
+        for name, track in figures["command_free_tracks"].items():
+            console.print(
+                f"  {name}: {track['false_alarms']} in {track['hours']:.2f} h", highlight=False
+            )
+    by_label = figures["conditions"][0]["utterances_by_label"] if figures["conditions"] else {}
+    words = Table(title="by label, recordings without added noise", title_justify="left")
+    for name in ("label", "right", "N", "95 %"):
+        words.add_column(name, justify="right")
+    for label, row in by_label.items():
+        low, high = row["interval"]
+        words.add_row(label, f"{row['accuracy']:.1%}", str(row["n"]), f"{low:.1%} to {high:.1%}")
+    console.print(words)
+
+
+def _share(row: dict[str, Any], key: str, interval: str, n: str) -> str:
+    if not row.get(n) or row.get(key) is None:
+        return ""
+    low, high = row[interval]
+    return f"{row[key]:.1%}\n[{low:.0%}, {high:.0%}]\nN={row[n]}"
+
+
+def _figure(row: dict[str, Any], key: str, form: str) -> str:
+    return "" if not row.get("n", 1) or row[key] is None else format(row[key], form)
+
+
+ROWS: tuple[tuple[str, Callable[[dict[str, Any]], str]], ...] = (
+    ("windows", lambda r: _share(r["windows"], "accuracy", "accuracy_interval", "n")),
+    ("recordings", lambda r: _share(r["utterances"], "accuracy", "accuracy_interval", "n")),
+    ("intents", lambda r: _share(
+        r["utterances"], "intents_accuracy", "intents_interval", "intents_n"
+    )),
+    ("macro-F1", lambda r: _figure(r["utterances"], "macro_f1", ".3f")),
+    ("calibration error", lambda r: _figure(r["utterances"], "calibration_error", ".3f")),
+    ("heard", lambda r: f"{r['stream']['hits']} of {r['stream']['said']}"),
+    ("wrong", lambda r: str(r["stream"]["wrong"])),
+    ("false alarms", lambda r: str(r["stream"]["false_alarms"])),
+    ("an hour", lambda r: _figure(r["stream"], "false_alarms_per_hour", ".1f")),
+    ("delay in s", lambda r: _figure(r["stream"], "delay_median", ".2f")),
+)  # fmt: skip
+
+
+def _is_recipe(data: str) -> bool:
+    path = Path(data)
+    return path.suffix == ".toml" or not (path.exists() or "/" in data)
+
+
+def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[Clip], int]:
+    """The recipe that says how to measure, the clips, and how many rows were left out."""
+    if _is_recipe(request.data):
+        recipe = load_recipe(request.data, request.assignments)
+        loaded = load_clips(recipe)
+        part = request.part or "test"
+        clips = [c for c in loaded.clips if part in (c.part, "all")]
+        what = f"the {part} part of {request.data}"
+    else:
+        recipe, loaded = _of_path(request, classifier)
+        clips, what = list(loaded.clips), request.data
+    strange = sorted({clip.label for clip in clips} - set(classifier.labels))
+    if strange:
+        raise UserError(
+            f"{what} has labels that the model doesn't know: {', '.join(strange)}."
+        )
+    if not clips:
+        raise UserError(f"{what} holds no recording.")
+    return recipe, clips, len(loaded.problems)
+
+
+def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
+    info = classifier.info
+    rename = {label: label for label in classifier.labels}
+    if OTHERS in info.non_intents:
+        rename["*"] = OTHERS
+    tree: dict[str, Any] = {
+        "name": Path(request.data).stem,
+        "model": ModelSection(
+            unit=info.unit,
+            window=classifier.window / info.rate,
+            hop=info.hop or 0.24,
+            non_intents=tuple(sorted(info.non_intents)),
+        ),
+        "data": (DataSection(path=request.data, rename=rename, placing="word"),),
+    }
+    if request.assignments or request.part not in (None, "all"):
+        raise UserError("--set and --part go with a recipe; a folder has no parts.")
+    try:
+        recipe = Recipe.model_validate(tree)
+    except ValidationError as error:
+        raise UserError(f"{request.data}: {error.errors()[0]['msg']}.") from error
+    return recipe, load_clips(recipe)
+
+
+def _check_numbers(request: Request) -> None:
+    for name, value in (("--spacing", request.spacing), ("--per-label", request.per_label)):
+        if value is not None and value <= 0:
+            raise UserError(f"{name} must be above 0.")
+
+
+def _options(request: Request, section: EvaluateSection) -> Options:
+    return Options(
+        levels=request.snr_db or (None, *section.snr_db),
+        per_label=request.per_label or section.per_label,
+        spacing=request.spacing or section.spacing,
+    )
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise UserError(f"{path} cannot be written to ({error.strerror}).", status=1) from error

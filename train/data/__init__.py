@@ -1,0 +1,1 @@
+"""Recordings for training: sources, clips, the split, synthetic speech."""

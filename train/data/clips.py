@@ -1,0 +1,262 @@
+"""Recordings for training as clips in memory, each with its label and its part of the split.
+
+Rows that cannot be used are listed with the reason, never dropped silently.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha1
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.base.errors import UserError
+from train.data.sources import RATE, SUFFIXES, Row, decode, rows_of
+from train.data.split import PARTS, Part, counts, draw_stratified, part_of
+from train.recipe import DataSection, DistilSection, Recipe
+
+__all__ = [
+    "RATE", "Clip", "Loaded", "Problem", "decode", "labels_of", "load_clips", "load_noises",
+    "load_plain",
+]
+
+SHORTEST = 0.1
+SILENCE = 1e-4
+"""Peak below which a clip counts as silent (-80 dBFS)."""
+
+Pcm = NDArray[np.int16]
+
+
+@dataclass(frozen=True, slots=True)
+class Clip:
+    """One recording: 16-bit mono samples at 16 kHz, and what is known of it."""
+
+    samples: Pcm
+    label: str
+    key: str
+    """Speaker, or path where the speaker is unknown: what the split is drawn from."""
+    path: str
+    source: int
+    """Index of the recipe's data section."""
+    part: Part
+    placing: str
+
+    @property
+    def audio(self) -> NDArray[np.float32]:
+        """Samples as float32 in [-1, 1)."""
+        return self.samples.astype(np.float32) / np.float32(32768)
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """A row that was left out, and why."""
+
+    source: str
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """All usable clips of a recipe, and the rows that are not."""
+
+    clips: tuple[Clip, ...]
+    problems: tuple[Problem, ...]
+    unknown_groups: dict[str, int]
+    """Clips without a speaker by source: they are split clip by clip."""
+
+    def part(self, part: Part) -> list[Clip]:
+        return [clip for clip in self.clips if clip.part == part]
+
+
+def load_clips(recipe: Recipe) -> Loaded:
+    """All clips of the recipe's sources, and the rows that were left out with the reasons.
+
+    Raises UserError if a source is missing, if nothing usable is found in it, or if the labels do
+    not fit the model's.
+    """
+    clips: list[Clip] = []
+    problems: list[Problem] = []
+    unknown: dict[str, int] = {}
+    for number, section in enumerate(recipe.data):
+        if section.optional and not recipe.path(section.path).exists():
+            continue
+        before = len(clips)
+        for row in rows_of(section, recipe.path(section.path)):
+            if section.only and row.label not in section.only:
+                continue
+            try:
+                clips.append(_clip(row, section, number, recipe))
+            except ValueError as error:
+                problems.append(Problem(section.path, row.path, str(error)))
+                continue
+            if not row.group and section.holdout:
+                unknown[section.path] = unknown.get(section.path, 0) + 1
+        if section.per_label is not None:
+            clips[before:] = _fewer(clips[before:], section.per_label)
+        if len(clips) == before:
+            mine = {p.reason for p in problems if p.source == section.path}
+            reasons = "; ".join(sorted(mine)[:3])
+            raise UserError(
+                f"data source {section.path!r} holds no usable recording"
+                + (f" ({reasons})." if reasons else ".")
+            )
+    if not clips:
+        raise UserError("The recipe names no data: add a [[data]] section.")
+    if recipe.distil is None:
+        _check_labels(recipe, clips)
+    if recipe.split.test_size is not None:
+        clips = _drawn(recipe, clips)
+    return Loaded(tuple(clips), tuple(problems), unknown)
+
+
+def load_plain(path: str, root: str = ".") -> list[Clip]:
+    """The recordings of one source, whatever is said in them. Raises UserError as `load_clips`."""
+    source = DataSection(path=path, label="any", placing="crop")
+    # A recipe that distils looks at no label.
+    recipe = Recipe(name=path, root=root, data=(source,), distil=DistilSection())
+    return list(load_clips(recipe).clips)
+
+
+def labels_of(recipe: Recipe, clips: Sequence[Clip]) -> tuple[str, ...]:
+    """The model's labels in order."""
+    if recipe.model.labels:
+        return recipe.model.labels
+    return tuple(sorted({clip.label for clip in clips}))
+
+
+def check_parts(recipe: Recipe, clips: Sequence[Clip]) -> list[str]:
+    """Sentences about labels that a part has no clip of. Raises UserError if training lacks one."""
+    table = counts([clip.label for clip in clips], [clip.part for clip in clips])
+    made = set()
+    if recipe.augment.background_probability:
+        made.add(recipe.augment.background_label)
+    if recipe.augment.cut_probability or recipe.augment.splice_probability:
+        made.add(recipe.augment.cut_label)
+    said = []
+    for label in labels_of(recipe, clips):
+        row = table.get(label, dict.fromkeys(PARTS, 0))
+        if not row["train"] and label not in made:
+            raise UserError(f"The label {label!r} has no recording to train on; add some.")
+        said += [
+            f"no {part} recording of {label!r}"
+            for part in ("validation", "test")
+            if not row[part] and label not in made
+        ]
+    for part in ("train", "validation"):
+        if not any(row[part] for row in table.values()):
+            raise UserError(f"The split leaves no recording for {part}; add data.")
+    return said
+
+
+def write_split(path: Path, loaded: Loaded, recipe: Recipe) -> None:
+    """Who is in which part, one JSON object a line."""
+    with path.open("w", encoding="utf-8") as lines:
+        for clip in loaded.clips:
+            line = {
+                "source": recipe.data[clip.source].path,
+                "path": clip.path,
+                "label": clip.label,
+                "group": None if clip.key == clip.path else clip.key,
+                "part": clip.part,
+            }
+            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def write_problems(path: Path, problems: Sequence[Problem]) -> None:
+    """What was left out and why, one JSON object a line."""
+    with path.open("w", encoding="utf-8") as lines:
+        for p in problems:
+            line = {"source": p.source, "path": p.path, "reason": p.reason}
+            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+
+
+def load_noises(folder: Path, exclude: tuple[str, ...]) -> list[NDArray[np.float32]]:
+    """Noise recordings of a folder as mono 16 kHz float32, by file name order."""
+    if not folder.is_dir():
+        raise UserError(f"The noise folder {folder} does not exist; set augment.noise.")
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    noises = [load_noise(path) for path in paths if path.name not in exclude]
+    if not noises:
+        raise UserError(f"The noise folder {folder} holds no recordings.")
+    return noises
+
+
+def load_noise(path: Path) -> NDArray[np.float32]:
+    """One noise recording, mono 16 kHz float32. Raises UserError if it cannot be used."""
+    try:
+        samples = decode(str(path))
+    except ValueError as error:
+        raise UserError(f"The noise {path} {error}; leave it out or give another.") from error
+    if len(samples) < RATE or not np.isfinite(samples).all() or np.abs(samples).max() < SILENCE:
+        raise UserError(f"The noise {path} is shorter than a second, silent, or not finite.")
+    return samples
+
+
+def _fewer(clips: Sequence[Clip], per_label: int) -> list[Clip]:
+    """`clips` with at most `per_label` of a label to train on; a larger number holds a smaller."""
+    order = sorted(clips, key=lambda clip: sha1(clip.path.encode()).digest())
+    seen: Counter[str] = Counter()
+    kept = set()
+    for clip in order:
+        if clip.part != "train" or seen[clip.label] < per_label:
+            kept.add(id(clip))
+            seen[clip.label] += clip.part == "train"
+    return [clip for clip in clips if id(clip) in kept]
+
+
+def _check_labels(recipe: Recipe, clips: list[Clip]) -> None:
+    known = set(recipe.model.labels)
+    strange = sorted({clip.label for clip in clips} - known) if known else []
+    if strange:
+        raise UserError(
+            f"the data has labels {', '.join(strange)} that model.labels does not name; "
+            "add them there or rename them in the data section."
+        )
+    if len(labels_of(recipe, clips)) < 2:
+        raise UserError("The data has a single label; there is nothing to tell apart.")
+
+
+def _drawn(recipe: Recipe, clips: list[Clip]) -> list[Clip]:
+    held = [n for n, clip in enumerate(clips) if recipe.data[clip.source].holdout]
+    try:
+        parts = draw_stratified([clips[n].label for n in held], recipe.split)
+    except ValueError as error:
+        raise UserError(f"split.test_size does not work for this data: {error}") from error
+    made = list(clips)
+    for n, part in zip(held, parts, strict=True):
+        made[n] = replace(clips[n], part=part)
+    return made
+
+
+def _clip(row: Row, section: DataSection, number: int, recipe: Recipe) -> Clip:
+    """Raises ValueError with the reason if the row cannot be used."""
+    if row.fault is not None:
+        raise ValueError(row.fault)
+    label = section.label or row.label
+    if label is None or label == "":
+        raise ValueError("has no label")
+    label = section.rename.get(label, section.rename.get("*", label))
+    samples = decode(row.audio)
+    if row.start is not None or row.end is not None:
+        first = round((row.start or 0.0) * RATE)
+        last = len(samples) if row.end is None else round(row.end * RATE)
+        samples = samples[first:last]
+    if len(samples) < SHORTEST * RATE:
+        raise ValueError(f"is too short ({len(samples) / RATE:.2f} s)")
+    if not np.isfinite(samples).all():
+        raise ValueError("holds samples that are not finite")
+    if np.abs(samples).max() < SILENCE:
+        raise ValueError("is silent")
+    key = row.group or row.path
+    part = part_of(key, recipe.split) if section.holdout else "train"
+    pcm = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
+    placing = section.placing
+    if placing == "auto":
+        placing = "crop" if label in recipe.model.non_intents else "word"
+    return Clip(pcm, label, key, row.path, number, part, placing)

@@ -1,0 +1,1 @@
+"""Teachers, and the targets they give a student."""

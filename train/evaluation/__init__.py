@@ -1,0 +1,1 @@
+"""Accuracy of windows, recordings and events."""

@@ -1,0 +1,268 @@
+"""How good a model is: window by window, recording by recording, and as streams.
+
+Everything goes through the daemon's classifier and its `Stream`, so that what is measured is what
+runs. Ratios of speech to noise are the clip's RMS over the noise's, over the whole clip.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from daemon.decide import EventSettings, RollingSettings
+from daemon.model.classifier import Classifier
+from daemon.vad import GateSettings
+from train import metrics
+from train.augment import Audio
+from train.data.clips import Clip
+from train.evaluation.scoring import Score, score
+from train.examples.words import middle_window
+from train.recipe import Recipe
+from train.simulation.conditions import free_tracks, word_track
+from train.simulation.offline import Setup, hear, replay, softmax
+from train.simulation.tracks import with_noise
+from train.training.finetune import words_of
+
+Advance = Callable[[float], None] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What is measured. `levels` in decibels, None for no noise."""
+
+    levels: tuple[float | None, ...] = (None, 24.0, 18.0, 12.0, 6.0)
+    per_label: int = 40
+    spacing: float = 2.5
+    seed: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """Probabilities against the truth."""
+
+    probabilities: NDArray[np.float32]
+    """(n, labels)."""
+    references: NDArray[np.int64]
+    """(n,), label numbers."""
+
+    def figures(self, intents: Sequence[int]) -> dict[str, Any]:
+        """Plain values for JSON."""
+        n = len(self.references)
+        if not n:
+            return {"n": 0}
+        said = self.probabilities.argmax(axis=-1)
+        hits = int((said == self.references).sum())
+        mine = np.isin(self.references, intents)
+        intent_hits = int((said == self.references)[mine].sum())
+        closed, closed_n = metrics.closed_set_accuracy(
+            self.probabilities, self.references, list(intents)
+        )
+        table = metrics.compute(self.probabilities, self.references)
+        return {
+            "n": n,
+            "accuracy": hits / n,
+            "accuracy_interval": metrics.wilson(hits, n),
+            "macro_f1": table["macro_f1"],
+            "calibration_error": metrics.calibration_error(self.probabilities, self.references),
+            "intents_n": int(mine.sum()),
+            "intents_accuracy": intent_hits / int(mine.sum()) if mine.any() else None,
+            "intents_interval": metrics.wilson(intent_hits, int(mine.sum())),
+            "closed_set_accuracy": closed / closed_n if closed_n else None,
+            "closed_set_interval": metrics.wilson(closed, closed_n),
+        }
+
+    def by_label(self, labels: Sequence[str]) -> dict[str, Any]:
+        """Recall of each label that occurs, with N and interval."""
+        said = self.probabilities.argmax(axis=-1)
+        table = {}
+        for number, label in enumerate(labels):
+            mine = self.references == number
+            if mine.any():
+                hits, n = int((said[mine] == number).sum()), int(mine.sum())
+                table[label] = {
+                    "n": n, "accuracy": hits / n, "interval": metrics.wilson(hits, n)
+                }
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """All that was measured at one level of noise."""
+
+    level: float | None
+    windows: Judged
+    utterances: Judged
+    stream: Score
+    """Words every few seconds."""
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    labels: tuple[str, ...]
+    non_intents: frozenset[str]
+    conditions: tuple[Condition, ...]
+    free: Score
+    """Command-free audio."""
+    free_tracks: dict[str, Score]
+    silent: int
+    """Utterances in which the gate found no speech, counted as wrong."""
+
+    def figures(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        intents = [n for n, label in enumerate(self.labels) if label not in self.non_intents]
+        return {
+            "labels": list(self.labels),
+            "non_intents": sorted(self.non_intents),
+            "conditions": [
+                {
+                    "snr_db": condition.level,
+                    "windows": condition.windows.figures(intents),
+                    "utterances": condition.utterances.figures(intents),
+                    "utterances_by_label": condition.utterances.by_label(self.labels),
+                    "stream": condition.stream.summary(),
+                }
+                for condition in self.conditions
+            ],
+            "confusion": self.confusion().tolist(),
+            "command_free": self.free.summary(),
+            "command_free_tracks": {
+                name: score.summary() for name, score in self.free_tracks.items()
+            },
+            "utterances_without_speech": self.silent,
+        }
+
+    def confusion(self) -> NDArray[np.int64]:
+        """Of whole recordings, without added noise where that was measured."""
+        judged = self.conditions[0].utterances
+        return metrics.confusion(
+            judged.probabilities.argmax(axis=-1), judged.references, len(self.labels)
+        )
+
+
+def settings_of(classifier: Classifier) -> Setup:
+    """What the daemon runs this model with: its `intentd` key over the defaults."""
+    info = classifier.info
+    table = info.settings()
+    window = table.get("window", {})
+    return Setup(
+        labels=info.labels,
+        non_intents=info.non_intents,
+        unit=info.unit,
+        window=classifier.window / info.rate,
+        hop=window.get("hop", 0.24),
+        gate=GateSettings(**table.get("gate", {})),
+        rolling=RollingSettings(**table.get("rolling", {})),
+        events=EventSettings(**table.get("events", {})),
+    )
+
+
+def evaluate(
+    classifier: Classifier,
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    noise: Audio | None,
+    options: Options,
+    say: Callable[[str], None] = lambda _: None,
+) -> Evaluation:
+    """Measure `classifier` on `clips`; `noise` (n,) is what levels other than None are made with.
+
+    `say` is told what is being measured.
+    """
+    settings = settings_of(classifier)
+    labels, temperature = classifier.labels, classifier.info.temperature
+    conditions = []
+    silent = 0
+    for number, level in enumerate(options.levels):
+        if level is not None and noise is None:
+            continue
+        say("without noise" if level is None else f"noise at {level:g} dB")
+        sounds = [clip.audio for clip in clips]
+        if level is not None and noise is not None:
+            sounds = [
+                with_noise(audio, noise, level, n) for n, audio in enumerate(sounds)
+            ]
+        utterances, windows, missing = _recordings(classifier, settings, clips, sounds, temperature)
+        if number == 0:
+            silent = missing
+        if settings.unit == "word":
+            windows = _windows(classifier, clips, sounds, temperature)
+        elif recipe.model.windows == "first":
+            utterances = _first_windows(classifier, clips, sounds, temperature)
+        track = word_track(
+            recipe, clips, labels, options.per_label, options.spacing,
+            noise if level is not None else None, level or 0.0, options.seed,
+        )
+        hearing = hear([track.samples], settings, classifier.logits)[0]
+        outcome = replay(hearing, settings, temperature)
+        heard = score(outcome.events, track.truth, track.seconds / 3600)
+        conditions.append(Condition(level, windows, utterances, heard))
+    say("command-free audio")
+    tracks = free_tracks(recipe, clips, [] if noise is None else [noise], options.spacing)
+    hearings = hear([track.samples for track in tracks], settings, classifier.logits)
+    by_track = {
+        track.name: score(
+            replay(hearing, settings, temperature).events, track.truth, track.seconds / 3600
+        )
+        for track, hearing in zip(tracks, hearings, strict=True)
+    }
+    free = sum(by_track.values(), Score())
+    return Evaluation(
+        labels, frozenset(recipe.model.non_intents), tuple(conditions), free, by_track, silent
+    )
+
+
+def _recordings(
+    classifier: Classifier,
+    settings: Setup,
+    clips: Sequence[Clip],
+    sounds: Sequence[Audio],
+    temperature: float,
+) -> tuple[Judged, Judged, int]:
+    """Each clip as a recording of its own: the verdict, and the windows with speech; and in how
+    many the gate found none. Verdicts on those are all zeros: the first label that is not the
+    reference counts as said."""
+    hearings = hear(sounds, settings, classifier.logits)
+    index = {label: number for number, label in enumerate(classifier.labels)}
+    references = np.array([index[clip.label] for clip in clips], np.int64)
+    verdicts = np.zeros((len(clips), len(index)), np.float32)
+    for row, hearing in enumerate(hearings):
+        for verdict in replay(hearing, settings, temperature).summary.top:
+            verdicts[row, index[verdict.intent]] = verdict.score
+        if not verdicts[row].any():
+            verdicts[row, (references[row] + 1) % len(index)] = 1.0
+    probabilities = softmax(np.concatenate([hearing.logits for hearing in hearings]) / temperature)
+    repeated = np.repeat(references, [len(hearing.logits) for hearing in hearings])
+    silent = sum(not len(hearing.logits) for hearing in hearings)
+    return Judged(verdicts, references), Judged(probabilities, repeated), silent
+
+
+def _windows(
+    classifier: Classifier, clips: Sequence[Clip], sounds: Sequence[Audio], temperature: float
+) -> Judged:
+    """One window a word clip: its middle."""
+    chosen = {id(clip) for clip in words_of(list(clips))}
+    rows = [n for n, clip in enumerate(clips) if id(clip) in chosen]
+    windows = [middle_window(sounds[n], classifier.window) for n in rows]
+    references = [classifier.labels.index(clips[n].label) for n in rows]
+    logits = classifier.logits(windows)
+    return Judged(softmax(logits / temperature), np.array(references, np.int64))
+
+
+def _first_windows(
+    classifier: Classifier, clips: Sequence[Clip], sounds: Sequence[Audio], temperature: float
+) -> Judged:
+    """Each clip by its first window alone, speech or not: what truncation makes of it."""
+    windows = []
+    for sound in sounds:
+        window = np.zeros(classifier.window, np.float32)
+        piece = sound[: classifier.window]
+        window[: len(piece)] = piece
+        windows.append(window)
+    references = [classifier.labels.index(clip.label) for clip in clips]
+    return Judged(
+        softmax(classifier.logits(windows) / temperature), np.array(references, np.int64)
+    )

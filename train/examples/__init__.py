@@ -1,0 +1,1 @@
+"""Training examples: windows of words, bags of utterances, soft targets."""

@@ -1,0 +1,256 @@
+"""Training draws and fixed evaluation windows, as torch data sets."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from train import augment
+from train.augment import Audio, Excerpt
+from train.data.clips import RATE, Clip
+from train.examples.soft_targets import Guide
+from train.recipe import AugmentSection
+
+Example = dict[str, Any]
+
+
+def shares(
+    clips: Sequence[Clip],
+    labels: tuple[str, ...],
+    non_intents: tuple[str, ...],
+    weights: tuple[float, ...],
+) -> NDArray[np.float64]:
+    """How often each clip is drawn, relative to the others, shape (clips,): by the weight of its
+    source, and one intent as often as another."""
+    share = np.array([weights[c.source] for c in clips], np.float64)
+    for label in labels:
+        mask = np.array([c.label == label for c in clips])
+        if label not in non_intents and mask.any():
+            share[mask] *= 1 / share[mask].sum()
+    intents = np.array([c.label not in non_intents for c in clips])
+    if intents.any():
+        # weights are relative to the number of clips: intents as a whole keep theirs
+        whole = sum(weights[c.source] for c in clips if c.label not in non_intents)
+        share[intents] *= whole / share[intents].sum()
+    return share
+
+
+class WordDraws(Dataset[Example]):
+    """Windows drawn at random from clips, one class as often as another.
+
+    Draw i of epoch e depends on (seed, e, i) alone, so a run repeats, and goes on after an
+    interruption as if nothing had happened. A draw is noise alone, halves of two words, a cut word,
+    or a clip: first a label, evenly among intents (non-intents by the weight of their sources),
+    then a clip.
+
+    With a `guide` a draw also says what the guide makes of the window before it is soiled
+    ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0), and
+    what it makes of each frame ("echo", "heard"; see `Guide.echo`).
+    """
+
+    def __init__(
+        self,
+        clips: Sequence[Clip],
+        labels: tuple[str, ...],
+        non_intents: tuple[str, ...],
+        weights: tuple[float, ...],
+        settings: AugmentSection,
+        noises: Sequence[Audio],
+        length: int,
+        draws: int,
+        seed: int,
+        guide: Guide | None = None,
+    ) -> None:
+        self.clips = clips
+        self.guide = guide
+        self.bounds = [
+            augment.word_bounds(c.audio) if c.placing == "word" else (0, len(c.samples))
+            for c in clips
+        ]
+        self.labels = labels
+        self.settings = settings
+        self.noises = noises
+        self.length = length
+        self.draws = draws
+        self.seed = seed
+        self.epoch = 0
+        share = shares(clips, labels, non_intents, weights)
+        self.cumulative = np.cumsum(share / share.sum())
+        # What can be cut or spliced; where in running speech an intent is said nobody knows.
+        self.words = np.flatnonzero(
+            [c.label not in non_intents and c.placing == "word" for c in clips]
+        )
+        self.names = np.array([clips[int(n)].label for n in self.words])
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return self.draws
+
+    def __getitem__(self, index: int) -> Example:
+        rng = np.random.default_rng((self.seed, self.epoch, index))
+        s = self.settings
+        taught: Example = {}
+        chance = rng.random()
+        if chance < s.background_probability:
+            window, label = self._background(rng), s.background_label
+        elif chance < s.background_probability + s.splice_probability and len(self.words):
+            window = soil(self._spliced(rng), s, self.noises, rng)
+            label = s.cut_label
+        else:
+            spent = s.background_probability + s.splice_probability
+            cut = bool(chance < spent + s.cut_probability and len(self.words))
+            number = (
+                int(rng.choice(self.words)) if cut
+                else int(np.searchsorted(self.cumulative, rng.random()))
+            )
+            excerpt, factor = self._excerpt(number, cut, rng)
+            clip = self.clips[number]
+            label = s.cut_label if cut else clip.label
+            if self.guide is not None:
+                taught = self._taught(self.guide, clip, excerpt, factor, cut)
+            window = soil(excerpt.window, s, self.noises, rng)
+        window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
+        if self.guide is not None and not taught:
+            taught = self._untaught(self.guide)
+        return {
+            "window": np.clip(window, -1, 1).astype(np.float32),
+            "labels": self.labels.index(label),
+            **taught,
+        }
+
+    def _taught(
+        self, guide: Guide, clip: Clip, excerpt: Excerpt, factor: float, cut: bool
+    ) -> Example:
+        opinion = None
+        if not cut:
+            opinion = guide.opinion(clip, excerpt.first * factor, excerpt.last * factor)
+        echo, heard = guide.echo(clip, excerpt, factor)
+        taught = self._untaught(guide) | {"echo": echo, "heard": heard}
+        if opinion is not None:
+            taught |= {"opinion": opinion, "guided": np.float32(1)}
+        return taught
+
+    def _untaught(self, guide: Guide) -> Example:
+        frames = len(guide.centres)
+        return {
+            "opinion": np.zeros(len(self.labels), np.float32),
+            "guided": np.float32(0),
+            "echo": np.zeros((frames, len(guide.mean)), np.float32),
+            "heard": np.zeros(frames, np.bool_),
+        }
+
+    def _background(self, rng: np.random.Generator) -> Audio:
+        if rng.random() < 0.15 or not self.noises:
+            return augment.white(rng.uniform(*self.settings.floor_db), self.length, rng)
+        level = np.float32(rng.uniform(0.1, 1.5))
+        return augment.draw_noise(self.noises, self.length, rng) * level
+
+    def _spliced(self, rng: np.random.Generator) -> Audio:
+        one = int(rng.choice(self.words))
+        samples, bounds = self.clips[one].audio, self.bounds[one]
+        others = self.words[self.names != self.clips[one].label]
+        if not len(others):  # a single intent has nothing to be mixed up with
+            return augment.cut_word(samples, bounds, self.length, rng).window
+        other = int(rng.choice(others))
+        return augment.splice(
+            samples, bounds, self.clips[other].audio, self.bounds[other], self.length, rng
+        )
+
+    def _excerpt(
+        self, number: int, cut: bool, rng: np.random.Generator
+    ) -> tuple[Excerpt, float]:
+        """Of a clip at another speed, and the factor of that speed."""
+        clip = self.clips[number]
+        samples, bounds, factor = clip.audio, self.bounds[number], 1.0
+        low, high = self.settings.speed
+        if low < high:
+            factor = float(rng.uniform(low, high))
+            samples = augment.change_speed(samples, factor)
+            bounds = (int(bounds[0] / factor), min(len(samples), int(bounds[1] / factor)))
+        if clip.placing == "crop":
+            alone = self.settings.isolate_probability
+            if alone and rng.random() < alone:
+                return augment.isolate(samples, self.length, rng), factor
+            return augment.crop(samples, self.length, rng), factor
+        if cut:
+            return augment.cut_word(samples, bounds, self.length, rng), factor
+        over = self.settings.overhang
+        return augment.place_word(samples, bounds, self.length, rng, over), factor
+
+
+def soil(
+    samples: Audio, settings: AugmentSection, noises: Sequence[Audio], rng: np.random.Generator
+) -> Audio:
+    """What lies between a mouth and the model: microphone, room, noise or a white floor, line."""
+    s = settings
+    if s.equalize_db:
+        samples = augment.equalize(samples, s.equalize_db, rng)
+    if s.room_probability and rng.random() < s.room_probability:
+        samples = augment.room(
+            samples, rng.uniform(*s.room_seconds), rng.uniform(*s.room_direct_db), rng
+        )
+    if noises and rng.random() < s.noise_probability:
+        noise = augment.draw_noise(noises, len(samples), rng)
+        samples = augment.mix(samples, noise, float(rng.uniform(*s.snr_db)))
+    else:
+        samples = samples + augment.white(rng.uniform(*s.floor_db), len(samples), rng)
+    if s.telephone_probability and rng.random() < s.telephone_probability:
+        samples = augment.telephone(samples)
+    return samples
+
+
+class WindowCollator:
+    """Windows to one batch of the model's features, by its own feature extractor."""
+
+    def __init__(self, extractor: Any) -> None:
+        self.extractor = extractor
+        self.input_name = extractor.model_input_names[0]
+
+    def __call__(self, examples: list[Example]) -> dict[str, torch.Tensor]:
+        features = self.extractor(
+            [example["window"] for example in examples], sampling_rate=RATE, return_tensors="pt"
+        )
+        batch = {
+            self.input_name: features[self.input_name],
+            "labels": torch.tensor([example["labels"] for example in examples]),
+        }
+        for name in ("opinion", "guided", "echo", "heard"):
+            if name in examples[0]:
+                batch[name] = torch.from_numpy(np.stack([example[name] for example in examples]))
+        return batch
+
+
+class FixedWindows(Dataset[Example]):
+    """One window a clip, without chance: the middle of the recording."""
+
+    def __init__(self, clips: Sequence[Clip], labels: tuple[str, ...], length: int) -> None:
+        self.clips, self.labels, self.length = clips, labels, length
+
+    def __len__(self) -> int:
+        return len(self.clips)
+
+    def __getitem__(self, index: int) -> Example:
+        clip = self.clips[index]
+        return {
+            "window": middle_window(clip.audio, self.length),
+            "labels": self.labels.index(clip.label),
+        }
+
+
+def middle_window(samples: Audio, length: int) -> Audio:
+    """The middle `length` samples of a recording, shape (length,); a shorter one is centred."""
+    window = np.zeros(length, np.float32)
+    surplus = len(samples) - length
+    if surplus >= 0:
+        window[:] = samples[surplus // 2 : surplus // 2 + length]
+    else:
+        start = -surplus // 2
+        window[start : start + len(samples)] = samples
+    return window

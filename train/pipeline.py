@@ -1,0 +1,390 @@
+"""The steps of a recipe in order: data, training, calibration, evaluation, report.
+
+Each step leaves what it found in the output folder, so that a run that was interrupted goes on
+from there.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shutil
+import sys
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+
+from daemon.base.errors import UserError
+from daemon.model.classifier import Classifier, load_classifier
+from daemon.model.description.calibration import write_intentd_key
+from train.augment import Audio
+from train.calibration.cross_fit import Part, cross_fit
+from train.calibration.thresholds import (
+    Calibrated,
+    calibrate,
+    fit_pooled_temperature,
+    fit_temperature,
+    hear_tracks,
+)
+from train.data.clips import (
+    Clip,
+    Loaded,
+    check_parts,
+    labels_of,
+    load_clips,
+    load_noise,
+    write_problems,
+    write_split,
+)
+from train.data.split import Part as SplitPart
+from train.data.split import counts
+from train.distillation.soft_labels import TEACHER
+from train.distributed import main_process, peak_memory_gib, wait_for_all
+from train.evaluation.evaluate import Evaluation, Options, evaluate
+from train.examples.words import middle_window
+from train.recipe import Recipe
+from train.report import card as report
+from train.run_folder import FINISHED, PROBLEMS, SPLIT, begin, check_output
+from train.simulation.conditions import (
+    NOISE,
+    Tracks,
+    calibration_tracks,
+    extra_tracks,
+    setup_of_recipe,
+)
+from train.simulation.offline import Setup, hear
+from train.simulation.tracks import with_noise
+from train.training.finetune import noises_of, train_model, words_of
+from train.training.trainer import IntentTrainer, keeper_of, readable
+
+HISTORY = "history.json"
+PACKAGES = (
+    "intentd", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scipy",
+    "soxr", "soundfile",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run of a recipe."""
+
+    recipe: Recipe
+    output: Path
+    command: str
+    """As typed, for the model card."""
+    console: Console = field(default_factory=lambda: Console(stderr=True))
+    resume: bool = False
+    force: bool = False
+
+
+def train(run: Run) -> dict[str, Any]:
+    """The whole recipe; returns what is in metrics.json ({} in processes other than the first).
+
+    Raises UserError on whatever is wrong with recipe, data or output folder, and StoppedError on
+    a signal.
+    """
+    quiet()
+    for path in run.recipe.calibrate.free:
+        if not run.recipe.path(path).exists():
+            raise UserError(f"calibrate.free names {run.recipe.path(path)}, which does not exist.")
+    if main_process():
+        check_output(run.output, run.recipe, run.resume, run.force)
+    loaded, labels = load(run)
+    if main_process():
+        begin(run.output, run.recipe, run.force)
+        _write_sources(run, loaded)
+    wait_for_all()
+    if run.recipe.distil is not None:
+        return _pretrain(run, loaded)
+    noises = noises_of(run.recipe)
+    trainer = train_model(
+        run.recipe, loaded, labels, noises, run.output, run.resume, run.console
+    )
+    if main_process():
+        _save(run, trainer)
+    parts = cross_fitted(run, loaded, labels, noises)
+    if not main_process():
+        return {}
+    calibrate_model(run, loaded, labels, noises, parts)
+    return finish(run, loaded)
+
+
+def _save(run: Run, trainer: IntentTrainer) -> None:
+    trainer.save_model(str(run.output))
+    readable(run.output)
+    history = {
+        "seconds": keeper_of(trainer).seconds,
+        "steps": trainer.state.global_step,
+        "seconds_per_step": trainer.pace.seconds_per_step,
+        "peak_memory_gib": peak_memory_gib(),
+        "processes": trainer.args.world_size,
+        "device": str(trainer.args.device),
+        "command": run.command,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "versions": versions(),
+        "log": trainer.state.log_history,
+    }
+    (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
+
+
+def cross_fitted(
+    run: Run,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    keep: bool = False,
+) -> list[Part]:
+    """The recipe's models for calibration, in all processes that train together. `keep`: those of
+    another recipe are not replaced, which is a UserError."""
+    parts: list[Part] = []
+    if run.recipe.calibrate.cross_fit:
+        parts = list(cross_fit(run.recipe, loaded, labels, noises, run.output, run.console, keep))
+    if main_process():  # nothing is left to be trained
+        shutil.rmtree(run.output / TEACHER, ignore_errors=True)
+    return parts
+
+
+def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
+    from train.training import pretrain
+
+    figures = pretrain.pretrain(run.recipe, loaded, run.output, run.resume, run.console)
+    if not main_process():
+        return {}
+    made = versions()
+    pretrain.write(
+        run.output, run.recipe, figures, pretrain.card(run.recipe, figures, made, run.command)
+    )
+    shutil.rmtree(run.output / TEACHER, ignore_errors=True)
+    return figures
+
+
+def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
+    """The recipe's clips, counted on screen. Raises UserError if a row cannot be used and the
+    recipe says that this is fatal."""
+    loaded = load_clips(run.recipe)
+    if loaded.problems and main_process():
+        run.output.mkdir(parents=True, exist_ok=True)
+        write_problems(run.output / PROBLEMS, loaded.problems)
+    if loaded.problems and run.recipe.problems == "fatal":
+        first = loaded.problems[0]
+        raise UserError(
+            f"{len(loaded.problems)} recordings cannot be used, the first, {first.path}, "
+            f"{first.reason}; {run.output / PROBLEMS} lists them all."
+        )
+    table = counts([c.label for c in loaded.clips], [c.part for c in loaded.clips])
+    say = run.console.print if main_process() else lambda *_, **__: None
+    total = {p: sum(row[p] for row in table.values()) for p in ("train", "validation", "test")}
+    say(
+        f"{total['train']} clips to train on, {total['validation']} to validate, {total['test']} "
+        f"to test; {len(loaded.problems)} left out"
+        + (f" ({run.output / PROBLEMS} says why)" if loaded.problems else ""),
+        highlight=False,
+    )
+    for source, number in loaded.unknown_groups.items():
+        say(f"{source}: {number} clips of unknown speakers are split clip by clip", highlight=False)
+    if run.recipe.distil is not None:
+        return loaded, ()
+    for sentence in check_parts(run.recipe, loaded.clips):
+        say(f"note: there is {sentence}", highlight=False)
+    return loaded, labels_of(run.recipe, loaded.clips)
+
+
+def calibrate_model(
+    run: Run,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    parts: Sequence[Part],
+) -> Calibrated:
+    """Calibrate the model in the output folder and write its `intentd` key; `parts` as
+    `cross_fitted` gives them.
+
+    Raises UserError if there is no model, or its labels are not the recipe's.
+    """
+    recipe = run.recipe
+    classifier = open_calibrated(run, labels)
+    setup = setup_of_recipe(recipe, labels)
+    with run.console.status("calibrating"):
+        validation = loaded.part("validation")
+        temperature = temperature_of(classifier, recipe, setup, validation, noises)
+        tracks = calibration_tracks(recipe, validation, labels, noises)
+        heard = hear_tracks(tracks, setup, classifier.logits, temperature)
+        for track in extra_tracks(recipe):
+            heard += hear_tracks(Tracks((), (track,)), setup, classifier.logits, temperature)
+        for part in parts:
+            other = open_model(part.model, recipe)
+            own = temperature_of(other, recipe, setup, validation, noises)
+            tracks = calibration_tracks(recipe, part.clips, labels, noises)
+            tracks = replace(tracks, free=tuple(t for t in tracks.free if t.name != NOISE))
+            heard += hear_tracks(tracks, setup, other.logits, own)
+        found = calibrate(
+            recipe, labels, setup, temperature, heard,
+            {"recipe": recipe.name, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
+        )
+    write_intentd_key(run.output, found.calibration)
+    curve = [
+        {
+            "threshold": point.threshold,
+            "miss_rate": point.miss_rate,
+            "false_alarms_per_hour": point.false_alarms_per_hour,
+        }
+        for point in found.curve
+    ]
+    (run.output / "calibration.json").write_text(
+        json.dumps({"intentd": found.calibration.to_dict(), "curve": curve}, indent=2) + "\n",
+        encoding="utf-8",
+    )
+    measured = found.calibration.measured
+    run.console.print(
+        f"calibrated: temperature {temperature:.2f}, {measured['hits']} of {measured['words']} "
+        f"words, {measured['false_alarms']} false alarms in {measured['command_free_hours']:.2f} h "
+        f"({measured['false_alarms_elsewhere']} with thresholds of the other half)",
+        highlight=False,
+    )
+    return found
+
+
+def open_calibrated(run: Run, labels: tuple[str, ...]) -> Classifier:
+    """The model in the output folder, to be calibrated. Raises UserError if there is none, or its
+    labels are not the recipe's."""
+    classifier = open_model(run.output, run.recipe)
+    if classifier.labels != labels:
+        raise UserError(
+            f"The model in {run.output} has the labels {', '.join(classifier.labels)} and the "
+            f"recipe {', '.join(labels)}."
+        )
+    return classifier
+
+
+def temperature_of(
+    classifier: Classifier,
+    recipe: Recipe,
+    setup: Setup,
+    clips: Sequence[Clip],
+    noises: Sequence[Audio],
+) -> float:
+    """The temperature that fits the model best on `clips`, at the level of the recipe's unit."""
+    labels = setup.labels
+    if recipe.model.unit == "word":
+        windows, references = _calibration_windows(recipe, list(clips), labels, noises)
+        return fit_temperature(classifier.logits(windows), references)
+    hearings = hear([clip.audio for clip in clips], setup, classifier.logits)
+    references = np.array([labels.index(clip.label) for clip in clips], np.int64)
+    return fit_pooled_temperature(hearings, references, setup)
+
+
+def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
+    """Evaluate the model in the output folder on the test part and write metrics.json, the
+    pictures and the model card."""
+    recipe = run.recipe
+    part: SplitPart = "test" if loaded.part("test") else "validation"
+    clips = loaded.part(part)
+    found = evaluate_model(run, open_model(run.output, recipe), clips, options_of(recipe))
+    figures = {
+        "part": part,
+        "recipe": recipe.name,
+        "seed": recipe.train.seed,
+        "command": run.command,
+        "versions": versions(),
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+        "clips": counts([c.label for c in loaded.clips], [c.part for c in loaded.clips]),
+        "unknown_speakers": loaded.unknown_groups,
+        "problems": len(loaded.problems),
+        **found.figures(),
+    }
+    report.write(run.output, recipe, found, figures)
+    (run.output / FINISHED).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    return figures
+
+
+def options_of(recipe: Recipe) -> Options:
+    e = recipe.evaluate
+    return Options((None, *e.snr_db), e.per_label, e.spacing)
+
+
+def evaluate_model(
+    run: Run, classifier: Classifier, clips: Sequence[Clip], options: Options
+) -> Evaluation:
+    """Measure a model on clips, with the recipe's noise."""
+    with run.console.status("evaluating") as status:
+        return evaluate(
+            classifier, run.recipe, clips, evaluation_noise(run.recipe), options,
+            lambda what: status.update(f"evaluating: {what}"),
+        )
+
+
+def evaluation_noise(recipe: Recipe) -> Audio | None:
+    """The noise of evaluation, one recording."""
+    if recipe.evaluate.noise is not None:
+        return load_noise(recipe.path(recipe.evaluate.noise))
+    noises = noises_of(recipe)
+    return np.concatenate(noises) if noises else None
+
+
+def open_model(
+    path: Path | str, recipe: Recipe | None = None, backend: str = "torch"
+) -> Classifier:
+    """The daemon's classifier of a model, with batches for throughput."""
+    return load_classifier(
+        path, max_batch=64, backend=backend,
+        window_seconds=None if recipe is None else recipe.model.window,
+        threads=recipe.train.threads if recipe is not None else 0,
+    )
+
+
+def versions() -> dict[str, str]:
+    """Of what a result may depend on."""
+    found = {"python": platform.python_version()}
+    for name in PACKAGES:
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def quiet() -> None:
+    """Let neither progress bars nor advice of the libraries run through ours."""
+    import datasets
+    import transformers
+
+    warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate|datasets)(\..*)?")
+    transformers.logging.set_verbosity_error()
+    transformers.utils.logging.disable_progress_bar()
+    datasets.disable_progress_bars()
+    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
+
+
+def command_line() -> str:
+    """What was typed, for the model card."""
+    return " ".join(["intentd-train", *sys.argv[1:]])
+
+
+def _write_sources(run: Run, loaded: Loaded) -> None:
+    write_problems(run.output / PROBLEMS, loaded.problems)
+    write_split(run.output / SPLIT, loaded, run.recipe)
+
+
+def _calibration_windows(
+    recipe: Recipe, clips: list[Clip], labels: tuple[str, ...], noises: Sequence[Audio]
+) -> tuple[list[Audio], np.ndarray[Any, np.dtype[np.int64]]]:
+    """One window a clip, without noise and at the levels of the validation streams in turn."""
+    length = round(recipe.model.window * 16_000)
+    noise = np.concatenate(list(noises)) if noises else None
+    levels = [None, *recipe.calibrate.snr_db] if noise is not None else [None]
+    windows, references = [], []
+    for number, clip in enumerate(words_of(clips)):
+        window, level = middle_window(clip.audio, length), levels[number % len(levels)]
+        if level is not None and noise is not None:
+            window = with_noise(window, noise, level, number)
+        windows.append(window)
+        references.append(labels.index(clip.label))
+    return windows, np.array(references, np.int64)

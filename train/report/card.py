@@ -1,0 +1,390 @@
+"""What lies beside a model for people: the model card and the pictures."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from train.evaluation.evaluate import Evaluation
+from train.recipe import Recipe
+from train.report import plots
+
+PICTURES = "report"
+NOTES = "notes.md"
+"""A file beside the model that goes into its card word by word."""
+CONFUSIONS = 8
+
+
+def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, Any]) -> None:
+    """Write README.md (the model card) and the pictures into `output`."""
+    folder = output / PICTURES
+    folder.mkdir(exist_ok=True)
+    plots.confusion(folder / "confusion.png", found)
+    plots.reliability(folder / "reliability.png", found)
+    plots.noise(folder / "noise.png", found)
+    pictures = ["confusion", "reliability", "noise"]
+    history = _read(output / "history.json") or _checkpoint_history(output)
+    if history.get("log"):
+        plots.loss(folder / "loss.png", history["log"])
+        pictures.append("loss")
+    calibration = _read(output / "calibration.json")
+    measured = calibration.get("intentd", {}).get("measured", {})
+    if calibration.get("curve") and measured.get("words") and measured.get("command_free_hours"):
+        chosen = measured["false_alarms_per_hour"], 1 - measured["hits"] / measured["words"]
+        plots.trade_off(folder / "trade_off.png", calibration["curve"], chosen)
+        pictures.append("trade_off")
+    notes = output / NOTES
+    (output / "README.md").write_text(
+        card(
+            recipe, figures, calibration.get("intentd", {}), history, pictures,
+            notes.read_text(encoding="utf-8") if notes.is_file() else "",
+        ),
+        encoding="utf-8",
+    )
+
+
+def card(
+    recipe: Recipe,
+    figures: dict[str, Any],
+    calibration: dict[str, Any],
+    history: dict[str, Any],
+    pictures: list[str],
+    notes: str = "",
+) -> str:
+    """The model card, Markdown with a header that the hub reads. `notes` are what its maker has to
+    say beyond what can be measured."""
+    sections = [
+        _header(recipe, figures),
+        _what(recipe, figures),
+        _data(recipe, figures),
+        _training(recipe, figures, history),
+        *([notes] if notes else []),
+        _metrics(recipe, figures),
+        _by_label(figures),
+        _calibration(recipe, calibration),
+        LIMITS.format(non_intents=", ".join(recipe.model.non_intents) or "none"),
+        "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
+    ]
+    return "\n".join(sections)
+
+
+LIMITS = """## What it should not be used for
+
+- Anything where a command that is missed or heard by mistake does harm: brakes, doors, machines,
+  emergencies. See the misses and false alarms above.
+- Deciding who speaks, or anything about a speaker. It was made to tell intents apart, no more.
+- Other languages, other words, children's voices, or distant microphones, unless you have measured
+  it there. Recordings of a set share microphones and manners; a real room may be harder.
+- Labels that are not intents ({non_intents}) are there to be told from intents; their own scores
+  mean little.
+"""
+
+
+def _header(recipe: Recipe, figures: dict[str, Any]) -> str:
+    accuracy = figures["conditions"][0]["utterances"].get("accuracy")
+    lines = [
+        "---",
+        "library_name: transformers",
+        "pipeline_tag: audio-classification",
+        f"license: {recipe.model.license}",
+        "tags: [intentd, wav2vec2, keyword-spotting, spoken-intent]",
+        "metrics: [accuracy, f1]",
+    ]
+    if accuracy is not None:
+        lines += [
+            "model-index:",
+            f"- name: {json.dumps(recipe.name)}",
+            "  results:",
+            "  - task: {type: audio-classification}",
+            f"    dataset: {{name: {json.dumps(recipe.name)}, type: custom, "
+            f"split: {figures['part']}}}",
+            f"    metrics: [{{type: accuracy, value: {accuracy:.4f}}}]",
+        ]
+    return "\n".join([*lines, "---", ""])
+
+
+def _what(recipe: Recipe, figures: dict[str, Any]) -> str:
+    unit = (
+        f"A word fits in one window of {recipe.model.window:g} s"
+        if recipe.model.unit == "word"
+        else f"Windows of {recipe.model.window:g} s of one utterance are evidence together"
+    )
+    base = {"small": "random weights of a small Wav2Vec2"}.get(recipe.model.base, recipe.model.base)
+    return (
+        f"# {recipe.name}\n\n{recipe.description or 'Spoken intents.'}\n\n"
+        f"A Wav2Vec2-style audio classifier for [intentd]; it began from {base}. {unit}, one every "
+        f"{recipe.model.hop:g} s, mono at 16 kHz.\n\n"
+        f"Labels: {', '.join(figures['labels'])}. "
+        + (
+            f"Not intents: {', '.join(figures['non_intents'])}."
+            if figures["non_intents"]
+            else "All are intents."
+        )
+        + "\n\n```sh\nintentd replay --model DIRECTORY RECORDING.wav\n```\n\n"
+        "[intentd]: a daemon that hears spoken intents on your own machine\n"
+    )
+
+
+def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
+    lines = ["## Data\n"]
+    for section in recipe.data:
+        lines.append(f"- {section.attribution or f'{section.path} (no attribution given)'}")
+    if recipe.augment.noise:
+        lines.append(f"- {recipe.augment.attribution or f'noise: {recipe.augment.noise}'}")
+    lines += ["", "| label | training | validation | test |", "|---|---:|---:|---:|"]
+    for label, row in figures["clips"].items():
+        lines.append(f"| {label} | {row['train']} | {row['validation']} | {row['test']} |")
+    split = recipe.split
+    if split.test_size is not None:
+        how = f"train_test_split with test_size {split.test_size:g}, stratified by label"
+    elif split.fold is not None:
+        how = f"SHA-1 of speaker or path modulo {split.buckets}: {split.fold} is the test part"
+    else:
+        how = (
+            f"SHA-1 of the speaker (or of the path, where the speaker is unknown) modulo "
+            f"{split.buckets}: {', '.join(map(str, split.test))} test, "
+            f"{', '.join(map(str, split.validation))} validation, the rest training"
+        )
+    lines += ["", f"Split: {how}. The run's split.jsonl lists every clip."]
+    for source, number in figures["unknown_speakers"].items():
+        lines.append(
+            f"Of {source} the speakers of {number} clips are unknown; these are split by clip, so "
+            "a voice may be in several parts."
+        )
+    lines.append(f"{figures['problems']} recordings were left out (problems.jsonl).")
+    return "\n".join(lines) + "\n"
+
+
+def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) -> str:
+    t = recipe.train
+    length = f"{t.steps} steps" if t.steps else f"{t.epochs:g} epochs"
+    versions = ", ".join(
+        f"{name} {value}" for name, value in history.get("versions", figures["versions"]).items()
+    )
+    took = ""
+    if history.get("seconds"):
+        took = f" It took {history['seconds'] / 60:.0f} minutes"
+        if history.get("seconds_per_step"):
+            took += f", {history['seconds_per_step']:.2g} s a step"
+        if history.get("peak_memory_gib"):
+            took += f" and {history['peak_memory_gib']:.1f} GiB of memory at most"
+        took += f", on {history['processes']} × {history['device']}."
+    taught = ""
+    if recipe.teach is not None:
+        taught = (
+            f" Soft labels, of windows and of frames, came from a head on {recipe.teach.teacher}'s "
+            "encoder that was trained on the same labels (train/distillation/soft_labels.py); "
+            "nothing of it is in the model."
+        )
+    return (
+        "## Training\n\n"
+        f"`{history.get('command', figures['command'])}`, "
+        f"{history.get('date', figures['date'])}, seed {figures['seed']}: {length} of "
+        f"{t.batch_size * t.gradient_accumulation}, AdamW, learning rate {t.learning_rate:g}, "
+        f"{t.schedule} schedule with {t.warmup:.0%} warm-up"
+        + (f", weights averaged with decay {t.average:g}" if t.average else "")
+        + f".{taught}{took} The run's recipe.json has every setting.\n\nVersions: {versions}.\n"
+    )
+
+
+def _metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
+    cut = recipe.model.unit == "utterance" and recipe.model.windows == "first"
+    verdict = "each clip cut to its first window" if cut else "each clip as a recording of its own"
+    lines = [
+        f"## How good it is\n\nOn the {figures['part']} part, in brackets the 95 % interval "
+        "(Wilson). *Windows*: one a word (or every window with speech of an utterance). "
+        f"*Recordings*: the verdict on {verdict}. *Heard*: events of a "
+        "stream of clips in continuous noise; a hit is an event of the right intent that overlaps "
+        "the clip widened by 0.5 s. *Delay*: from the word's end to the event, median. Noise: the "
+        "clip's RMS over the noise's, whole clip; in a stream with noise all clips are at one "
+        "level, without noise each keeps its own, however quiet it is.\n",
+        "| noise | windows | recordings | intents only | macro-F1 | calibration error | heard | "
+        "wrong | false alarms | delay |",
+        "|---|---|---|---|---|---|---|---|---|---|",
+    ]
+    for row in figures["conditions"]:
+        windows, said, stream = row["windows"], row["utterances"], row["stream"]
+        delay = stream["delay_median"]
+        lines.append(
+            "| "
+            + " | ".join(
+                [
+                    "none" if row["snr_db"] is None else f"{row['snr_db']:g} dB",
+                    share(windows, "accuracy", "accuracy_interval", "n"),
+                    share(said, "accuracy", "accuracy_interval", "n"),
+                    share(said, "intents_accuracy", "intents_interval", "intents_n"),
+                    f"{said['macro_f1']:.3f}" if said["n"] else "",
+                    f"{said['calibration_error']:.3f}" if said["n"] else "",
+                    share(stream, "hit_rate", "hit_rate_interval", "said"),
+                    str(stream["wrong"]),
+                    str(stream["false_alarms"]),
+                    "" if delay is None else f"{delay:.2f} s",
+                ]
+            )
+            + " |"
+        )
+    clean = figures["conditions"][0]["windows"]
+    if not cut and clean.get("closed_set_accuracy") is not None:
+        closed = share(clean, "closed_set_accuracy", "closed_set_interval", "intents_n")
+        lines += ["", f"Closed set (the most probable of the intents, windows): {closed}."]
+    free = figures["command_free"]
+    if free["hours"]:
+        lines += [
+            "",
+            f"Command-free audio, {free['hours']:.2f} h of other words, other speech and noise: "
+            f"{free['false_alarms']} false alarms, {free['false_alarms_per_hour']:.2f} an hour; "
+            f"the 95 % upper bound is {free['false_alarms_per_hour_upper']:.1f} an hour. Few "
+            "hours prove little.",
+        ]
+    if figures["utterances_without_speech"]:
+        lines.append(
+            f"In {figures['utterances_without_speech']} recordings the gate found no speech; they "
+            "count as wrong."
+        )
+    return "\n".join(lines) + "\n"
+
+
+def _by_label(figures: dict[str, Any]) -> str:
+    """What becomes of each label in each noise, and what is taken for what."""
+    rows = figures["conditions"]
+    noises = ["no noise" if r["snr_db"] is None else f"{r['snr_db']:g} dB" for r in rows]
+    lines = [
+        "## Label by label\n",
+        "Recordings right, in brackets the 95 % interval:\n",
+        "| label | N | " + " | ".join(noises) + " |",
+        "|---|---|" + "---|" * len(rows),
+    ]
+    for label, first in rows[0]["utterances_by_label"].items():
+        cells = [row["utterances_by_label"][label] for row in rows]
+        said = [f"{c['accuracy']:.0%} ({_percent(c['interval'])})" for c in cells]
+        lines.append(f"| {label} | {first['n']} | " + " | ".join(said) + " |")
+    streams = [row["stream"]["by_label"] for row in rows]
+    if any(streams):
+        lines += [
+            "",
+            "Words heard in the stream, and in brackets wrong events and false alarms of that "
+            "label, where there are any:\n",
+            "| label | N | " + " | ".join(noises) + " |",
+            "|---|---|" + "---|" * len(rows),
+        ]
+    for label in figures["labels"]:
+        found = [stream.get(label) for stream in streams]
+        if not any(found):
+            continue
+        said = [_events(row) for row in found]
+        count = max(row["said"] for row in found if row)
+        lines.append(f"| {label} | {count} | " + " | ".join(said) + " |")
+    pairs = confusions(figures["labels"], figures["confusion"], figures["non_intents"])
+    if pairs:
+        lines += ["", "Most often taken for another, without noise: " + "; ".join(pairs) + "."]
+    return "\n".join(lines) + "\n"
+
+
+def _percent(interval: tuple[float, float]) -> str:
+    low, high = interval
+    return f"{low:.0%} to {high:.0%}"
+
+
+def _events(row: dict[str, Any] | None) -> str:
+    if row is None:
+        return ""
+    besides = row["wrong"] + row["false_alarms"]
+    return f"{row['hits']}" + (f" ({besides})" if besides else "")
+
+
+def confusions(
+    labels: list[str], counts: list[list[int]], non_intents: Sequence[str] = ()
+) -> list[str]:
+    """The most frequent mistakes as phrases, the most frequent first; one non-intent for another
+    is none. `counts`: rows what was said, columns what was heard."""
+    wrong = sorted(
+        (-count, said, heard)
+        for said, row in enumerate(counts)
+        for heard, count in enumerate(row)
+        if count and said != heard and not {labels[said], labels[heard]} <= set(non_intents)
+    )
+    return [
+        f"{labels[said]} for {labels[heard]} {-count} of {sum(counts[said])}"
+        for count, said, heard in wrong[:CONFUSIONS]
+    ]
+
+
+def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
+    if not calibration:
+        return ""
+    measured = calibration["measured"]
+    thresholds = ", ".join(f"{k} {v:.2f}" for k, v in calibration["thresholds"].items())
+    hours = measured["command_free_hours"]
+    alarms = (
+        f"{measured['false_alarms']} false alarms, {measured['false_alarms_per_hour']:.2f} an "
+        "hour; what others may expect is rather what thresholds chosen on one half of it give in "
+        f"the other, {measured['false_alarms_elsewhere']}, "
+        f"{measured['false_alarms_elsewhere'] / hours:.2f} an hour, with 95 % confidence at most "
+        f"{measured['false_alarms_elsewhere_per_hour_upper_95']:.1f}"
+        if hours
+        else "and without command-free audio nothing is known of false alarms"
+    )
+    parts = recipe.calibrate.cross_fit
+    of = "streams of words and command-free audio of the validation part"
+    if parts:
+        of += (
+            f" and, by {parts} more models that were each trained without what they hear, of the "
+            "training part"
+        )
+    if recipe.calibrate.free:
+        of += f", and {' and '.join(recipe.calibrate.free)}, which nothing is trained on"
+    return (
+        "## Calibration\n\n"
+        f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on {of} "
+        f"({hours:.2f} h without commands), for at most "
+        f"{measured['false_alarms_asked_per_hour']:g} false alarms an hour: {measured['hits']} of "
+        f"{measured['words']} words heard, {measured['wrong']} wrong, {alarms}. "
+        + _alarms_by_source(measured)
+        + _other_words(measured)
+        + "These are figures of the very audio the thresholds were chosen on; the table above is "
+        "not.\n"
+    )
+
+
+def _alarms_by_source(measured: dict[str, Any]) -> str:
+    rows = measured["false_alarms_by_source"]
+    if not rows:
+        return ""
+    said = ", ".join(
+        f"{name} {row['alarms']} in {row['hours']:.2f} h" for name, row in rows.items()
+    )
+    return f"By source: {said}. "
+
+
+def _other_words(measured: dict[str, Any]) -> str:
+    """Single words that are no intents, where they did not count as command-free audio."""
+    if not measured["other_words"]:
+        return ""
+    return (
+        f"Of {measured['other_words']} single other words {measured['other_words_wrong']} raised "
+        "an event; each counted as much as a miss. "
+    )
+
+
+def share(row: dict[str, Any], key: str, interval: str, n: str) -> str:
+    """A proportion with its interval and N; empty where nothing was measured."""
+    if not row.get(n) or row.get(key) is None:
+        return ""
+    low, high = row[interval]
+    return f"{row[key]:.1%} ({low:.1%} to {high:.1%}), N={row[n]}"
+
+
+def _checkpoint_history(output: Path) -> dict[str, Any]:
+    states = list(output.glob("checkpoints/checkpoint-*/trainer_state.json"))
+    if not states:
+        return {}
+    return {"log": _read(max(states, key=lambda path: path.stat().st_mtime))["log_history"]}
+
+
+def _read(path: Path) -> dict[str, Any]:
+    if not path.is_file():
+        return {}
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found

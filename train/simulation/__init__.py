@@ -1,0 +1,1 @@
+"""Test tracks with known events, run through the daemon's own stream."""

@@ -1,0 +1,1 @@
+"""Training loops: pretraining, finetuning, the initial model."""

@@ -1,0 +1,257 @@
+"""Finetuning with transformers' Trainer: from a recipe and its clips to trained weights."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+from transformers import PrinterCallback, TrainingArguments, set_seed
+
+from daemon.base.errors import UserError
+from train import metrics
+from train.augment import Audio
+from train.data.clips import Clip, Loaded, load_noises
+from train.distillation.features import frame_centres
+from train.distillation.soft_labels import (
+    Lectures,
+    TaughtLoss,
+    add_echo,
+    attend,
+    drop_echo,
+    train_guide,
+)
+from train.distributed import without_accelerator
+from train.examples.utterances import BagCollator, BagLoss, UtteranceBags
+from train.examples.words import FixedWindows, WindowCollator, WordDraws, shares
+from train.recipe import Recipe
+from train.simulation.conditions import setup_of_recipe
+from train.training.fast_convolution import quicken
+from train.training.initial_model import build_model
+from train.training.optimizer import FreezeAtFirst, layerwise_optimizer
+from train.training.progress import RichProgress
+from train.training.trainer import (
+    IntentTrainer,
+    is_last,
+    keeper_of,
+    last_whole_checkpoint,
+    seconds_of,
+)
+
+
+class StoppedError(Exception):
+    """Training ended by a signal after saving; `number` is the signal's."""
+
+    def __init__(self, number: int, step: int) -> None:
+        super().__init__(f"stopped at step {step}")
+        self.number = number
+        self.step = step
+
+
+def noises_of(recipe: Recipe) -> list[Audio]:
+    """The recordings of `augment.noise`; none if the recipe mixes none in."""
+    if recipe.augment.noise is None:
+        return []
+    return load_noises(recipe.path(recipe.augment.noise), recipe.augment.noise_exclude)
+
+
+def train_model(
+    recipe: Recipe,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    output: Path,
+    resume: bool,
+    console: Console,
+    lectures: Callable[[], Lectures] | None = None,
+) -> IntentTrainer:
+    """Train and return the trainer, whose model holds the final weights.
+
+    `lectures`: gives those of the teacher of a recipe with [teach], of all clips to train on at
+    least; None: it hears them here. Neither happens if training is finished already.
+    Checkpoints go to `output`/checkpoints. Raises StoppedError after SIGINT or SIGTERM.
+    """
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    set_seed(recipe.train.seed)
+    model, extractor = build_model(recipe, labels)
+    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
+    finished = checkpoint is not None and is_last(checkpoint)
+    if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
+        raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
+    taught: Lectures | None = None
+    if recipe.teach is not None and not finished:
+        here = functools.partial(attend, recipe, loaded.part("train"), output, console)
+        taught = (lectures or here)()
+    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, taught)
+    if trainer.args.device.type == "cpu":
+        quicken(model)
+    trainer.add_callback(RichProgress(console))
+    if resume and checkpoint is None:
+        console.print("No whole checkpoint yet: training begins anew.", highlight=False)
+    keeper = keeper_of(trainer)
+    if checkpoint is not None and finished:
+        trainer.take(checkpoint)
+        drop_echo(trainer.model)
+        keeper.before = seconds_of(checkpoint)
+        return trainer
+    try:
+        with keeper.catching_signals():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except OSError as error:
+        raise UserError(
+            f"Training could not save ({error}); make room, then --resume goes on from the last "
+            "whole checkpoint.",
+            status=1,
+        ) from error
+    if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
+        raise StoppedError(keeper.signal, trainer.state.global_step)
+    trainer.keep_average()
+    drop_echo(trainer.model)
+    return trainer
+
+
+def _trainer(
+    recipe: Recipe,
+    model: Any,
+    extractor: Any,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    output: Path,
+    lectures: Lectures | None,
+) -> IntentTrainer:
+    draws, evaluation = datasets_of(recipe, loaded, labels, noises, lectures, model.config)
+    settings = recipe.train
+    world = int(_environment("WORLD_SIZE", "1"))
+    batches = -(-len(draws) // (settings.batch_size * world))
+    per_epoch = max(1, -(-batches // settings.gradient_accumulation))
+    every = settings.eval_every or per_epoch
+    total = settings.steps or int(np.ceil(settings.epochs * per_epoch))
+    arguments = TrainingArguments(
+        output_dir=str(output / "checkpoints"),
+        max_steps=total,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type=settings.schedule,
+        weight_decay=settings.weight_decay,
+        label_smoothing_factor=settings.label_smoothing if recipe.model.unit == "word" else 0.0,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=3,
+        load_best_model_at_end=not settings.average,
+        metric_for_best_model="accuracy",
+        logging_steps=10,
+        seed=settings.seed,
+        bf16=_bf16(settings.precision),
+        use_cpu=without_accelerator(),
+        dataloader_num_workers=0,
+        disable_tqdm=True,
+        report_to="none",
+        # Bags are collated by hand, and their windows are no columns of a data set.
+        remove_unused_columns=False,
+        label_names=["labels"],
+    )
+    loss: Callable[..., Any] | None = None
+    collator: Any = WindowCollator(extractor)
+    if recipe.model.unit == "utterance":
+        collator = BagCollator(extractor)
+        loss = BagLoss(
+            collator.input_name, recipe.model.hop / recipe.model.window,
+            recipe.rolling.forgetting, settings.label_smoothing,
+        )
+    elif recipe.teach is not None:
+        loss = TaughtLoss(
+            collator.input_name, recipe.teach.weight, recipe.teach.temperature,
+            recipe.teach.frames, settings.label_smoothing,
+        )
+        add_echo(model, len(labels))
+    trainer = IntentTrainer(
+        model=model,
+        args=arguments,
+        train_dataset=draws,
+        eval_dataset=evaluation,
+        processing_class=extractor,
+        data_collator=collator,
+        compute_metrics=_compute,
+        average=settings.average,
+        loss=loss,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if settings.freeze_features and hasattr(model, "freeze_feature_encoder"):
+        model.freeze_feature_encoder()
+    if settings.layer_decay < 1:
+        trainer.create_optimizer = functools.partial(
+            layerwise_optimizer, trainer, settings.layer_decay
+        )
+    if settings.freeze_encoder_steps:
+        trainer.add_callback(FreezeAtFirst(model, settings.freeze_encoder_steps))
+    return trainer
+
+
+def datasets_of(
+    recipe: Recipe,
+    loaded: Loaded,
+    labels: tuple[str, ...],
+    noises: Sequence[Audio],
+    lectures: Lectures | None = None,
+    config: Any = None,
+) -> tuple[Any, Any]:
+    """What is drawn from in training, and what is evaluated on meanwhile.
+
+    Raises UserError if the gate finds no speech in what is trained on.
+    """
+    train, validation = loaded.part("train"), loaded.part("validation")
+    settings = setup_of_recipe(recipe, labels)
+    if recipe.model.unit == "word":
+        weights = tuple(section.weight for section in recipe.data)
+        guide = None
+        if recipe.teach is not None and lectures is not None:
+            guide = train_guide(
+                lectures, train, labels, shares(train, labels, recipe.model.non_intents, weights),
+                recipe.teach, settings.window_samples,
+                frame_centres(config, settings.window_samples), recipe.train.seed,
+            )
+        draws = WordDraws(
+            train, labels, recipe.model.non_intents, weights, recipe.augment, noises,
+            settings.window_samples, len(train), recipe.train.seed, guide,
+        )
+        return draws, FixedWindows(words_of(validation), labels, settings.window_samples)
+    first = recipe.model.windows == "first"
+    bags = UtteranceBags(
+        train, labels, settings, draw=recipe.augment, noises=noises,
+        limit=recipe.train.bag_windows, first=first, seed=recipe.train.seed,
+    )
+    held = UtteranceBags(validation, labels, settings, draw=None, first=first)
+    if not len(bags) or not len(held):
+        raise UserError("The gate finds no speech in the recordings; is gate.kind right for them?")
+    return bags, held
+
+
+def words_of(clips: list[Clip]) -> list[Clip]:
+    """The clips that are single words; all of them if none is."""
+    return [clip for clip in clips if clip.placing == "word"] or clips
+
+
+def _compute(prediction: Any) -> dict[str, float]:
+    return metrics.compute(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
+
+
+def _bf16(precision: str) -> bool:
+    if precision == "auto":
+        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    return precision == "bf16"
+
+
+def _environment(name: str, default: str) -> str:
+    return os.environ.get(name, default)

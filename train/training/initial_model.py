@@ -1,0 +1,77 @@
+"""The model that training begins with."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from transformers import (
+    AutoConfig,
+    AutoFeatureExtractor,
+    AutoModelForAudioClassification,
+    Wav2Vec2ForSequenceClassification,
+)
+
+from daemon.base.errors import UserError
+from daemon.model.description.resolve import BUNDLED, bundled_model
+from train.recipe import Recipe
+from train.training.small_encoder import small_config, small_extractor, start_as_filterbank
+
+
+def build_model(recipe: Recipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
+    """The model to finetune and its feature extractor.
+
+    Raises UserError if the base cannot be loaded.
+    """
+    names = {
+        "num_labels": len(labels),
+        "label2id": {label: number for number, label in enumerate(labels)},
+        "id2label": dict(enumerate(labels)),
+    }
+    if recipe.model.base == "small":
+        model = Wav2Vec2ForSequenceClassification(small_config(**names, **_masking(recipe)))
+        start_as_filterbank(model)
+        return model, small_extractor()
+    base = recipe.model.base
+    if base == BUNDLED:
+        base = str(bundled_model())
+    try:
+        extractor = AutoFeatureExtractor.from_pretrained(base)
+        config = AutoConfig.from_pretrained(base)
+        known = tuple(config.id2label[n] for n in sorted(config.id2label))
+        for key, value in names.items():
+            setattr(config, key, value)
+        if hasattr(config, "intentd"):
+            # How another model was calibrated must not pass for this one's.
+            del config.intentd
+        for key, value in _masking(recipe).items():
+            if hasattr(config, key):
+                setattr(config, key, value)
+        model = AutoModelForAudioClassification.from_pretrained(
+            base, config=config, ignore_mismatched_sizes=True
+        )
+    except (OSError, ValueError, SafetensorError) as error:
+        raise UserError(
+            f"The base model {recipe.model.base!r} could not be loaded "
+            f"({(str(error).splitlines() or ['damaged'])[0]}); "
+            "check its name and the network, or name a directory."
+        ) from error
+    if known != labels and isinstance(getattr(model, "classifier", None), torch.nn.Linear):
+        # The same number of labels does not make them the same labels.
+        torch.nn.init.normal_(model.classifier.weight, std=0.02)
+        torch.nn.init.zeros_(model.classifier.bias)
+    return model, extractor
+
+
+def _masking(recipe: Recipe) -> dict[str, Any]:
+    a = recipe.augment
+    return {
+        "mask_time_prob": a.mask_time_prob,
+        "mask_time_length": a.mask_time_length,
+        "mask_time_min_masks": 0,
+        "mask_feature_prob": a.mask_feature_prob,
+        "mask_feature_length": a.mask_feature_length,
+        "mask_feature_min_masks": 0,
+        "apply_spec_augment": a.mask_time_prob > 0 or a.mask_feature_prob > 0,
+    }

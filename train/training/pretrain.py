@@ -1,0 +1,189 @@
+"""A recipe with a teacher: from recordings alone to an encoder that others are finetuned from."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+from transformers import (
+    PrinterCallback,
+    TrainingArguments,
+    Wav2Vec2ForSequenceClassification,
+    set_seed,
+)
+
+from daemon.base.errors import UserError
+from train.data.clips import Clip, Loaded
+from train.distillation import features as distil
+from train.distillation.soft_labels import TEACHER
+from train.distributed import without_accelerator
+from train.recipe import Recipe
+from train.training.fast_convolution import quicken
+from train.training.finetune import StoppedError, noises_of
+from train.training.initial_model import build_model
+from train.training.progress import RichProgress
+from train.training.trainer import (
+    IntentTrainer,
+    is_last,
+    keeper_of,
+    last_whole_checkpoint,
+    readable,
+    seconds_of,
+)
+
+VALIDATION_WINDOWS = 256
+
+
+def pretrain(
+    recipe: Recipe, loaded: Loaded, output: Path, resume: bool, console: Console
+) -> dict[str, Any]:
+    """Train the encoder and save it to `output`; returns the figures of the run.
+
+    Raises UserError if the teacher is missing or the student is no Wav2Vec2, and StoppedError after
+    SIGINT or SIGTERM.
+    """
+    assert recipe.distil is not None
+    if recipe.train.threads:
+        torch.set_num_threads(recipe.train.threads)
+    clips = [clip for clip in loaded.clips if clip.part != "test"]
+    lesson = distil.listen(
+        clips, recipe.distil.teacher, output / TEACHER, torch.get_num_threads(), console
+    )
+    set_seed(recipe.train.seed)
+    model, extractor = build_model(recipe, ("speech", "other"))
+    if not isinstance(model, Wav2Vec2ForSequenceClassification):
+        raise UserError("Only a Wav2Vec2 can be pretrained; set model.base to one, or to 'small'.")
+    student = distil.Student(model.wav2vec2, len(lesson.mean))
+    trainer = _trainer(recipe, student, extractor, clips, lesson, output)
+    trainer.add_callback(RichProgress(console))
+    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
+    keeper = keeper_of(trainer)
+    if checkpoint is not None and is_last(checkpoint):
+        trainer.take(checkpoint)
+        keeper.before = seconds_of(checkpoint)
+    else:
+        with keeper.catching_signals():
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
+            raise StoppedError(keeper.signal, trainer.state.global_step)
+        trainer.keep_average()
+    distance = trainer.evaluate()["eval_loss"]
+    if trainer.is_world_process_zero():
+        # Under the classes and names that finetuning reads it with; the head is made anew there.
+        model.wav2vec2 = student.wav2vec2
+        model.save_pretrained(output)
+        readable(output)
+        extractor.save_pretrained(output)
+    return {
+        "distance": distance,
+        "seconds": keeper.seconds,
+        "hours": sum(len(c.samples) for c in clips if c.part == "train") / 16_000 / 3600,
+        "log": trainer.state.log_history,
+        "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
+    }
+
+
+def _trainer(
+    recipe: Recipe,
+    student: distil.Student,
+    extractor: Any,
+    clips: list[Clip],
+    lesson: distil.Lesson,
+    output: Path,
+) -> IntentTrainer:
+    settings = recipe.train
+    length = round(recipe.model.window * 16_000)
+    grid = distil.Grid.of(student.wav2vec2.config, length)
+    noises = noises_of(recipe)
+    parts = {
+        part: [n for n, clip in enumerate(clips) if clip.part == part]
+        for part in ("train", "validation")
+    }
+    draws = distil.Windows(
+        lesson, parts["train"], grid, length, recipe.augment, noises, len(parts["train"]),
+        settings.seed,
+    )
+    held = distil.Windows(
+        lesson, parts["validation"], grid, length, recipe.augment, noises, VALIDATION_WINDOWS,
+        settings.seed + 1, fixed=True,
+    )
+    steps = settings.steps or int(settings.epochs * -(-len(draws) // settings.batch_size))
+    every = settings.eval_every or max(1, steps // 10)
+    arguments = TrainingArguments(
+        output_dir=str(output / "checkpoints"),
+        max_steps=steps,
+        per_device_train_batch_size=settings.batch_size,
+        per_device_eval_batch_size=settings.batch_size,
+        gradient_accumulation_steps=settings.gradient_accumulation,
+        learning_rate=settings.learning_rate,
+        warmup_steps=settings.warmup,
+        lr_scheduler_type=settings.schedule,
+        weight_decay=settings.weight_decay,
+        eval_strategy="steps",
+        eval_steps=every,
+        save_strategy="steps",
+        save_steps=every,
+        save_total_limit=2,
+        logging_steps=10,
+        seed=settings.seed,
+        use_cpu=without_accelerator(),
+        dataloader_num_workers=0,
+        disable_tqdm=True,
+        report_to="none",
+        remove_unused_columns=False,
+        label_names=["labels", "heard"],
+        prediction_loss_only=True,
+    )
+    trainer = IntentTrainer(
+        model=student,
+        args=arguments,
+        train_dataset=draws,
+        eval_dataset=held,
+        data_collator=distil.Collator(extractor),
+        average=settings.average,
+        loss=distil.distance,
+    )
+    trainer.remove_callback(PrinterCallback)
+    if trainer.args.device.type == "cpu":
+        quicken(student)
+    return trainer
+
+
+def card(recipe: Recipe, figures: dict[str, Any], versions: dict[str, str], command: str) -> str:
+    """The model card of a pretrained encoder."""
+    assert recipe.distil is not None
+    data = "\n".join(f"- {s.attribution}" for s in recipe.data if s.attribution)
+    return f"""---
+license: {recipe.model.license}
+library_name: transformers
+tags: [wav2vec2, distillation]
+---
+
+# {recipe.description or recipe.name}
+
+An encoder without a head, to finetune from; it recognises nothing by itself. It learned to give the
+frames of {recipe.distil.teacher} (Whisper, Radford et al. 2022, MIT licence) for
+{figures["hours"]:.1f} hours of recordings, without reading a label. Mean squared error on
+validation windows, of features with a variance of one: {figures["distance"]:.3f}.
+
+## Data
+
+{data or "Not named in the recipe."}
+
+## How it was made
+
+    {command}
+
+seed {recipe.train.seed}, {figures["seconds"] / 60:.0f} minutes, {figures["date"]};
+{", ".join(f"{name} {number}" for name, number in versions.items())}.
+"""
+
+
+def write(output: Path, recipe: Recipe, figures: dict[str, Any], text: str) -> None:
+    """The card, then metrics.json, which marks the run as finished."""
+    (output / "README.md").write_text(text, encoding="utf-8")
+    (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
