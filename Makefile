@@ -33,6 +33,7 @@ model: $(VENV)/.test
 
 lint: $(VENV)/.test
 	$(BIN)/ruff check daemon train tests tools
+	$(BIN)/ruff format --check daemon train tests tools
 	$(BIN)/mypy
 
 $(VENV)/bin/python:

@@ -68,7 +68,9 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and end.", is_eager=True,
+            "--version",
+            help="Print the version and end.",
+            is_eager=True,
             callback=version_printer("intentd"),
         ),
     ] = False,

@@ -79,9 +79,13 @@ def one(base: str, per_label: int, root: str, part: str, settings: list[str]) ->
     noise = evaluation_noise(recipe)
     return {
         "base": "random weights" if base == RANDOM else base,
-        "clips_a_word": per_label, "part": part, **share(counts), "minutes": seconds / 60,
+        "clips_a_word": per_label,
+        "part": part,
+        **share(counts),
+        "minutes": seconds / 60,
         "threads": torch.get_num_threads(),
-        "labels": labels, "confusion": counts.tolist(),
+        "labels": labels,
+        "confusion": counts.tolist(),
         "by_label": {
             label: {"n": int(row.sum()), "hits": int(row[number])}
             for number, (label, row) in enumerate(zip(labels, counts, strict=True))

@@ -1,6 +1,6 @@
 """Takes the README's picture: the dashboard during a real replay of the demo recording.
 
-    python tools/make_picture.py docs/dashboard.svg
+python tools/make_picture.py docs/dashboard.svg
 """
 
 from __future__ import annotations

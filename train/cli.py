@@ -35,10 +35,13 @@ Assignments = Annotated[
 ]
 
 app = typer.Typer(
-    add_completion=False, pretty_exceptions_enable=False, no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
     help="Train, calibrate and measure the models that intentd runs. "
     "`intentd-train RECIPE` is short for `intentd-train train RECIPE`.",
-    rich_markup_mode=None, context_settings={"help_option_names": ["-h", "--help"]},
+    rich_markup_mode=None,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 
@@ -47,7 +50,9 @@ def _root(
     version: Annotated[
         bool,
         typer.Option(
-            "--version", help="Print the version and end.", is_eager=True,
+            "--version",
+            help="Print the version and end.",
+            is_eager=True,
             callback=version_printer("intentd-train"),
         ),
     ] = False,
@@ -127,9 +132,7 @@ def _stopped(stop: StoppedError, how: str) -> typer.Exit:
 @app.command()
 def evaluate(
     model: Annotated[str, typer.Argument(help="A model directory or hub id.")],
-    data: Annotated[
-        str, typer.Argument(help="A recipe, a parquet file, a folder, or a manifest.")
-    ],
+    data: Annotated[str, typer.Argument(help="A recipe, a parquet file, a folder, or a manifest.")],
     assignments: Assignments = None,
     part: Annotated[
         str | None,
@@ -152,8 +155,17 @@ def evaluate(
 
     measure(
         Request(
-            model, data, tuple(assignments or ()), part, spacing, tuple(snr or ()), per_label,
-            noise, json_file, plots, backend,
+            model,
+            data,
+            tuple(assignments or ()),
+            part,
+            spacing,
+            tuple(snr or ()),
+            per_label,
+            noise,
+            json_file,
+            plots,
+            backend,
         ),
         Console(),
     )

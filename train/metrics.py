@@ -39,9 +39,10 @@ def calibration_error(
     """Expected calibration error of the top label (Guo et al. 2017), in [0, 1]; equal bins."""
     if not len(references):
         return 0.0
-    return float(sum(n * abs(hit - said) for said, hit, n in reliability(
-        probabilities, references, bins
-    )) / len(references))
+    return float(
+        sum(n * abs(hit - said) for said, hit, n in reliability(probabilities, references, bins))
+        / len(references)
+    )
 
 
 def reliability(

@@ -67,8 +67,16 @@ from train.training.trainer import IntentTrainer, keeper_of, readable
 
 HISTORY = "history.json"
 PACKAGES = (
-    "intentd", "torch", "transformers", "datasets", "evaluate", "accelerate", "numpy", "scipy",
-    "soxr", "soundfile",
+    "intentd",
+    "torch",
+    "transformers",
+    "datasets",
+    "evaluate",
+    "accelerate",
+    "numpy",
+    "scipy",
+    "soxr",
+    "soundfile",
 )
 
 
@@ -105,9 +113,7 @@ def train(run: Run) -> dict[str, Any]:
     if run.recipe.distil is not None:
         return _pretrain(run, loaded)
     noises = noises_of(run.recipe)
-    trainer = train_model(
-        run.recipe, loaded, labels, noises, run.output, run.resume, run.console
-    )
+    trainer = train_model(run.recipe, loaded, labels, noises, run.output, run.resume, run.console)
     if main_process():
         _save(run, trainer)
     parts = cross_fitted(run, loaded, labels, noises)
@@ -226,7 +232,11 @@ def calibrate_model(
             tracks = replace(tracks, free=tuple(t for t in tracks.free if t.name != NOISE))
             heard += hear_tracks(tracks, setup, other.logits, own)
         found = calibrate(
-            recipe, labels, setup, temperature, heard,
+            recipe,
+            labels,
+            setup,
+            temperature,
+            heard,
             {"recipe": recipe.name, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
         )
     write_intentd_key(run.output, found.calibration)
@@ -316,7 +326,11 @@ def evaluate_model(
     """Measure a model on clips, with the recipe's noise."""
     with run.console.status("evaluating") as status:
         return evaluate(
-            classifier, run.recipe, clips, evaluation_noise(run.recipe), options,
+            classifier,
+            run.recipe,
+            clips,
+            evaluation_noise(run.recipe),
+            options,
             lambda what: status.update(f"evaluating: {what}"),
         )
 
@@ -334,7 +348,9 @@ def open_model(
 ) -> Classifier:
     """The daemon's classifier of a model, with batches for throughput."""
     return load_classifier(
-        path, max_batch=64, backend=backend,
+        path,
+        max_batch=64,
+        backend=backend,
         window_seconds=None if recipe is None else recipe.model.window,
         threads=recipe.train.threads if recipe is not None else 0,
     )

@@ -151,9 +151,7 @@ def load_settings(
         name, values = model(merged.settings.model)
         merged = merge([_model_layer(name, values), *layers])
     where = file.where if file else None
-    return Loaded(
-        merged.settings, merged.origins, tuple(remarks), where, merged.overruled, name
-    )
+    return Loaded(merged.settings, merged.origins, tuple(remarks), where, merged.overruled, name)
 
 
 def _model_layer(name: str, values: Mapping[str, Any]) -> Layer:

@@ -99,7 +99,10 @@ def test_a_signal_is_survived_after_a_classifier_was_let_go_in_another_thread(
     done = subprocess.run(
         [sys.executable, "-c", script, str(checkpoint("wav2vec2"))],
         env={**os.environ, "XDG_CACHE_HOME": str(tmp_path)},
-        capture_output=True, text=True, timeout=120, check=False,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
     )
     assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
 

@@ -68,8 +68,14 @@ def test_a_stream_gets_a_turn_when_it_has_something_to_say() -> None:
     told: list[Message] = []
     worker = Worker(
         [Track(stream, ring) for stream, ring in zip(streams, rings, strict=True)],
-        Model(), gates, lambda *messages: told.extend(messages), wake,
-        max_batch=4, hop=HOP, lag_warning=0.5, lag_limit=2.5,
+        Model(),
+        gates,
+        lambda *messages: told.extend(messages),
+        wake,
+        max_batch=4,
+        hop=HOP,
+        lag_warning=0.5,
+        lag_limit=2.5,
     )
 
     def feed(ring: Ring, seconds: float) -> list[str]:

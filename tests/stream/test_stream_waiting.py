@@ -89,9 +89,11 @@ def test_little_is_read_in_silence() -> None:
     for start in range(0, 10 * RATE, 320):
         waiting += 320
         if waiting >= stream.missing.samples:
-            stream.feed(Lossy(np.zeros(10 * RATE, np.float32))._chunk(
-                start + 320 - waiting, start + 320, 0, ""
-            ))
+            stream.feed(
+                Lossy(np.zeros(10 * RATE, np.float32))._chunk(
+                    start + 320 - waiting, start + 320, 0, ""
+                )
+            )
             turn([stream])
             turns, waiting = turns + 1, 0
     assert turns <= 43  # a window every 0.24 s, of 50 blocks a second, and a few at the start

@@ -34,9 +34,7 @@ def clear_words(count: int, labels: Sequence[str] = ()) -> list[Sound]:
     names = Features.from_arrow_schema(table.schema)["label"].names
     wanted = {names.index(label) for label in labels}
     rows = (
-        row["audio"]["bytes"]
-        for row in table.to_pylist()
-        if not wanted or row["label"] in wanted
+        row["audio"]["bytes"] for row in table.to_pylist() if not wanted or row["label"] in wanted
     )
     found: list[Sound] = []
     for content in sorted(rows, key=lambda data: hashlib.sha1(data).digest()):

@@ -280,8 +280,6 @@ class TestRealRecordings:
 def test_the_gates_products_are_not_shared_among_cores() -> None:
     SileroDetector()
     of_numpy = [
-        library["num_threads"]
-        for library in threadpool_info()
-        if "numpy" in library["filepath"]
+        library["num_threads"] for library in threadpool_info() if "numpy" in library["filepath"]
     ]
     assert set(of_numpy) <= {1}

@@ -76,9 +76,7 @@ def cross_fit(
             console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
-            trainer = train_model(
-                shorter, rest, labels, noises, folder, True, console, lectures
-            )
+            trainer = train_model(shorter, rest, labels, noises, folder, True, console, lectures)
             trainer.save_model(str(folder))
         yield Part(folder, out)
 
@@ -88,7 +86,10 @@ def _stamp(recipe: Recipe, loaded: Loaded, out: tuple[Clip, ...]) -> str:
     own = recipe.model_dump_json(
         exclude_defaults=True,
         exclude={
-            "root": True, "description": True, "calibrate": True, "evaluate": True,
+            "root": True,
+            "description": True,
+            "calibrate": True,
+            "evaluate": True,
             "train": {"threads"},
         },
     )

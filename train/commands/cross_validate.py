@@ -64,7 +64,7 @@ def pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def variants(setting: str) -> dict[str, str]:
-    """"model.windows=first,all" as {"first": "model.windows=first", "all": "model.windows=all"}.
+    """ "model.windows=first,all" as {"first": "model.windows=first", "all": "model.windows=all"}.
 
     Raises UserError if there is nothing to compare, or a value can't name a folder.
     """
@@ -89,8 +89,11 @@ def compare(runs: Mapping[str, Run], output: Path, console: Console) -> dict[str
     for name, row in found.items():
         low, high = row["accuracy_interval"]
         table.add_row(
-            name, f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}",
-            str(round(row["accuracy"] * row["n"])), str(row["n"]),
+            name,
+            f"{row['accuracy']:.1%}",
+            f"{low:.1%} to {high:.1%}",
+            str(round(row["accuracy"] * row["n"])),
+            str(row["n"]),
             " ".join(f"{value:.1%}" for value in row["by_fold"]),
         )
     console.print(table)

@@ -178,9 +178,7 @@ def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[C
         clips, what = list(loaded.clips), request.data
     strange = sorted({clip.label for clip in clips} - set(classifier.labels))
     if strange:
-        raise UserError(
-            f"{what} has labels that the model doesn't know: {', '.join(strange)}."
-        )
+        raise UserError(f"{what} has labels that the model doesn't know: {', '.join(strange)}.")
     if not clips:
         raise UserError(f"{what} holds no recording.")
     return recipe, clips, len(loaded.problems)

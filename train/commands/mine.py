@@ -57,10 +57,12 @@ def mine(
     apart = -(-length // setup.hop_samples)
     for clip, hearing in _heard(clips, setup, classifier, advance):
         predictions = replay(hearing, setup, classifier.info.temperature).predictions
-        chances = np.array([
-            0.0 if prediction.scores is None else prediction.scores[intents].max()
-            for prediction in predictions
-        ])
+        chances = np.array(
+            [
+                0.0 if prediction.scores is None else prediction.scores[intents].max()
+                for prediction in predictions
+            ]
+        )
         for number in _peaks(chances, least, apart):
             scores = predictions[number].scores
             assert scores is not None

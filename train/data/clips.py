@@ -21,7 +21,14 @@ from train.data.split import PARTS, Part, counts, draw_stratified, part_of
 from train.recipe import DataSection, DistilSection, Recipe
 
 __all__ = [
-    "RATE", "Clip", "Loaded", "Problem", "decode", "labels_of", "load_clips", "load_noises",
+    "RATE",
+    "Clip",
+    "Loaded",
+    "Problem",
+    "decode",
+    "labels_of",
+    "load_clips",
+    "load_noises",
     "load_plain",
 ]
 

@@ -54,8 +54,10 @@ def rows_of(section: DataSection, path: Path) -> Iterator[Row]:
         raise UserError(
             f"data source {path} is none of what can be read: parquet, a folder, .csv or .jsonl."
         )
-    elif section.path.count("/") == 1 and not section.path.startswith((".", "/", "~")) and (
-        "." not in section.path
+    elif (
+        section.path.count("/") == 1
+        and not section.path.startswith((".", "/", "~"))
+        and ("." not in section.path)
     ):
         yield from _table_rows(section, None)
     else:

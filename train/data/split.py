@@ -66,6 +66,4 @@ def draw_stratified(labels: Sequence[str], split: SplitSection) -> list[Part]:
 def counts(labels: Sequence[str], parts: Sequence[Part]) -> dict[str, dict[str, int]]:
     """Clips of each label in each part."""
     number = Counter(zip(labels, parts, strict=True))
-    return {
-        label: {part: number[label, part] for part in PARTS} for label in sorted(set(labels))
-    }
+    return {label: {part: number[label, part] for part in PARTS} for label in sorted(set(labels))}

@@ -221,8 +221,11 @@ def listen(
         [np.asarray(frames[starts[n] : starts[n + 1]], np.float32) for n in some]
     )
     return Lesson(
-        tuple(clip.samples for clip in clips), frames, tuple(int(s) for s in starts),
-        sample.mean(0), sample.std(0) + 1e-3,
+        tuple(clip.samples for clip in clips),
+        frames,
+        tuple(int(s) for s in starts),
+        sample.mean(0),
+        sample.std(0) + 1e-3,
     )
 
 

@@ -83,9 +83,7 @@ class Judged:
             mine = self.references == number
             if mine.any():
                 hits, n = int((said[mine] == number).sum()), int(mine.sum())
-                table[label] = {
-                    "n": n, "accuracy": hits / n, "interval": metrics.wilson(hits, n)
-                }
+                table[label] = {"n": n, "accuracy": hits / n, "interval": metrics.wilson(hits, n)}
         return table
 
 
@@ -182,9 +180,7 @@ def evaluate(
         say("without noise" if level is None else f"noise at {level:g} dB")
         sounds = [clip.audio for clip in clips]
         if level is not None and noise is not None:
-            sounds = [
-                with_noise(audio, noise, level, n) for n, audio in enumerate(sounds)
-            ]
+            sounds = [with_noise(audio, noise, level, n) for n, audio in enumerate(sounds)]
         utterances, windows, missing = _recordings(classifier, settings, clips, sounds, temperature)
         if number == 0:
             silent = missing
@@ -193,8 +189,14 @@ def evaluate(
         elif recipe.model.windows == "first":
             utterances = _first_windows(classifier, clips, sounds, temperature)
         track = word_track(
-            recipe, clips, labels, options.per_label, options.spacing,
-            noise if level is not None else None, level or 0.0, options.seed,
+            recipe,
+            clips,
+            labels,
+            options.per_label,
+            options.spacing,
+            noise if level is not None else None,
+            level or 0.0,
+            options.seed,
         )
         hearing = hear([track.samples], settings, classifier.logits)[0]
         outcome = replay(hearing, settings, temperature)
@@ -263,6 +265,4 @@ def _first_windows(
         window[: len(piece)] = piece
         windows.append(window)
     references = [classifier.labels.index(clip.label) for clip in clips]
-    return Judged(
-        softmax(classifier.logits(windows) / temperature), np.array(references, np.int64)
-    )
+    return Judged(softmax(classifier.logits(windows) / temperature), np.array(references, np.int64))

@@ -81,9 +81,7 @@ class Score:
                     "wrong": self.wrong_by_label[label],
                     "false_alarms": self.alarms_by_label[label],
                 }
-                for label in sorted(
-                    self.said_by_label | self.wrong_by_label | self.alarms_by_label
-                )
+                for label in sorted(self.said_by_label | self.wrong_by_label | self.alarms_by_label)
             },
         }
 
@@ -115,6 +113,14 @@ def score(events: Iterable[Event], truth: Sequence[Said], hours: float) -> Score
             wrong[event.intent] += 1
     said = Counter(said.label for said in truth if said.intent)
     return Score(
-        said.total(), len(hit), wrong.total(), alarms.total(), hours, tuple(delays),
-        hits, said, wrong, alarms,
+        said.total(),
+        len(hit),
+        wrong.total(),
+        alarms.total(),
+        hours,
+        tuple(delays),
+        hits,
+        said,
+        wrong,
+        alarms,
     )

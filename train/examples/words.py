@@ -107,7 +107,8 @@ class WordDraws(Dataset[Example]):
             spent = s.background_probability + s.splice_probability
             cut = bool(chance < spent + s.cut_probability and len(self.words))
             number = (
-                int(rng.choice(self.words)) if cut
+                int(rng.choice(self.words))
+                if cut
                 else int(np.searchsorted(self.cumulative, rng.random()))
             )
             excerpt, factor = self._excerpt(number, cut, rng)
@@ -163,9 +164,7 @@ class WordDraws(Dataset[Example]):
             samples, bounds, self.clips[other].audio, self.bounds[other], self.length, rng
         )
 
-    def _excerpt(
-        self, number: int, cut: bool, rng: np.random.Generator
-    ) -> tuple[Excerpt, float]:
+    def _excerpt(self, number: int, cut: bool, rng: np.random.Generator) -> tuple[Excerpt, float]:
         """Of a clip at another speed, and the factor of that speed."""
         clip = self.clips[number]
         samples, bounds, factor = clip.audio, self.bounds[number], 1.0

@@ -38,7 +38,11 @@ def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, An
     notes = output / NOTES
     (output / "README.md").write_text(
         card(
-            recipe, figures, calibration.get("intentd", {}), history, pictures,
+            recipe,
+            figures,
+            calibration.get("intentd", {}),
+            history,
+            pictures,
             notes.read_text(encoding="utf-8") if notes.is_file() else "",
         ),
         encoding="utf-8",

@@ -59,7 +59,12 @@ def confusion(path: Path, found: Evaluation) -> None:
         for column in range(len(labels)):
             if counts[row, column]:
                 axes.text(
-                    column, row, str(counts[row, column]), ha="center", va="center", fontsize=7,
+                    column,
+                    row,
+                    str(counts[row, column]),
+                    ha="center",
+                    va="center",
+                    fontsize=7,
                     color="white" if shares[row, column] > 0.5 else "black",
                 )
     _save(figure, path)
@@ -75,7 +80,9 @@ def reliability(path: Path, found: Evaluation) -> None:
             bins = metrics.reliability(judged.probabilities, judged.references)
             error = metrics.calibration_error(judged.probabilities, judged.references)
             axes.plot(
-                [b[0] for b in bins], [b[1] for b in bins], "o-",
+                [b[0] for b in bins],
+                [b[1] for b in bins],
+                "o-",
                 label=f"{name}: error {error:.3f}, N={len(judged.references)}",
             )
     axes.set_xlabel("probability of the top label")
@@ -91,7 +98,9 @@ def trade_off(path: Path, curve: Sequence[dict[str, float]], chosen: tuple[float
     axes.plot(
         [point["false_alarms_per_hour"] for point in curve],
         [point["miss_rate"] for point in curve],
-        "o-", markersize=3, label="one threshold for all labels",
+        "o-",
+        markersize=3,
+        label="one threshold for all labels",
     )
     axes.plot(*chosen, "r*", markersize=12, label="chosen, a threshold for each")
     axes.set_xscale("symlog", linthresh=1.0)
@@ -123,7 +132,11 @@ def noise(path: Path, found: Evaluation) -> None:
         shares = np.array([hits / max(1, n) for hits, n in pairs])
         limits = np.array([metrics.wilson(hits, n) for hits, n in pairs])
         axes.errorbar(
-            names, shares, yerr=np.maximum(0, np.abs(limits.T - shares)), fmt="o-", capsize=3,
+            names,
+            shares,
+            yerr=np.maximum(0, np.abs(limits.T - shares)),
+            fmt="o-",
+            capsize=3,
             label=name,
         )
     axes.set_ylim(0, 1)

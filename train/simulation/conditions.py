@@ -123,8 +123,14 @@ def calibration_tracks(
         levels += list(settings.snr_db)
     words = [
         word_track(
-            recipe, clips, labels, settings.per_label, settings.spacing,
-            None if level is None else _turned(noise, number), level or 0.0, seed=number,
+            recipe,
+            clips,
+            labels,
+            settings.per_label,
+            settings.spacing,
+            None if level is None else _turned(noise, number),
+            level or 0.0,
+            seed=number,
         )
         for number, level in enumerate(levels)
     ]

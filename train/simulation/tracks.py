@@ -100,7 +100,10 @@ def spaced(
         word_end = word_bounds(clip.audio)[1] / RATE - BOUND_MARGIN[1]
         truth.append(
             Said(
-                clip.label, start / RATE, end / RATE, start / RATE + max(0.0, word_end),
+                clip.label,
+                start / RATE,
+                end / RATE,
+                start / RATE + max(0.0, word_end),
                 clip.label not in non_intents,
             )
         )

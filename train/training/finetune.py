@@ -167,13 +167,18 @@ def _trainer(
     if recipe.model.unit == "utterance":
         collator = BagCollator(extractor)
         loss = BagLoss(
-            collator.input_name, recipe.model.hop / recipe.model.window,
-            recipe.rolling.forgetting, settings.label_smoothing,
+            collator.input_name,
+            recipe.model.hop / recipe.model.window,
+            recipe.rolling.forgetting,
+            settings.label_smoothing,
         )
     elif recipe.teach is not None:
         loss = TaughtLoss(
-            collator.input_name, recipe.teach.weight, recipe.teach.temperature,
-            recipe.teach.frames, settings.label_smoothing,
+            collator.input_name,
+            recipe.teach.weight,
+            recipe.teach.temperature,
+            recipe.teach.frames,
+            settings.label_smoothing,
         )
         add_echo(model, len(labels))
     trainer = IntentTrainer(
@@ -218,19 +223,38 @@ def datasets_of(
         guide = None
         if recipe.teach is not None and lectures is not None:
             guide = train_guide(
-                lectures, train, labels, shares(train, labels, recipe.model.non_intents, weights),
-                recipe.teach, settings.window_samples,
-                frame_centres(config, settings.window_samples), recipe.train.seed,
+                lectures,
+                train,
+                labels,
+                shares(train, labels, recipe.model.non_intents, weights),
+                recipe.teach,
+                settings.window_samples,
+                frame_centres(config, settings.window_samples),
+                recipe.train.seed,
             )
         draws = WordDraws(
-            train, labels, recipe.model.non_intents, weights, recipe.augment, noises,
-            settings.window_samples, len(train), recipe.train.seed, guide,
+            train,
+            labels,
+            recipe.model.non_intents,
+            weights,
+            recipe.augment,
+            noises,
+            settings.window_samples,
+            len(train),
+            recipe.train.seed,
+            guide,
         )
         return draws, FixedWindows(words_of(validation), labels, settings.window_samples)
     first = recipe.model.windows == "first"
     bags = UtteranceBags(
-        train, labels, settings, draw=recipe.augment, noises=noises,
-        limit=recipe.train.bag_windows, first=first, seed=recipe.train.seed,
+        train,
+        labels,
+        settings,
+        draw=recipe.augment,
+        noises=noises,
+        limit=recipe.train.bag_windows,
+        first=first,
+        seed=recipe.train.seed,
     )
     held = UtteranceBags(validation, labels, settings, draw=None, first=first)
     if not len(bags) or not len(held):

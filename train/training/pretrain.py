@@ -104,12 +104,25 @@ def _trainer(
         for part in ("train", "validation")
     }
     draws = distil.Windows(
-        lesson, parts["train"], grid, length, recipe.augment, noises, len(parts["train"]),
+        lesson,
+        parts["train"],
+        grid,
+        length,
+        recipe.augment,
+        noises,
+        len(parts["train"]),
         settings.seed,
     )
     held = distil.Windows(
-        lesson, parts["validation"], grid, length, recipe.augment, noises, VALIDATION_WINDOWS,
-        settings.seed + 1, fixed=True,
+        lesson,
+        parts["validation"],
+        grid,
+        length,
+        recipe.augment,
+        noises,
+        VALIDATION_WINDOWS,
+        settings.seed + 1,
+        fixed=True,
     )
     steps = settings.steps or int(settings.epochs * -(-len(draws) // settings.batch_size))
     every = settings.eval_every or max(1, steps // 10)

@@ -50,7 +50,9 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
                 console=self.console,
             )
             self.task = self.bar.add_task(
-                "training", total=state.max_steps, completed=state.global_step,
+                "training",
+                total=state.max_steps,
+                completed=state.global_step,
                 figures="",
             )
             self.bar.start()

@@ -59,9 +59,9 @@ def small_extractor() -> Wav2Vec2FeatureExtractor:
     )
 
 
-def gabor_filters(filters: int, width: int, low: float = 80.0, high: float = 7600.0) -> NDArray[
-    np.float32
-]:
+def gabor_filters(
+    filters: int, width: int, low: float = 80.0, high: float = 7600.0
+) -> NDArray[np.float32]:
     """Unit-norm Gabor filters, shape (filters, width); `filters` a multiple of four.
 
     Centres are evenly spaced on the mel scale from `low` to `high` hertz; bandwidth is the

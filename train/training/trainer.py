@@ -36,15 +36,14 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
     instead of the model's own loss, or None.
     """
 
-    def __init__(
-        self, *args: Any, average: float = 0.0, loss: Any = None, **rest: Any
-    ) -> None:
+    def __init__(self, *args: Any, average: float = 0.0, loss: Any = None, **rest: Any) -> None:
         super().__init__(*args, **rest)
         self.averaged: AveragedModel | None = None
         self.own_loss = loss
         if average:
             self.averaged = AveragedModel(
-                self.model, multi_avg_fn=get_ema_multi_avg_fn(average)  # type: ignore[no-untyped-call]
+                self.model,
+                multi_avg_fn=get_ema_multi_avg_fn(average),  # type: ignore[no-untyped-call]
             )
             self.averaged.requires_grad_(False)
         self.pace = Pace()

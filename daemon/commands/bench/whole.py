@@ -39,7 +39,10 @@ def whole(what: Figures) -> tuple[Any, Figures]:
         wake = Wake()
         recordings, _ = open_recordings(order["files"], settings.audio)
         supply = Recordings(
-            recordings, order["speed"], block_ms=settings.audio.block_ms, wake=wake,
+            recordings,
+            order["speed"],
+            block_ms=settings.audio.block_ms,
+            wake=wake,
             spread=settings.window.hop,
         )
         gates = setup.load_gates()

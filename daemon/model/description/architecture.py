@@ -187,7 +187,14 @@ def _conv_family(config: Fields, model_type: str, labels: int) -> Architecture:
     total += hidden * projection + projection * labels
     per_frame = model_type in PER_FRAME and config.text("feat_extract_norm", "group") == "layer"
     return Architecture(
-        model_type, HEADS[model_type], total, hidden, heads, inner, conv, squeeze,
+        model_type,
+        HEADS[model_type],
+        total,
+        hidden,
+        heads,
+        inner,
+        conv,
+        squeeze,
         per_frame=per_frame,
     )
 

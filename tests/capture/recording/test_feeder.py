@@ -80,9 +80,7 @@ def test_pace_is_kept_by_deadlines(tmp_path: Path, speed: float) -> None:
 
 def test_many_files_begin_one_block_after_the_other_in_turns(tmp_path: Path) -> None:
     rates = [16000, 8000, 44100, 16000, 8000]
-    paths = [
-        write(tmp_path / f"{n}.wav", noise(2 * rate), rate) for n, rate in enumerate(rates)
-    ]
+    paths = [write(tmp_path / f"{n}.wav", noise(2 * rate), rate) for n, rate in enumerate(rates)]
     wake = Wake()
     recordings = [Recording(str(path)) for path in paths]
     feeder = Feeder(recordings, 1.0, wake, block_ms=50, spread=0.16)

@@ -164,9 +164,7 @@ def test_evaluate_shows_a_table_of_what_it_writes(
         low, high = said["accuracy_interval"]
         at = rows["recordings"]
         three = [lines[number][column] for number in range(at, at + 3)]
-        assert three == [
-            f"{said['accuracy']:.1%}", f"[{low:.0%}, {high:.0%}]", f"N={said['n']}"
-        ]
+        assert three == [f"{said['accuracy']:.1%}", f"[{low:.0%}, {high:.0%}]", f"N={said['n']}"]
         assert lines[rows["macro-F1"]][column] == f"{said['macro_f1']:.3f}"
         assert lines[rows["heard"]][column] == f"{stream['hits']} of {stream['said']}"
         alarms = f"{stream['false_alarms_per_hour']:.1f}"
