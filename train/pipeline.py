@@ -194,6 +194,8 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
         + (f" ({run.output / PROBLEMS} says why)" if loaded.problems else ""),
         highlight=False,
     )
+    for label, number in loaded.lost_labels.items():
+        say(f"none of the {number} files of {label!r} can be used: it is left out", highlight=False)
     for source, number in loaded.unknown_groups.items():
         say(f"{source}: {number} clips of unknown speakers are split clip by clip", highlight=False)
     if run.recipe.distil is not None:

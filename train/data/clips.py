@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
 
@@ -16,7 +16,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
-from train.data.sources import RATE, SUFFIXES, Row, decode, rows_of
+from train.data.decoding import RATE, decode
+from train.data.sources import Row, rows_of
 from train.data.split import PARTS, Part, counts, draw_stratified, part_of
 from train.recipe import DataSection, DistilSection, Recipe
 
@@ -32,6 +33,7 @@ __all__ = [
     "load_plain",
 ]
 
+SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au"}
 SHORTEST = 0.1
 SILENCE = 1e-4
 """Peak below which a clip counts as silent (-80 dBFS)."""
@@ -76,6 +78,8 @@ class Loaded:
     problems: tuple[Problem, ...]
     unknown_groups: dict[str, int]
     """Clips without a speaker by source: they are split clip by clip."""
+    lost_labels: dict[str, int] = field(default_factory=dict)
+    """Labels of which no recording can be used, with the number of their recordings."""
 
     def part(self, part: Part) -> list[Clip]:
         return [clip for clip in self.clips if clip.part == part]
@@ -90,6 +94,7 @@ def load_clips(recipe: Recipe) -> Loaded:
     clips: list[Clip] = []
     problems: list[Problem] = []
     unknown: dict[str, int] = {}
+    unusable: Counter[str] = Counter()
     for number, section in enumerate(recipe.data):
         if section.optional and not recipe.path(section.path).exists():
             continue
@@ -101,6 +106,8 @@ def load_clips(recipe: Recipe) -> Loaded:
                 clips.append(_clip(row, section, number, recipe))
             except ValueError as error:
                 problems.append(Problem(section.path, row.path, str(error)))
+                if label := _label(row, section):
+                    unusable[label] += 1
                 continue
             if not row.group and section.holdout:
                 unknown[section.path] = unknown.get(section.path, 0) + 1
@@ -119,7 +126,9 @@ def load_clips(recipe: Recipe) -> Loaded:
         _check_labels(recipe, clips)
     if recipe.split.test_size is not None:
         clips = _drawn(recipe, clips)
-    return Loaded(tuple(clips), tuple(problems), unknown)
+    found = {clip.label for clip in clips}
+    lost = {label: count for label, count in sorted(unusable.items()) if label not in found}
+    return Loaded(tuple(clips), tuple(problems), unknown, lost)
 
 
 def load_plain(path: str, root: str = ".") -> list[Clip]:
@@ -241,14 +250,20 @@ def _drawn(recipe: Recipe, clips: list[Clip]) -> list[Clip]:
     return made
 
 
+def _label(row: Row, section: DataSection) -> str | None:
+    label = section.label or row.label
+    if not label:
+        return None
+    return section.rename.get(label, section.rename.get("*", label))
+
+
 def _clip(row: Row, section: DataSection, number: int, recipe: Recipe) -> Clip:
     """Raises ValueError with the reason if the row cannot be used."""
     if row.fault is not None:
         raise ValueError(row.fault)
-    label = section.label or row.label
-    if label is None or label == "":
+    label = _label(row, section)
+    if label is None:
         raise ValueError("has no label")
-    label = section.rename.get(label, section.rename.get("*", label))
     samples = decode(row.audio)
     if row.start is not None or row.end is not None:
         first = round((row.start or 0.0) * RATE)

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import soundfile
-import soxr
-from numpy.typing import NDArray
-
 from daemon.base.errors import UserError
 from train.recipe import DataSection
-
-RATE = 16_000
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,22 +53,6 @@ def rows_of(section: DataSection, path: Path) -> Iterator[Row]:
         yield from _table_rows(section, None)
     else:
         raise UserError(f"data source {path} does not exist; set its path or --set root=FOLDER.")
-
-
-def decode(audio: bytes | str) -> NDArray[np.float32]:
-    """Mono float32 at 16 kHz from a path or the bytes of a file. Raises ValueError if damaged."""
-    try:
-        samples, rate = soundfile.read(
-            io.BytesIO(audio) if isinstance(audio, bytes) else audio,
-            dtype="float32",
-            always_2d=True,
-        )
-    except (soundfile.SoundFileError, OSError) as error:
-        raise ValueError(f"cannot be decoded ({error})") from error
-    mono: NDArray[np.float32] = samples.mean(axis=1, dtype=np.float32)
-    if rate == RATE:
-        return mono
-    return np.asarray(soxr.resample(mono, rate, RATE), np.float32)
 
 
 def _table_rows(section: DataSection, data_files: str | None) -> Iterator[Row]:
@@ -130,8 +105,9 @@ def _table_rows(section: DataSection, data_files: str | None) -> Iterator[Row]:
 
 
 def _folder_rows(path: Path, section: DataSection) -> Iterator[Row]:
+    """Every file, whatever it is: what decodes is a recording, the rest is listed with a reason."""
     for file in sorted(path.rglob("*")):
-        if file.suffix.lower() in SUFFIXES and file.name not in section.exclude:
+        if not file.is_dir() and file.name not in section.exclude:
             relative = file.relative_to(path)
             label = relative.parts[0] if len(relative.parts) > 1 else None
             yield Row(str(file), str(relative), label, "")

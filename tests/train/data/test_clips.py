@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -180,3 +181,37 @@ def test_a_setting_that_cannot_be_is_one_sentence_that_names_its_source(
 def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is a folder and no recipe"):
         load_recipe(str(tmp_path))
+
+
+def test_every_file_of_a_folder_is_used_or_listed(tmp_path: Path) -> None:
+    """Content decides, not the suffix; the rest is named, and no pipe is waited for."""
+    root = tmp_path / "words"
+    write_words(root, ("rise", "fall"), 1)
+    kinds = {
+        "a.caf": ("CAF", "PCM_16"),
+        "b.W64": ("W64", "PCM_16"),
+        "c.oga": ("OGG", "VORBIS"),
+        "d.aifc": ("AIFF", "PCM_16"),
+        "e.SND": ("AU", "PCM_16"),
+        "f": ("WAV", "PCM_16"),
+        "g.mp3": ("WAV", "PCM_16"),
+        "ü\N{COMBINING DIAERESIS}.dat": ("FLAC", "PCM_16"),
+    }
+    for name, (kind, subtype) in kinds.items():
+        file = io.BytesIO()
+        soundfile.write(file, word("rise", 2), RATE, format=kind, subtype=subtype)
+        (root / "rise" / name).write_bytes(file.getvalue())
+    (root / "lost").mkdir()
+    (root / "lost" / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(400))
+    (root / "lost" / "notes.txt").write_text("spoken in the kitchen")
+    (root / "lost" / "folder.wav").mkdir()
+    (root / "lost" / "empty.wav").write_bytes(b"")
+    (root / "lost" / "gone.wav").symlink_to("nowhere")
+    (root / "lost" / "device.wav").symlink_to("/dev/zero")
+    os.mkfifo(root / "lost" / "pipe.wav")
+    loaded = load_clips(recipe(tmp_path, {"path": "words"}))
+    used = {clip.path for clip in loaded.clips}
+    assert used == {f"rise/{name}" for name in kinds} | {"rise/rise-0.wav", "fall/fall-0.wav"}
+    lost = ("phone.m4a", "notes.txt", "empty.wav", "gone.wav", "device.wav", "pipe.wav")
+    assert {problem.path for problem in loaded.problems} == {f"lost/{name}" for name in lost}
+    assert loaded.lost_labels == {"lost": len(lost)}
