@@ -7,6 +7,7 @@ comes from a clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -153,3 +154,33 @@ class Summary:
 
 
 Message = Start | Prediction | Event | Gap | Level | Status | Summary
+
+
+@dataclass(frozen=True, slots=True)
+class MessageKind:
+    """How outputs treat one type of message."""
+
+    name: str
+    """The `type` of its JSON line, and its name in the setting output.types."""
+    message: type[Message]
+    worth: int
+    """A full queue drops what is worth least first; 0: dropping it is not counted as a loss."""
+    json_line: bool = True
+    """There is a JSON line for it."""
+    by_default: bool = True
+    """Its JSON lines are written unless output.types says otherwise."""
+
+
+MESSAGE_KINDS: Final = (
+    MessageKind("start", Start, worth=5, by_default=False),
+    MessageKind("prediction", Prediction, worth=1),
+    MessageKind("event", Event, worth=4),
+    MessageKind("gap", Gap, worth=3),
+    MessageKind("level", Level, worth=0, json_line=False),
+    MessageKind("status", Status, worth=2, json_line=False),
+    MessageKind("summary", Summary, worth=5),
+)
+"""Every type of message, each once."""
+
+LINE_TYPES: Final = tuple(kind.name for kind in MESSAGE_KINDS if kind.json_line)
+"""The `type` of every JSON line there is."""

@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.assembly import run as running
-from daemon.assembly.session import Setup
 from daemon.cli import run
 from daemon.commands.replay import DEMO
+from daemon.output import registry
+from daemon.output.base import OutputContext
 from daemon.output.dashboard import Dashboard
 from daemon.output.dashboard.dashboard import export_svg
 
@@ -38,13 +38,16 @@ class Camera(Dashboard):
                 taken = True
 
 
+def make(context: OutputContext) -> Camera:
+    camera = Camera(context.controls)
+    context.screen = camera
+    return camera
+
+
 def main() -> None:
     Camera.target = Path(sys.argv[1]).resolve()
 
-    def camera(setup: Setup, controls: running._Controls) -> Camera:
-        return Camera(controls, load=controls.load)
-
-    running._dashboard = camera  # type: ignore[assignment]
+    registry.OUTPUTS = (registry.OutputKind("picture", "__main__:make"),)  # type: ignore[misc]
     os.chdir(DEMO.parent)
     sys.exit(run(["replay", DEMO.name]))
 

@@ -1,167 +1,179 @@
-"""What the commands that run a model have in common: settings, the model, the outputs."""
+"""One run, from its settings and its source of sound to its exit status."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from contextlib import nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING
 
-from daemon.base.journal import complain
-from daemon.capture.ring import Ring
+from daemon.assembly.reload import Reread, reread
+from daemon.assembly.setup import Setup
+from daemon.base.errors import UserError
+from daemon.base.native_stderr import native_noise_to
+from daemon.base.program import leave
 from daemon.capture.wake import Wake
-from daemon.config import ModelSettings, Settings, load_settings
-from daemon.decide import EventSettings, RollingSettings, thresholds_of
-from daemon.messages import RunInfo, StreamInfo
-from daemon.model.description.info import ModelInfo, read_model_info
-from daemon.model.description.resolve import resolve_model
-from daemon.runtime.worker import Publishes, Track, Worker, time_of_day
-from daemon.stream.stream import Stream
-from daemon.vad import GateBank, GateSettings
+from daemon.health.vitals import HealthWatcher, Vitals
+from daemon.messages import Level, Status
+from daemon.output.base import OutputContext
+from daemon.output.dispatch import Dispatcher
+from daemon.output.registry import exchange_outputs, make_outputs
+from daemon.output.terminal import shows_dashboard
+from daemon.runtime.engine import AudioInput, Engine
+from daemon.runtime.observer import Watcher
+from daemon.service.notify import Manager, Notifier
+from daemon.vad import GateBank
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
 
-D = TypeVar("D")
+
+def run_session(
+    setup: Setup,
+    classifier: Classifier,
+    gates: GateBank,
+    source: AudioInput,
+    *,
+    paced: bool,
+    debug: bool,
+) -> int:
+    """Run to the end; the exit status. Ends the process itself where a thread can't be ended.
+
+    Args:
+        paced: sound comes at a pace that a person could follow, so that levels are worth showing.
+        debug: tracebacks, and what native libraries print, go to stderr.
+
+    Raises:
+        UserError: nothing could be started.
+    """
+    quiet = not debug and not shows_dashboard(setup.settings)
+    with native_noise_to(None) if quiet else nullcontext():
+        session = Session(setup, classifier, gates, source, paced=paced, debug=debug)
+        status = session.run()
+        if session.stuck:
+            leave(status)
+        return status
 
 
-def note(sentence: str) -> None:
-    """A remark on stderr, which changes nothing."""
-    complain(sentence, "warning")
+class Session:
+    """The source, worker, outputs and observers of one run.
 
+    It is also what outputs control the run by (`RunControls`).
+    """
 
-def model_layer(settings: ModelSettings) -> tuple[str, Mapping[str, Any]]:
-    """What the model named by the settings brings along (see `load_settings`)."""
-    return settings.path or "that comes with intentd", read_info(settings).settings()
-
-
-def read_info(settings: ModelSettings) -> ModelInfo:
-    """Raises `UserError` if there is no such model, or it can't be used."""
-    return read_model_info(resolve_model(settings.path))
-
-
-@dataclass(frozen=True, slots=True)
-class Setup:
-    """Everything known before the first sample and before the weights are loaded."""
-
-    settings: Settings
-    info: ModelInfo
-    layers: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments of `load_settings`, to read the settings again."""
-    file: str | None = None
-    """The settings file that was read."""
-
-    def having(self, settings: Settings) -> Setup:
-        """The same with other settings."""
-        return replace(self, settings=settings)
-
-    @property
-    def model_name(self) -> str:
-        """How the outputs call the model: what the user typed, else its folder."""
-        return self.settings.model.path or self.info.directory.name
-
-    @property
-    def events(self) -> EventSettings:
-        return _mirrored(EventSettings, self.settings.events)
-
-    @property
-    def thresholds(self) -> tuple[float, ...]:
-        """The rolling value at which an event of each label may begin, in the labels' order."""
-        return tuple(float(value) for value in thresholds_of(self.info.labels, self.events))
-
-    def load_gates(self) -> GateBank:
-        """The gates of all streams. Raises `UserError` if their detector can't run here."""
-        return load_gates(self.settings)
-
-    def new_stream(self, info: StreamInfo, gates: GateBank, *, levels: bool = False) -> Stream:
-        """The path of one stream."""
-        return Stream(
-            info,
-            self.info.labels,
-            self.info.non_intents,
-            gates,
-            unit=self.info.unit,
-            window=self.settings.window.seconds,
-            hop=self.settings.window.hop,
-            rolling=_mirrored(RollingSettings, self.settings.rolling),
-            events=self.events,
-            levels=levels,
-        )
-
-    def new_worker(
+    def __init__(
         self,
-        streams: Sequence[tuple[StreamInfo, Ring]],
+        setup: Setup,
         classifier: Classifier,
         gates: GateBank,
-        publish: Publishes,
-        wake: Wake,
+        source: AudioInput,
         *,
-        levels: bool = False,
-        lag_limit: float = math.inf,
-        widest_hop: float = 0.0,
-    ) -> Worker:
-        """A worker for these streams; see `Worker` and `new_stream`."""
-        return Worker(
-            [Track(self.new_stream(info, gates, levels=levels), ring) for info, ring in streams],
+        paced: bool,
+        debug: bool,
+    ) -> None:
+        """See `run_session`."""
+        settings = setup.settings
+        streams = source.streams
+        live = any(info.live for info, _ in streams)
+        wake = Wake()
+        self._setup = setup
+        self._source = source
+        context = OutputContext(settings, self)
+        self._outputs = make_outputs(context)
+        self._screen = context.screen
+        self._dispatcher = Dispatcher(
+            list(self._outputs.values()), lossless=not live, notify=wake.set
+        )
+        self._worker = setup.new_worker(
+            streams,
             classifier,
             gates,
-            publish,
-            wake,
-            max_batch=self.settings.model.max_batch,
-            hop=self.settings.window.hop,
-            lag_warning=self.settings.output.lag_warning,
-            lag_limit=lag_limit,
-            widest_hop=widest_hop,
+            self._dispatcher.publish,
+            source.wake,
+            levels=paced and any(Level not in each.ignores for each in self._outputs.values()),
+            lag_limit=settings.audio.buffer_seconds,
+            widest_hop=settings.window.widest_hop,
+        )
+        self._run = setup.run_info(streams, classifier.backend)
+        self._engine = Engine(
+            source,
+            self._worker,
+            self._dispatcher,
+            self._run,
+            wake=wake,
+            hang_seconds=settings.model.hang_seconds,
+            lossless=not live,
+            watchers=self._watchers() if live else (),
+            reload=self.reload,
+            debug=debug,
         )
 
-    def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
-        """What the outputs are told of a run first; to be called when it is about to begin."""
-        return RunInfo(
-            streams=tuple(info for info, _ in streams),
-            labels=self.info.labels,
-            non_intents=self.info.non_intents,
-            thresholds=self.thresholds,
-            model=self.model_name,
-            backend=backend,
-            window=self.settings.window.seconds,
-            hop=self.settings.window.hop,
-            at=time_of_day() if any(info.live for info, _ in streams) else None,
+    def run(self) -> int:
+        """Run to the end; the exit status. Raises `UserError` if nothing could be started."""
+        return self._engine.run(self._screen)
+
+    @property
+    def stuck(self) -> bool:
+        """A thread could not be ended; the process must end without waiting for it."""
+        return self._engine.stuck
+
+    # ---- what outputs may ask and do (`RunControls`) ---------------------------------------------
+
+    @property
+    def load(self) -> float | None:
+        """Seconds of work for a second of sound, lately; None while that is not known."""
+        return self._worker.load
+
+    def pause(self, paused: bool) -> None:
+        """Stop listening, or go on."""
+        self._engine.pause(paused)
+
+    def quit(self) -> None:
+        """End in good order, with status 0."""
+        self._engine.quit()
+
+    # ---- reload ----------------------------------------------------------------------------------
+
+    def reload(self) -> list[Status]:
+        """Read the settings again and apply those that can change; what came of it. Never raises:
+        settings that are wrong in any place leave everything as it was."""
+        try:
+            news = reread(self._setup)
+            self._exchange(news)
+        except UserError as error:
+            return [Status(None, f"{error} (nothing was reloaded, the old settings stay)", "error")]
+        self._setup = news.setup
+        if news.applied:
+            settings = news.setup.settings
+            self._worker.adopt(
+                hop=settings.window.hop,
+                events=news.setup.events,
+                lag_warning=settings.output.lag_warning,
+            )
+        return news.statuses
+
+    def _exchange(self, news: Reread) -> None:
+        settings = news.setup.settings
+        outputs = exchange_outputs(self._outputs, OutputContext(settings, self), news.applied)
+        if outputs != self._outputs:
+            run = replace(self._run, hop=settings.window.hop)
+            self._dispatcher.exchange(list(outputs.values()), run)
+            self._outputs = outputs
+
+    # ---- observers -------------------------------------------------------------------------------
+
+    def _watchers(self) -> list[Watcher]:
+        """Who looks after a daemon from outside: `intentd status`, and a service manager."""
+        vitals = Vitals(
+            self._worker,
+            self._run,
+            paused=lambda: self._engine.paused,
+            away=self._source.searching,
+            switched_off=lambda: self._dispatcher.troubles,
         )
+        return [
+            HealthWatcher(vitals, self._warn),
+            Manager(Notifier(), vitals.processed, vitals.searching, self._worker.status_line),
+        ]
 
-
-def prepare(layers: Mapping[str, Any]) -> Setup:
-    """Settings and model, checked against each other; remarks go to stderr. Raises `UserError`."""
-    loaded = load_settings(**layers, model=model_layer)
-    settings = loaded.settings
-    info = read_info(settings.model)
-    for warning in loaded.warnings(info):
-        note(warning)
-    loaded.check_labels(info.labels)
-    info.window_samples(settings.window.seconds)
-    return Setup(settings, info, layers, loaded.file)
-
-
-def load_model(setup: Setup) -> Classifier:
-    """The classifier, warmed up. Raises `UserError` if it can't be loaded."""
-    from daemon.model.classifier import load_classifier
-
-    model = setup.settings.model
-    return load_classifier(
-        setup.info.directory,
-        backend=model.backend,
-        threads=model.threads,
-        window_seconds=setup.settings.window.seconds,
-        hop_seconds=setup.settings.window.hop,
-        max_batch=model.max_batch,
-    )
-
-
-def load_gates(settings: Settings) -> GateBank:
-    """The gates that the settings ask for. Raises `UserError` if their detector can't run here."""
-    return GateBank.load(_mirrored(GateSettings, settings.gate))
-
-
-def _mirrored(kind: type[D], section: object) -> D:
-    """A frozen dataclass from the section of the same keys."""
-    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: getattr(section, name) for name in names})
+    def _warn(self, sentence: str) -> None:
+        self._dispatcher.publish(Status(None, sentence, "warning"))

@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 import daemon
-from daemon.assembly.session import Setup, load_gates, load_model, model_layer, read_info
+from daemon.assembly.setup import Setup, load_gates, load_model, model_layer, read_info
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text
 from daemon.config import AudioSettings, Settings, load_settings
+from daemon.output.registry import OUTPUTS
 
 LISTEN_SECONDS = 2.0
 DEAF_DBFS = -85.0
@@ -178,9 +179,10 @@ def folders(settings: Settings) -> dict[str, tuple[Path, str]]:
         "log folder": (log.parent, "output.log"),
         "runtime folder": (places.folder(), "XDG_RUNTIME_DIR"),
     }
-    if settings.output.jsonl not in ("", "-"):
-        lines = Path(settings.output.jsonl).expanduser().parent
-        found["JSON lines' folder"] = (lines, "output.jsonl")
+    for kind in OUTPUTS:
+        file = kind.file(settings)
+        if file is not None:
+            found[f"folder for {kind.name}"] = (file.parent, kind.switch)
     return found
 
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from daemon.assembly.session import model_layer, note, read_info
+from daemon.assembly.setup import model_layer, note, read_info
 from daemon.base.errors import UserError
 from daemon.config import Loaded, keys, load_settings, printable, shipped_text, user_file
 

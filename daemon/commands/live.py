@@ -7,8 +7,8 @@ from contextlib import nullcontext
 from functools import partial
 from typing import Any
 
-from daemon.assembly.run import run_engine
-from daemon.assembly.session import load_model, note, prepare
+from daemon.assembly.session import run_session
+from daemon.assembly.setup import load_model, note, prepare
 from daemon.base.native_stderr import native_noise_to
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.microphone.waiting import wait_for_microphone
@@ -41,8 +41,8 @@ def run(layers: Mapping[str, Any], *, debug: bool) -> int:
         with quiet():
             microphone = build(audio, wake)  # refused at once
         classifier, gates = load_model(setup), setup.load_gates()
-    supply = LiveInput(microphone)
-    return run_engine(setup, classifier, gates, supply, wake, paced=True, debug=debug)
+    source = LiveInput(microphone, wake)
+    return run_session(setup, classifier, gates, source, paced=True, debug=debug)
 
 
 def build(audio: AudioSettings, wake: Wake | None = None) -> Microphone:

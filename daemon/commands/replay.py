@@ -9,12 +9,11 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from daemon.assembly.run import run_engine
-from daemon.assembly.session import load_model, note, prepare
+from daemon.assembly.session import run_session
+from daemon.assembly.setup import load_model, note, prepare
 from daemon.base.errors import UserError
 from daemon.base.native_stderr import native_noise_to
 from daemon.capture.recording.recording import Recording
-from daemon.capture.wake import Wake
 from daemon.config import AudioSettings
 from daemon.runtime.inputs import Recordings
 
@@ -32,17 +31,15 @@ def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: b
     with nullcontext() if debug else native_noise_to(None):  # libmpg123's remarks
         recordings, refusals = open_recordings(paths, setup.settings.audio)
     classifier, gates = load_model(setup), setup.load_gates()
-    wake = Wake()
-    supply = Recordings(
+    source = Recordings(
         recordings,
         factor,
         block_ms=setup.settings.audio.block_ms,
-        wake=wake,
         spread=setup.settings.window.hop,
         refused=bool(refusals),
     )
     paced = factor is not None
-    return run_engine(setup, classifier, gates, supply, wake, paced=paced, debug=debug)
+    return run_session(setup, classifier, gates, source, paced=paced, debug=debug)
 
 
 def parse_speed(text: str) -> float | None:

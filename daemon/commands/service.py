@@ -9,10 +9,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.assembly.session import note
+from daemon.assembly.setup import note
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text
 from daemon.config import Settings, load_settings
+from daemon.output.registry import OUTPUTS, needs_network
 from daemon.service.systemd import remove_unit, systemctl, unit_path, write_unit
 from daemon.service.unit import NAME, Unit, command_line
 
@@ -40,7 +41,7 @@ def install(
     unit = Unit(
         command_line(program(), pinned),
         writes=written(settings) + caches(settings.model.path),
-        network=network or fetches(settings.model.path),
+        network=network or fetches(settings.model.path) or needs_network(settings),
         sandbox=sandbox,
     )
     changed = write_unit(unit)
@@ -105,13 +106,16 @@ def written(settings: Settings) -> tuple[Path, ...]:
     """The folders that a service with these settings writes to. A file that is rotated is made
     anew, so that its folder has to be writable. Raises `UserError` if one does not exist, since
     systemd can't open a way to it then."""
-    target = settings.output.jsonl
-    if target in ("", "-"):
-        return ()
-    folder = Path(os.path.abspath(Path(target).expanduser())).parent  # noqa: PTH100 - no links
-    if not folder.is_dir():
-        raise UserError(f"there is no folder {folder} for the JSON lines; make it first")
-    return (folder,)
+    folders = []
+    for kind in OUTPUTS:
+        file = kind.file(settings)
+        if file is None:
+            continue
+        folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - no links
+        if not folder.is_dir():
+            raise UserError(f"there is no folder {folder} for {kind.name}; make it first")
+        folders.append(folder)
+    return tuple(folders)
 
 
 def caches(model: str) -> tuple[Path, ...]:

@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
+
+from daemon.messages import LINE_TYPES, MESSAGE_KINDS
+
+if TYPE_CHECKING:
+    LineType = str
+else:
+    LineType = Literal[LINE_TYPES]
 
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A probability, or a fraction of something."""
@@ -96,9 +103,9 @@ class EventKeys(Section):
 
 class OutputSettings(Section):
     jsonl: str = _key("", 'a file\'s path in quotes, "-" for standard output, or "" for none')
-    types: list[Literal["start", "prediction", "event", "gap", "summary"]] = _key(
-        ["prediction", "event", "gap", "summary"],
-        'a list with one or more of "start", "prediction", "event", "gap", "summary"',
+    types: list[LineType] = _key(
+        [kind.name for kind in MESSAGE_KINDS if kind.json_line and kind.by_default],
+        "a list with one or more of " + ", ".join(f'"{name}"' for name in LINE_TYPES),
         min_length=1,
     )
     headless: bool = _key(False, "true or false")

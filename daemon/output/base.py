@@ -1,9 +1,13 @@
-"""What every output is: told of a run when it opens, then of each message, then closed."""
+"""The interface of outputs: each is opened with a run, gets every message, and is closed."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Protocol
 
+from daemon.config import Settings
 from daemon.messages import Message, RunInfo
 
 
@@ -44,3 +48,39 @@ class Output(Protocol):
     def close(self) -> None:
         """Write what is left and let go. Called once, also after a failure."""
         ...
+
+
+class Screen(Output, Protocol):
+    """An output that draws, on the thread that calls it."""
+
+    def run_until(self, stop: threading.Event, tick: Callable[[], None]) -> None:
+        """Draw until `stop` is set, and call `tick` about ten times a second."""
+        ...
+
+
+class RunControls(Protocol):
+    """What an output may ask of the run, and do to it, once the run has begun. Any thread may
+    call."""
+
+    @property
+    def load(self) -> float | None:
+        """Seconds of work for a second of sound, lately; None while that is not known."""
+        ...
+
+    def pause(self, paused: bool) -> None:
+        """Stop listening, or go on."""
+        ...
+
+    def quit(self) -> None:
+        """End the run, as SIGINT would, but with status 0."""
+        ...
+
+
+@dataclass(slots=True)
+class OutputContext:
+    """What a factory makes an output from."""
+
+    settings: Settings
+    controls: RunControls
+    screen: Screen | None = None
+    """Set by the factory of an output that draws; the main thread runs it."""

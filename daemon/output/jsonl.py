@@ -1,6 +1,6 @@
 """JSON lines for other programs: one object a line, written whole, in the published form.
 
-Keys, their order and their meaning are a contract (see README, "JSON lines"). Levels and statuses
+Keys, their order and their meaning are a contract (see docs/output.md). Levels and statuses
 are not part of it.
 """
 
@@ -21,28 +21,19 @@ from daemon.base.descriptor import as_departure, write_whole
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text, utf8_text
 from daemon.messages import (
+    LINE_TYPES,
+    MESSAGE_KINDS,
     Event,
     Gap,
-    Level,
     Message,
     Prediction,
     RunInfo,
     Scores,
     Start,
-    Status,
     Summary,
 )
-from daemon.output.base import OutputClosed
+from daemon.output.base import OutputClosed, OutputContext
 from daemon.output.lane import reason
-
-TYPES: dict[str, type] = {
-    "start": Start,
-    "prediction": Prediction,
-    "event": Event,
-    "gap": Gap,
-    "summary": Summary,
-}
-"""The `type` of a line, and the message that it is made of."""
 
 
 class LineFormat:
@@ -154,16 +145,16 @@ def _probability(value: float) -> str:
 
 
 class JsonLines:
-    """Lines to a file, or to standard output if `target` is "-"; of `types` only, keys of `TYPES`.
+    """Lines to a file, or to standard output if `target` is "-"; of `types` only.
 
     A file is written anew by a replay, which can be repeated, and appended to by a live run, which
     a service manager may start again. Each line is one write, taken back if only part of it found
     room, so that a file holds whole lines even after a full disk or SIGKILL.
     """
 
-    def __init__(self, target: str, types: Sequence[str] = tuple(TYPES)) -> None:
+    def __init__(self, target: str, types: Sequence[str] = LINE_TYPES) -> None:
         self.ignores = frozenset(
-            {Level, Status, *(kind for name, kind in TYPES.items() if name not in types)}
+            kind.message for kind in MESSAGE_KINDS if not kind.json_line or kind.name not in types
         )
         self._target = target
         self._standard = target == "-"
@@ -250,6 +241,15 @@ class JsonLines:
         fd, self._fd = self._fd, None
         if fd is not None:
             os.close(fd)
+
+
+def make(context: OutputContext) -> JsonLines | None:
+    """The JSON lines that the settings ask for."""
+    output = context.settings.output
+    if not output.jsonl:
+        return None
+    target = os.path.expanduser(output.jsonl)  # noqa: PTH111 - "-" is no path
+    return JsonLines(target, output.types)
 
 
 def _open(path: Path, *, anew: bool) -> int:

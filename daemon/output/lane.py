@@ -9,7 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from daemon.messages import Event, Gap, Level, Message, Prediction, Start, Status, Summary
+from daemon.messages import MESSAGE_KINDS, Message
 from daemon.output.base import Output, OutputClosed
 
 CAPACITY = 8192
@@ -27,17 +27,9 @@ class _Reopen:
     """Stands in the queue where the output is to be reopened."""
 
 
-_WORTH: dict[type, int] = {
-    Level: 0,
-    Prediction: 1,
-    Status: 2,
-    Gap: 3,
-    Event: 4,
-    Start: 5,
-    Summary: 5,
-    _Reopen: 6,
-}
-"""What is shed first when a lane is full: the lowest."""
+_WORTH: dict[type, int] = {kind.message: kind.worth for kind in MESSAGE_KINDS} | {_Reopen: 6}
+"""What a full lane drops first: what is worth least."""
+_UNCOUNTED = (_Reopen, *(kind.message for kind in MESSAGE_KINDS if not kind.worth))
 
 
 class Lane:
@@ -186,11 +178,11 @@ class Lane:
             else:
                 kept.append(message)
         self._queue = kept
-        if least > _WORTH[Level]:
+        if least > 0:
             self.lost += shed
 
     def _abandon(self) -> None:
-        left = [message for message in self._queue if not isinstance(message, Level | _Reopen)]
+        left = [message for message in self._queue if not isinstance(message, _UNCOUNTED)]
         self.lost += len(left) + self._in_hand
         self._queue.clear()
         self._in_hand = False
@@ -228,7 +220,7 @@ class Lane:
             if self._full():
                 self._changed.notify_all()
             message = self._queue.popleft()
-            self._in_hand = not isinstance(message, Level | _Reopen)
+            self._in_hand = not isinstance(message, _UNCOUNTED)
             return message
 
     def _deliver(self, message: Message | _Reopen) -> bool:

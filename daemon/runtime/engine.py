@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import enum
-import logging
 import signal
 import threading
 import time
@@ -19,13 +18,13 @@ from typing import Protocol
 
 from daemon.base.errors import UserError
 from daemon.base.signals import AtOnce, Signals
+from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
-from daemon.messages import RunInfo, Status
+from daemon.messages import RunInfo, Status, StreamInfo
+from daemon.output.base import Screen
 from daemon.output.dispatch import Dispatcher
 from daemon.runtime.observer import Watcher
 from daemon.runtime.worker import Worker
-
-log = logging.getLogger("intentd.engine")
 
 DRAIN_SECONDS = 1.0
 """What the worker gets after a signal; with STOP_SECONDS and what the outputs get, below 2 s."""
@@ -49,11 +48,24 @@ class Ending(enum.Enum):
     HUNG = enum.auto()
 
 
-class Supply(Protocol):
-    """What brings the sound of a run: a feeder of recordings, or a supervised microphone."""
+class AudioInput(Protocol):
+    """The source of a run's sound: recordings with their feeder, or a supervised microphone."""
 
-    def start(self) -> None:
-        """Begin. Raises UserError if nothing can be started."""
+    @property
+    def streams(self) -> Sequence[tuple[StreamInfo, Ring]]:
+        """The streams it feeds, each with its ring."""
+        ...
+
+    @property
+    def wake(self) -> Wake:
+        """Set when a ring has sound for the worker, which waits for it."""
+        ...
+
+    def start(self, on_news: Callable[[], None]) -> None:
+        """Begin. `on_news` may be called from any thread when `tick` has something to say.
+
+        Raises UserError if nothing can be started.
+        """
         ...
 
     def stop(self) -> None:
@@ -69,47 +81,46 @@ class Supply(Protocol):
 
     def resume(self) -> None: ...
 
+    def searching(self, now: float) -> bool:
+        """Whether a device is away and looked for, at a moment of the monotonic clock."""
+        ...
+
     @property
     def failed(self) -> bool:
         """Something went wrong on the way, and was said: exit status 1."""
         ...
 
 
-class Picture(Protocol):
-    """A dashboard: shows itself until `stop` is set, and calls `tick` ten times a second."""
-
-    def run_until(self, stop: threading.Event, tick: Callable[[], None]) -> None: ...
-
-
 class Engine:
     """One run from its first sample to its exit status.
 
-    `wake` is what the rings set and the worker waits for. `hang_seconds`: a batch that takes
-    longer ends the run with status 1. `lossless`: a replay, whose outputs are waited for.
-    `watchers` look on. `reload`: called on SIGHUP to read the settings again, says what came of
-    it. `debug`: tracebacks on stderr. A `dashboard` attached before `run` owns the main thread
-    while the run lasts.
+    wake: set by what the main thread has to look at soon.
+    hang_seconds: a batch that takes longer ends the run with status 1.
+    lossless: a replay, whose outputs are waited for.
+    watchers: look on.
+    reload: called on SIGHUP to read the settings again; returns what came of it.
+    debug: tracebacks on stderr.
     """
 
     def __init__(
         self,
-        supply: Supply,
+        source: AudioInput,
         worker: Worker,
         dispatcher: Dispatcher,
         run: RunInfo,
         *,
-        attention: Wake,
+        wake: Wake,
         hang_seconds: float,
         lossless: bool,
         watchers: Sequence[Watcher] = (),
         reload: Callable[[], Sequence[Status]] = lambda: (),
         debug: bool = False,
     ) -> None:
-        self._supply = supply
+        self._source = source
         self._worker = worker
         self._dispatcher = dispatcher
         self._run = run
-        self._attention = attention
+        self._wake = wake
         self._hang_seconds = hang_seconds
         self._lossless = lossless
         self._watchers = watchers
@@ -122,45 +133,45 @@ class Engine:
         self.stuck = False
         """A thread could not be ended; the process must leave without waiting for it."""
 
-    # ---- what a dashboard asks for (its `Commands`) -------------------------------------------
+    # ---- what a user asks for -------------------------------------------------------------------
 
-    def on_quit(self) -> None:
+    def quit(self) -> None:
         """End in order, with status 0."""
         self._quit = True
-        self._attention.set()
+        self._wake.set()
 
-    def on_pause(self, paused: bool) -> None:
+    def pause(self, paused: bool) -> None:
         """Stop listening, or go on."""
         self.paused = paused
         if paused:
-            self._supply.pause()
+            self._source.pause()
         else:
-            self._supply.resume()
+            self._source.resume()
 
     # ---- the run --------------------------------------------------------------------------------
 
-    def run(self, dashboard: Picture | None = None) -> int:
-        """Run to the end; the exit status. `dashboard` owns the calling thread meanwhile.
+    def run(self, screen: Screen | None = None) -> int:
+        """Run to the end; the exit status. `screen` owns the calling thread meanwhile.
 
         Raises UserError if nothing could be started. A second SIGINT or SIGTERM leaves with
         `stuck` set and the outputs closed as far as they let themselves be closed at once.
         """
-        with Signals(self._hasten, self._attention.set) as signals:
+        with Signals(self._hasten, self._wake.set) as signals:
             try:
                 self._dispatcher.open(self._run)
                 try:
-                    self._supply.start()
+                    self._source.start(self._wake.set)
                     self._thread.start()
                     for watcher in self._watchers:
                         watcher.started()
-                    ending = self._watch(signals, dashboard)
+                    ending = self._watch(signals, screen)
                     for watcher in self._watchers:
                         watcher.stopping()
                     self._end(ending, signals)
                 finally:
                     for watcher in self._watchers:
                         watcher.stopping()
-                    self._supply.stop()
+                    self._source.stop()
                     self._dispatcher.close(FLUSH_SECONDS)
                 return self._conclude(ending, signals)
             except AtOnce:
@@ -173,16 +184,16 @@ class Engine:
         """A signal has come. It is handled in the main thread, which may be waiting for a slow
         output at this moment: nobody waits for those any more."""
         self._dispatcher.hurry()
-        self._attention.set()
+        self._wake.set()
 
     def _work(self) -> None:
         try:
             self._worker.run()
         except BaseException as error:
             self._failure = error
-        self._attention.set()
+        self._wake.set()
 
-    def _watch(self, signals: Signals, dashboard: Picture | None) -> Ending:
+    def _watch(self, signals: Signals, screen: Screen | None) -> Ending:
         """Look after everything until something ends the run."""
         stop = threading.Event()
         endings: list[Ending] = []
@@ -193,10 +204,10 @@ class Engine:
                 endings.append(ending)
                 stop.set()
 
-        if dashboard is not None:
-            dashboard.run_until(stop, tick)
+        if screen is not None:
+            screen.run_until(stop, tick)
         while not stop.is_set():
-            self._attention.wait(TICK)
+            self._wake.wait(TICK)
             tick()
         return endings[0]
 
@@ -214,7 +225,7 @@ class Engine:
         now = time.monotonic()
         for watcher in self._watchers:
             watcher.tick(now)
-        return None if self._ask_supply() else Ending.FAILED
+        return None if self._ask_source() else Ending.FAILED
 
     def _hang_up(self) -> None:
         """SIGHUP in a daemon: read the settings again, and open files again by their names."""
@@ -226,10 +237,10 @@ class Engine:
         for watcher in self._watchers:
             watcher.reloaded()
 
-    def _ask_supply(self) -> bool:
-        """Pass on what the supply has to say; False if one of its threads is dead."""
+    def _ask_source(self) -> bool:
+        """Pass on what the source has to say; False if one of its threads is dead."""
         try:
-            told = self._supply.tick(time.monotonic())
+            told = self._source.tick(time.monotonic())
         except BaseException as error:
             if isinstance(error, AtOnce):
                 raise
@@ -262,7 +273,7 @@ class Engine:
     def _end(self, ending: Ending, signals: Signals) -> None:
         match ending:
             case Ending.DONE:
-                self._ask_supply()  # the last words, which came with the end of the sound
+                self._ask_source()  # the last words, which came with the end of the sound
                 self._flush(signals)
             case Ending.QUIT | Ending.TERMINATED | Ending.INTERRUPTED:
                 self._drain()
@@ -294,19 +305,19 @@ class Engine:
         if ending is Ending.INTERRUPTED or signals.ending == signal.SIGINT:
             return 130
         cut_short = ending in {Ending.TERMINATED, Ending.READER_GONE}
-        return 1 if failures or (self._supply.failed and not cut_short) else 0
+        return 1 if failures or (self._source.failed and not cut_short) else 0
 
     def _flush(self, signals: Signals) -> None:
         """All is processed: let the outputs write what they hold, however slow their reader."""
         while self._lossless and self._dispatcher.pending and signals.ending is None:
-            self._attention.wait(0.02)
+            self._wake.wait(0.02)
 
     def _drain(self) -> None:
         """Stop hearing, process what was heard as far as time allows, and count the rest."""
         self._dispatcher.hurry()
         deadline = time.monotonic() + DRAIN_SECONDS
         self._worker.drain(deadline)
-        self._supply.stop()
+        self._source.stop()
         self._thread.join(max(0.0, deadline - time.monotonic()) + STOP_SECONDS)
         self.stuck = self._thread.is_alive()
 
@@ -324,29 +335,9 @@ class Engine:
             return
         text = " ".join(str(error).split()) or "no reason given"
         _say(
-            f"ended by a failure in the {_where(error)} ({type(error).__name__}: {text})"
+            f"ended by a failure ({type(error).__name__}: {text})"
             + ("" if self._debug else "; --debug shows where")
         )
-
-
-def _where(error: BaseException) -> str:
-    """The room in which it happened, by the innermost frame of ours."""
-    frames = traceback.extract_tb(error.__traceback__)
-    rooms = {
-        "capture": "capture",
-        "windowing": "windowing",
-        "vad": "windowing",
-        "model": "model",
-        "decide": "decision",
-        "output": "outputs",
-    }
-    for frame in reversed(frames):
-        parts = frame.filename.replace("\\", "/").split("/")
-        if "daemon" in parts:
-            for room, name in rooms.items():
-                if room in parts:
-                    return name
-    return "worker"
 
 
 def _say(sentence: str) -> None:

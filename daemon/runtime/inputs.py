@@ -25,12 +25,12 @@ class Recordings:
         speed: float | None,
         *,
         block_ms: float,
-        wake: Wake,
         spread: float = 0.0,
         refused: bool = False,
     ) -> None:
+        self.wake = Wake()
         self._recordings = list(recordings)
-        self._feeder = Feeder(self._recordings, speed, wake, block_ms=block_ms, spread=spread)
+        self._feeder = Feeder(self._recordings, speed, self.wake, block_ms=block_ms, spread=spread)
         self._refused = refused
         self._told: set[tuple[int, str]] = set()
 
@@ -38,7 +38,7 @@ class Recordings:
     def streams(self) -> list[tuple[StreamInfo, Ring]]:
         return [(recording.info, recording.ring) for recording in self._recordings]
 
-    def start(self) -> None:
+    def start(self, on_news: Callable[[], None]) -> None:  # what is new can wait for the next tick
         """Begin to feed; the pace counts from here."""
         self._feeder.start()
 
@@ -82,19 +82,18 @@ class Recordings:
 class LiveInput:
     """A microphone, which looks after its device itself."""
 
-    def __init__(self, microphone: Microphone) -> None:
+    def __init__(self, microphone: Microphone, wake: Wake) -> None:
+        """`wake` is what the microphone's ring sets."""
+        self.wake = wake
         self._microphone = microphone
 
     @property
     def streams(self) -> list[tuple[StreamInfo, Ring]]:
         return [(self._microphone.info, self._microphone.ring)]
 
-    def notify(self, call: Callable[[], None]) -> None:
-        """Have `call` made when there is something for `tick` to tell."""
-        self._microphone.notify = call
-
-    def start(self) -> None:
+    def start(self, on_news: Callable[[], None]) -> None:
         """Open the device. Raises UserError if it can't be opened."""
+        self._microphone.notify = on_news
         self._microphone.start()
 
     def stop(self) -> None:

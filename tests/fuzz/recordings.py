@@ -21,7 +21,6 @@ from screen import check_messages, check_sentence
 
 from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording
-from daemon.capture.wake import Wake
 from daemon.messages import Message, Summary
 from daemon.runtime.inputs import Recordings
 from daemon.runtime.worker import Track, Worker
@@ -57,7 +56,7 @@ def seeds() -> list[bytes]:
     return found
 
 
-class Recordings_:  # noqa: N801 - the plain name is the supply's
+class Recordings_:  # noqa: N801 - the plain name is the input's
     """Makes and runs the cases."""
 
     def __init__(self) -> None:
@@ -112,9 +111,8 @@ class Recordings_:  # noqa: N801 - the plain name is the supply's
         return "heard"
 
     def _listen(self, recording: Recording, rng: random.Random) -> list[Message]:
-        wake = Wake()
         block_ms = rng.choice((0.5, 20.0, 1000.0))
-        supply = Recordings([recording], None, block_ms=block_ms, wake=wake)
+        source = Recordings([recording], None, block_ms=block_ms)
         messages: list[Message] = []
         hop = rng.choice((0.24, 1.0))
         stream = Stream(recording.info, LABELS, {"background"}, self._gates, hop=hop)
@@ -123,7 +121,7 @@ class Recordings_:  # noqa: N801 - the plain name is the supply's
             _Even(),
             self._gates,
             lambda *said: messages.extend(said),
-            wake,
+            source.wake,
             max_batch=4,
             hop=hop,
             lag_warning=1.0,
@@ -132,18 +130,18 @@ class Recordings_:  # noqa: N801 - the plain name is the supply's
 
         def enough() -> None:
             worker.drain(time.monotonic() + 1.0)
-            supply.stop()
+            source.stop()
 
         timer = threading.Timer(LONG_ENOUGH, enough)
-        supply.start()
+        source.start(on_news=lambda: None)
         timer.start()
         try:
             worker.run()
-            messages += supply.tick(0.0)
+            messages += source.tick(0.0)
         finally:
             timer.cancel()
             timer.join()
-            supply.stop()
+            source.stop()
             recording.close()
         return messages
 

@@ -31,15 +31,20 @@ ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
 CHILD = """
 import os, signal, sys, threading, time
 from pathlib import Path
-sys.path.insert(0, "tests/output")
+sys.path.insert(0, "tests")
 from support.pictures import run_info
 from daemon.messages import Level, Status, Summary, Verdict
 from daemon.output.dashboard import Dashboard
 
-class Commands:
-    def on_pause(self, paused):
+class Controls:
+    @property
+    def load(self):
+        if mode == "defect" and ticks > 5:
+            raise ZeroDivisionError("a defect in the picture")
+        return 0.04
+    def pause(self, paused):
         print("paused" if paused else "listening", file=log, flush=True)
-    def on_quit(self):
+    def quit(self):
         print("quit", file=log, flush=True)
         stop.set()
 
@@ -47,11 +52,6 @@ mode, log = sys.argv[1], open(sys.argv[2], "a")
 if mode == "hangup ignored":
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
 stop = threading.Event()
-
-def load():
-    if mode == "defect" and ticks > 5:
-        raise ZeroDivisionError("a defect in the picture")
-    return 0.04
 
 ticks = 0
 def tick():
@@ -65,7 +65,7 @@ def tick():
             dashboard.publish(Status("mic", f"trouble {number}", "error"))
     dashboard.publish(Level("mic", -20.0 - ticks % 3, -9.0, True, ticks / 10))
 
-dashboard = Dashboard(Commands(), load=load, log=Path(sys.argv[3]))
+dashboard = Dashboard(Controls(), log=Path(sys.argv[3]))
 dashboard.open(run_info("mic"))
 dashboard.run_until(stop, tick)
 dashboard.publish(Summary("mic", 9, 5, 4, 1, (Verdict("up", 0.9),), 9, 5, 4, 0, 1.0, 2.0))

@@ -30,7 +30,7 @@ from daemon.messages import (
     Summary,
     Verdict,
 )
-from daemon.output.jsonl import TYPES, JsonLines, LineFormat
+from daemon.output.jsonl import JsonLines, LineFormat
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("up", "down", "background")
@@ -216,7 +216,7 @@ def test_levels_and_statuses_are_no_lines() -> None:
 
 
 def test_only_the_types_that_were_chosen_are_lines() -> None:
-    assert list(TYPES) == ["start", *OutputSettings().types]
+    assert OutputSettings().types == ["prediction", "event", "gap", "summary"]
     assert JsonLines("-", ["event", "summary"]).ignores == {Level, Status, Start, Prediction, Gap}
 
 

@@ -130,7 +130,7 @@ def test_a_signal_drains_and_ends_in_time(number: int, expected: int) -> None:
     assert status == expected and took < 1.0
     summary = run.output.summary
     assert balanced(summary) and summary.samples_lost == 0
-    assert summary.samples_captured == run.supply.ring.captured
+    assert summary.samples_captured == run.source.ring.captured
     assert not run.engine.stuck
 
 
@@ -201,7 +201,7 @@ def test_a_hung_model_ends_the_run(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_a_dead_source_ends_the_run(capsys: pytest.CaptureFixture[str]) -> None:
     run = Run(speechlike(60.0), Model(), live=True)
-    run.supply.dead = OSError("the cable is cut")
+    run.source.dead = OSError("the cable is cut")
     assert run.run()[0] == 1
     assert "the cable is cut" in capsys.readouterr().err
 
@@ -245,7 +245,7 @@ def test_what_a_full_disk_cost_is_told_and_no_success(
 def test_what_the_source_says_reaches_the_outputs() -> None:
     run = Run(speechlike(2.0), Model(), live=True)
     lost = Status(None, "the microphone is lost", "warning")
-    run.supply.told.append(lost)
+    run.source.told.append(lost)
     assert run.run()[0] == 0
     assert run.output.of(Status) == [lost]
 

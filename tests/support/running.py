@@ -56,7 +56,7 @@ class Model:
 
 
 class Sound:
-    """A supply that plays an array into a ring: as a microphone does (`live`), or waiting."""
+    """A source that plays an array into a ring: as a microphone does (`live`), or waiting."""
 
     failed = False
 
@@ -64,6 +64,7 @@ class Sound:
         self, samples: NDArray[np.float32], wake: Wake, *, live: bool, seconds: float = 4.0
     ) -> None:
         self.info = StreamInfo("test", RATE, 1, live=live)
+        self.wake = wake
         self.ring = Ring(round(seconds * RATE), 1, RATE, shed=live, wake=wake)
         self._samples = samples[:, None]
         self._live = live
@@ -85,7 +86,11 @@ class Sound:
                 self.ring.wait_for_space(0.1)
         self.ring.finish()
 
-    def start(self) -> None:
+    @property
+    def streams(self) -> list[tuple[StreamInfo, Ring]]:
+        return [(self.info, self.ring)]
+
+    def start(self, on_news: Callable[[], None]) -> None:
         self._thread.start()
 
     def stop(self) -> None:
@@ -97,6 +102,9 @@ class Sound:
     def pause(self) -> None: ...
 
     def resume(self) -> None: ...
+
+    def searching(self, now: float) -> bool:
+        return False
 
     def tick(self, _now: float) -> Sequence[Status]:
         if self.dead is not None:
@@ -154,13 +162,13 @@ class Run:
         widest_hop: float = 0.0,
     ) -> None:
         self.output = output or Kept()
-        wake, attention = Wake(), Wake()
-        self.supply = Sound(samples, wake, live=live)
-        self.dispatcher = Dispatcher([self.output], lossless=not live, notify=attention.set)
+        wake, main_wake = Wake(), Wake()
+        self.source = Sound(samples, wake, live=live)
+        self.dispatcher = Dispatcher([self.output], lossless=not live, notify=main_wake.set)
         gates = GateBank.load(GateSettings(kind="off"))
-        stream = Stream(self.supply.info, LABELS, {"background"}, gates, window=WINDOW, hop=HOP)
+        stream = Stream(self.source.info, LABELS, {"background"}, gates, window=WINDOW, hop=HOP)
         self.worker = Worker(
-            [Track(stream, self.supply.ring)],
+            [Track(stream, self.source.ring)],
             model,
             gates,
             self.dispatcher.publish,
@@ -172,7 +180,7 @@ class Run:
             widest_hop=widest_hop,
         )
         run = RunInfo(
-            (self.supply.info,),
+            (self.source.info,),
             LABELS,
             frozenset({"background"}),
             (0.7,) * 3,
@@ -182,11 +190,11 @@ class Run:
             HOP,
         )
         self.engine = Engine(
-            self.supply,
+            self.source,
             self.worker,
             self.dispatcher,
             run,
-            attention=attention,
+            wake=main_wake,
             hang_seconds=hang,
             lossless=not live,
         )

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.assembly.session import prepare
+from daemon.assembly.setup import prepare
 from daemon.base.errors import UserError
 from daemon.commands.bench.measure import Plan, measure
 from daemon.commands.bench.report import check_plotting, plot, text

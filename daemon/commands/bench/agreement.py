@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.assembly.session import Setup, load_model
+from daemon.assembly.setup import Setup, load_model
 from daemon.base.errors import UserError
 from daemon.commands.bench.sounds import read
 from daemon.commands.bench.whole import scores_of

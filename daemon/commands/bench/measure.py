@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from daemon.assembly.session import Setup
+from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.commands.bench import sounds
 from daemon.commands.bench.parent import Child

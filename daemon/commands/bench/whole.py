@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.assembly.session import Setup, load_model, prepare
-from daemon.capture.wake import Wake
+from daemon.assembly.setup import Setup, load_model, prepare
 from daemon.commands.replay import open_recordings
 from daemon.messages import Message, Prediction, Summary
 from daemon.output.dispatch import Dispatcher
@@ -36,13 +35,11 @@ def whole(what: Figures) -> tuple[Any, Figures]:
 
     def replay(order: Figures) -> Figures:
         """`files`, a stream each, at `speed` (None: as fast as they are read)."""
-        wake = Wake()
         recordings, _ = open_recordings(order["files"], settings.audio)
-        supply = Recordings(
+        source = Recordings(
             recordings,
             order["speed"],
             block_ms=settings.audio.block_ms,
-            wake=wake,
             spread=settings.window.hop,
         )
         gates = setup.load_gates()
@@ -54,14 +51,14 @@ def whole(what: Figures) -> tuple[Any, Figures]:
                 heard.take(message)
             output.publish(*messages)
 
-        worker = setup.new_worker(supply.streams, classifier, gates, publish, wake)
-        output.open(setup.run_info(supply.streams, classifier.backend))
+        worker = setup.new_worker(source.streams, classifier, gates, publish, source.wake)
+        output.open(setup.run_info(source.streams, classifier.backend))
         wall, cpu = time.perf_counter(), time.process_time()
-        supply.start()
+        source.start(on_news=lambda: None)
         try:
             worker.run()
         finally:
-            supply.stop()
+            source.stop()
         output.close(60.0)
         return heard.figures() | {
             "seconds": time.perf_counter() - wall,
@@ -76,8 +73,7 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
     gate off."""
     settings = setup.settings
     recordings, _ = open_recordings([file], settings.audio)
-    wake = Wake()
-    supply = Recordings(recordings, None, block_ms=settings.audio.block_ms, wake=wake)
+    source = Recordings(recordings, None, block_ms=settings.audio.block_ms)
     gates = GateBank.load(GateSettings(kind="off"))
     found: list[NDArray[np.float32]] = []
 
@@ -88,12 +84,12 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
             if isinstance(message, Prediction) and message.scores is not None
         )
 
-    worker = setup.new_worker(supply.streams, classifier, gates, publish, wake)
-    supply.start()
+    worker = setup.new_worker(source.streams, classifier, gates, publish, source.wake)
+    source.start(on_news=lambda: None)
     try:
         worker.run()
     finally:
-        supply.stop()
+        source.stop()
     return np.stack(found)
 
 

@@ -1,11 +1,10 @@
 """The full-screen picture: a pure state, a pure view, and one thread that owns the terminal."""
 
 from daemon.output.dashboard.dashboard import (
-    Commands,
     Dashboard,
     dashboard_possible,
     export_svg,
 )
 from daemon.output.dashboard.state import DashboardState
 
-__all__ = ["Commands", "Dashboard", "DashboardState", "dashboard_possible", "export_svg"]
+__all__ = ["Dashboard", "DashboardState", "dashboard_possible", "export_svg"]

@@ -15,13 +15,13 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 from types import FrameType
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar
 
 from rich.console import Console
 
 from daemon.base.stderr_log import StderrToLog, log_path
 from daemon.messages import Message, RunInfo, Status, Summary
-from daemon.output.base import OutputClosed
+from daemon.output.base import OutputClosed, RunControls
 from daemon.output.dashboard.keys import Keyboard, NoKeyboard, keyboard
 from daemon.output.dashboard.screen import Screen
 from daemon.output.dashboard.state import FLASH, DashboardState
@@ -38,18 +38,6 @@ REPEATED = 10
 """The last so many errors and warnings are told once more when the picture is gone."""
 
 
-class Commands(Protocol):
-    """What the person at the keyboard wants. Called from the thread that runs the dashboard."""
-
-    def on_pause(self, paused: bool) -> None:
-        """Stop listening, or go on."""
-        ...
-
-    def on_quit(self) -> None:
-        """End the run, as SIGINT would, but with status 0."""
-        ...
-
-
 class Dashboard:
     """A full-screen picture of the run.
 
@@ -64,17 +52,14 @@ class Dashboard:
 
     def __init__(
         self,
-        commands: Commands,
+        controls: RunControls,
         *,
-        load: Callable[[], float | None] = lambda: None,
         log: Path | None = None,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        """`load` gives the real-time factor: seconds of work for a second of sound, or None while
-        that is not known. `log`: where standard error goes, by default the user's log folder."""
+        """`log`: where standard error goes, by default the user's log folder."""
         self.state: DashboardState | None = None
-        self._commands = commands
-        self._load = load
+        self._controls = controls
         self._log = log if log is not None else log_path()
         self._clock = clock
         self._lock = threading.Lock()
@@ -170,7 +155,7 @@ class Dashboard:
                     screen.paint(picture)
                 except OSError:
                     gone = True
-                    self._commands.on_quit()
+                    self._controls.quit()
             due = max(due + TICK, now)
             try:
                 for key in keys.wait(due - now):
@@ -178,11 +163,11 @@ class Dashboard:
             except EOFError:
                 gone = True
                 keys = NoKeyboard()
-                self._commands.on_quit()
+                self._controls.quit()
 
     def _picture(self, size: tuple[int, int], now: float, theme: Theme) -> Any:
         state = self._state()
-        load = self._load()
+        load = self._controls.load
         with self._lock:
             self._changed = False
             state.load = load
@@ -199,7 +184,7 @@ class Dashboard:
     def _obey(self, key: str) -> None:
         state = self._state()
         if key == "q":
-            self._commands.on_quit()
+            self._controls.quit()
             return
         with self._lock:
             self._changed = True
@@ -209,7 +194,7 @@ class Dashboard:
                 return
             paused = not state.paused
             state.pause(paused, self._clock())
-        self._commands.on_pause(paused)
+        self._controls.pause(paused)
 
     def _state(self) -> DashboardState:
         assert self.state is not None

@@ -1,0 +1,167 @@
+"""What the commands that run a model have in common: settings, the model, the outputs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, fields, replace
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from daemon.base.journal import complain
+from daemon.capture.ring import Ring
+from daemon.capture.wake import Wake
+from daemon.config import ModelSettings, Settings, load_settings
+from daemon.decide import EventSettings, RollingSettings, thresholds_of
+from daemon.messages import RunInfo, StreamInfo
+from daemon.model.description.info import ModelInfo, read_model_info
+from daemon.model.description.resolve import resolve_model
+from daemon.runtime.worker import Publishes, Track, Worker, time_of_day
+from daemon.stream.stream import Stream
+from daemon.vad import GateBank, GateSettings
+
+if TYPE_CHECKING:
+    from daemon.model.classifier import Classifier
+
+D = TypeVar("D")
+
+
+def note(sentence: str) -> None:
+    """A remark on stderr, which changes nothing."""
+    complain(sentence, "warning")
+
+
+def model_layer(settings: ModelSettings) -> tuple[str, Mapping[str, Any]]:
+    """What the model named by the settings brings along (see `load_settings`)."""
+    return settings.path or "that comes with intentd", read_info(settings).settings()
+
+
+def read_info(settings: ModelSettings) -> ModelInfo:
+    """Raises `UserError` if there is no such model, or it can't be used."""
+    return read_model_info(resolve_model(settings.path))
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Everything known before the first sample and before the weights are loaded."""
+
+    settings: Settings
+    info: ModelInfo
+    layers: Mapping[str, Any] = field(default_factory=dict)
+    """The arguments of `load_settings`, to read the settings again."""
+    file: str | None = None
+    """The settings file that was read."""
+
+    def having(self, settings: Settings) -> Setup:
+        """The same with other settings."""
+        return replace(self, settings=settings)
+
+    @property
+    def model_name(self) -> str:
+        """How the outputs call the model: what the user typed, else its folder."""
+        return self.settings.model.path or self.info.directory.name
+
+    @property
+    def events(self) -> EventSettings:
+        return _mirrored(EventSettings, self.settings.events)
+
+    @property
+    def thresholds(self) -> tuple[float, ...]:
+        """The rolling value at which an event of each label may begin, in the labels' order."""
+        return tuple(float(value) for value in thresholds_of(self.info.labels, self.events))
+
+    def load_gates(self) -> GateBank:
+        """The gates of all streams. Raises `UserError` if their detector can't run here."""
+        return load_gates(self.settings)
+
+    def new_stream(self, info: StreamInfo, gates: GateBank, *, levels: bool = False) -> Stream:
+        """The path of one stream."""
+        return Stream(
+            info,
+            self.info.labels,
+            self.info.non_intents,
+            gates,
+            unit=self.info.unit,
+            window=self.settings.window.seconds,
+            hop=self.settings.window.hop,
+            rolling=_mirrored(RollingSettings, self.settings.rolling),
+            events=self.events,
+            levels=levels,
+        )
+
+    def new_worker(
+        self,
+        streams: Sequence[tuple[StreamInfo, Ring]],
+        classifier: Classifier,
+        gates: GateBank,
+        publish: Publishes,
+        wake: Wake,
+        *,
+        levels: bool = False,
+        lag_limit: float = math.inf,
+        widest_hop: float = 0.0,
+    ) -> Worker:
+        """A worker for these streams; see `Worker` and `new_stream`."""
+        return Worker(
+            [Track(self.new_stream(info, gates, levels=levels), ring) for info, ring in streams],
+            classifier,
+            gates,
+            publish,
+            wake,
+            max_batch=self.settings.model.max_batch,
+            hop=self.settings.window.hop,
+            lag_warning=self.settings.output.lag_warning,
+            lag_limit=lag_limit,
+            widest_hop=widest_hop,
+        )
+
+    def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
+        """What the outputs are told of a run first; to be called when it is about to begin."""
+        return RunInfo(
+            streams=tuple(info for info, _ in streams),
+            labels=self.info.labels,
+            non_intents=self.info.non_intents,
+            thresholds=self.thresholds,
+            model=self.model_name,
+            backend=backend,
+            window=self.settings.window.seconds,
+            hop=self.settings.window.hop,
+            at=time_of_day() if any(info.live for info, _ in streams) else None,
+        )
+
+
+def prepare(layers: Mapping[str, Any]) -> Setup:
+    """Settings and model, checked against each other; remarks go to stderr. Raises `UserError`."""
+    loaded = load_settings(**layers, model=model_layer)
+    settings = loaded.settings
+    info = read_info(settings.model)
+    for warning in loaded.warnings(info):
+        note(warning)
+    loaded.check_labels(info.labels)
+    info.window_samples(settings.window.seconds)
+    return Setup(settings, info, layers, loaded.file)
+
+
+def load_model(setup: Setup) -> Classifier:
+    """The classifier, warmed up. Raises `UserError` if it can't be loaded."""
+    from daemon.model.classifier import load_classifier
+
+    model = setup.settings.model
+    return load_classifier(
+        setup.info.directory,
+        backend=model.backend,
+        threads=model.threads,
+        window_seconds=setup.settings.window.seconds,
+        hop_seconds=setup.settings.window.hop,
+        max_batch=model.max_batch,
+    )
+
+
+def load_gates(settings: Settings) -> GateBank:
+    """The gates that the settings ask for. Raises `UserError` if their detector can't run here."""
+    return GateBank.load(_mirrored(GateSettings, settings.gate))
+
+
+def _mirrored(kind: type[D], section: object) -> D:
+    """A frozen dataclass from the section of the same keys."""
+    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
+    return kind(**{name: getattr(section, name) for name in names})

@@ -1,0 +1,97 @@
+"""The table of outputs. One line here, and an output is built, exchanged on SIGHUP and known to the
+service's unit."""
+
+from __future__ import annotations
+
+import pkgutil
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, cast
+
+from daemon.config import Settings
+from daemon.output.base import Output, OutputContext
+
+Factory = Callable[[OutputContext], Output | None]
+
+
+@dataclass(frozen=True, slots=True)
+class OutputKind:
+    """One kind of output."""
+
+    name: str
+    """As messages to the user call it."""
+    factory: str
+    """"module:function" of a `Factory`, imported when it is called; it returns None where the
+    settings ask for no such output."""
+    switch: str = ""
+    """The dotted key that names where the output leads; empty, there is no such output. Without
+    a switch there always is one."""
+    settings: tuple[str, ...] = ()
+    """Dotted keys, or whole sections, beside `switch`. The output is made anew when SIGHUP finds
+    one of them or `switch` changed."""
+    needs_network: bool = False
+    writes_file: bool = False
+    """`switch` is a file's path; "-" is standard output."""
+
+    def make(self, context: OutputContext) -> Output | None:
+        """The output that the settings ask for. Raises `UserError` if it can't be had."""
+        return cast(Factory, pkgutil.resolve_name(self.factory))(context)
+
+    def target(self, settings: Settings) -> str:
+        """Where the output leads; empty if it is switched off, or has no switch."""
+        return str(value_of(settings, self.switch)) if self.switch else ""
+
+    def file(self, settings: Settings) -> Path | None:
+        """The file that the output writes; None if it writes none."""
+        target = self.target(settings)
+        return Path(target).expanduser() if self.writes_file and target not in ("", "-") else None
+
+    def exchangeable(self, old: Settings, new: Settings) -> bool:
+        """Whether the output can change while the run goes on. Who writes to standard output is
+        settled at the start."""
+        return not (self.writes_file and "-" in (self.target(old), self.target(new)))
+
+    def depends_on(self, key: str) -> bool:
+        """Whether the output is another one when the setting `key` changes."""
+        return bool(self.switch) and any(
+            key == each or key.startswith(f"{each}.") for each in (self.switch, *self.settings)
+        )
+
+
+OUTPUTS: Final = (
+    OutputKind("JSON lines", "daemon.output.jsonl:make", switch="output.jsonl", writes_file=True),
+    OutputKind("terminal", "daemon.output.terminal:make"),
+)
+"""Every kind of output, in the order in which they are opened."""
+
+
+def make_outputs(context: OutputContext) -> dict[str, Output]:
+    """The outputs that the settings ask for, by name. Raises `UserError` if one can't be had."""
+    made = {kind.name: kind.make(context) for kind in OUTPUTS}
+    return {name: output for name, output in made.items() if output is not None}
+
+
+def exchange_outputs(
+    outputs: Mapping[str, Output], context: OutputContext, changed: Collection[str]
+) -> dict[str, Output]:
+    """`outputs` by name, with those made anew that depend on one of the `changed` keys. Raises
+    `UserError` if one can't be had."""
+    exchanged: dict[str, Output] = {}
+    for kind in OUTPUTS:
+        anew = any(kind.depends_on(key) for key in changed)
+        output = kind.make(context) if anew else outputs.get(kind.name)
+        if output is not None:
+            exchanged[kind.name] = output
+    return exchanged
+
+
+def needs_network(settings: Settings) -> bool:
+    """Whether an output that the settings ask for needs the network."""
+    return any(kind.needs_network and kind.target(settings) for kind in OUTPUTS)
+
+
+def value_of(settings: Settings, key: str) -> Any:
+    """The value of a dotted key."""
+    section, name = key.split(".", 1)
+    return getattr(getattr(settings, section), name)
