@@ -77,10 +77,11 @@ class Running:
 
     def hear(self, part: str, after: int = 0) -> str:
         """A line on stderr that holds `part`, from number `after` on."""
-        return until(
+        line: str = until(
             lambda: next((line for line in self.said[after:] if part in line), None),
             f"{part!r} on stderr, which has {self.said}",
         )
+        return line
 
     def grow(self, path: Path | None = None) -> None:
         """Wait until another line is written."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -35,7 +36,7 @@ def measured(plain_model: Path, tmp_path_factory: pytest.TempPathFactory) -> dic
     return found
 
 
-def test_everything_is_measured(measured: dict) -> None:
+def test_everything_is_measured(measured: dict[str, Any]) -> None:
     backends = {each["name"]: each for each in measured["backends"]}
     assert {"torch-cpu", "onnx", "openvino"} <= set(backends) and not measured["failed"]
     for each in backends.values():
@@ -54,13 +55,13 @@ def test_everything_is_measured(measured: dict) -> None:
     assert set(measured["cpu_seconds_per_hour"]["intentd"]) == {"quiet", "speech"}
 
 
-def test_torch_counts_only_where_it_runs(measured: dict) -> None:
+def test_torch_counts_only_where_it_runs(measured: dict[str, Any]) -> None:
     """Each subject has a process of its own, so the graph's backends need less memory."""
     peak = {each["name"]: each["peak_mb"] for each in measured["backends"]}
     assert peak["onnx"] < 0.6 * peak["torch-cpu"]
 
 
-def test_the_table_has_all_figures(measured: dict) -> None:
+def test_the_table_has_all_figures(measured: dict[str, Any]) -> None:
     table = report.text(measured)
     for each in measured["backends"]:
         assert each["runs"] in table
@@ -69,7 +70,7 @@ def test_the_table_has_all_figures(measured: dict) -> None:
 
 
 def test_streams_are_sustained_while_nothing_is_lost_and_latency_holds() -> None:
-    def figures(*rows: tuple[int, float, int]) -> dict:
+    def figures(*rows: tuple[int, float, int]) -> dict[str, Any]:
         names = ("streams", "p99_ms", "lost")
         return {"daemon": {"streams": [dict(zip(names, row, strict=True)) for row in rows]}}
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import tomllib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import pytest
 from hypothesis import given
@@ -40,9 +41,9 @@ def refusal(text: str = "", *assignments: str, environ: dict[str, str] | None = 
     return sentence
 
 
-def from_model(values: dict[str, object], text: str = "") -> Loaded:
+def from_model(values: Mapping[str, Any], text: str = "") -> Loaded:
     Path("given.toml").write_text(text)
-    return load_settings("given.toml", environ={}, model=lambda _: ("tiny", values))  # type: ignore[arg-type,return-value]
+    return load_settings("given.toml", environ={}, model=lambda _: ("tiny", dict(values)))
 
 
 # ---- the shipped file ---------------------------------------------------------------------------
@@ -121,25 +122,25 @@ def test_each_layer_goes_before_the_one_below() -> None:
 def test_the_model_is_asked_with_the_settings_that_name_it() -> None:
     asked = []
 
-    def model(settings: object) -> tuple[str, dict[str, object]]:
-        asked.append(settings.path)  # type: ignore[attr-defined]
+    def model(settings: Any) -> tuple[str, dict[str, object]]:
+        asked.append(settings.path)
         return "m", {}
 
     load_settings(
         environ={"INTENTD_MODEL__PATH": "mine"},
-        model=model,  # type: ignore[arg-type]
+        model=model,
     )
     assert asked == ["mine"]
 
 
 def test_overruling_the_model_is_said_and_agreeing_with_it_is_not() -> None:
     model = {"gate": {"on": 0.4}, "events": {"thresholds": {"up": 0.5, "down": 0.6}}}
-    loaded = from_model(model, "[gate]\non = 0.4\n[events.thresholds]\nup = 0.9")  # type: ignore[arg-type]
+    loaded = from_model(model, "[gate]\non = 0.4\n[events.thresholds]\nup = 0.9")
     assert loaded.settings.events.thresholds == {"up": 0.9, "down": 0.6}
     (warning,) = loaded.warnings()
     assert "given.toml sets events.thresholds.up = 0.9" in warning and "0.5" in warning
     assert str(loaded.origins["events.thresholds.down"]) == "the model tiny"
-    assert from_model(model).warnings() == []  # type: ignore[arg-type]
+    assert from_model(model).warnings() == []
 
 
 @dataclass
@@ -155,7 +156,7 @@ def test_what_changes_nothing_with_the_model_is_said() -> None:
         "rolling": {"windows": 3, "forgetting": 1.0},
     }
     words = from_model(
-        model,  # type: ignore[arg-type]
+        model,
         "[events]\nthreshold = 0.9\nthresholds = {unknown = 0.4}\n[rolling]\nforgetting = 0.8",
     )
     assert words.warnings(Described()) == [
@@ -165,19 +166,17 @@ def test_what_changes_nothing_with_the_model_is_said() -> None:
         "and never an event",
         "given.toml sets rolling.forgetting, which changes nothing: the model hears words",
     ]
-    (overruled,) = from_model(model, "[rolling]\nforgetting = 0.8").warnings(  # type: ignore[arg-type]
-        Described("utterance")
-    )
+    (overruled,) = from_model(model, "[rolling]\nforgetting = 0.8").warnings(Described("utterance"))
     assert "in place of the 1.0" in overruled
-    (idle,) = from_model(model, "[rolling]\nwindows = 5").warnings(Described("utterance"))  # type: ignore[arg-type]
+    (idle,) = from_model(model, "[rolling]\nwindows = 5").warnings(Described("utterance"))
     assert idle.endswith("rolling.windows, which changes nothing: the model hears utterances")
     # What the model brings along itself is nobody's mistake, and a default is none either.
-    assert from_model(model).warnings(Described()) == []  # type: ignore[arg-type]
+    assert from_model(model).warnings(Described()) == []
 
 
 def test_the_threshold_counts_while_an_intent_has_none_of_its_own() -> None:
     model = {"events": {"threshold": 0.7, "thresholds": {"up": 0.5}}}
-    (warning,) = from_model(model, "[events]\nthreshold = 0.9").warnings(Described())  # type: ignore[arg-type]
+    (warning,) = from_model(model, "[events]\nthreshold = 0.9").warnings(Described())
     assert "in place of the 0.7" in warning
 
 
@@ -238,9 +237,9 @@ def test_a_broken_local_file_stops_rather_than_being_ignored() -> None:
         (lambda p: p.write_text("#" * (1 << 21)), "larger than 1 MiB"),
     ],
 )
-def test_a_file_that_cannot_be_read_is_named(make: object, expected: str) -> None:
+def test_a_file_that_cannot_be_read_is_named(make: Callable[[Path], object], expected: str) -> None:
     path = Path("odd.toml")
-    make(path)  # type: ignore[operator]
+    make(path)
     with pytest.raises(UserError, match=expected) as caught:
         load_settings(path, environ={})
     assert "odd.toml" in str(caught.value)
@@ -295,7 +294,8 @@ def test_every_key_refuses_what_has_a_wrong_type_and_says_what_is_allowed() -> N
     for section, key, field in keys():
         sentence = refusal(f"[{section}]\n{key} = [1979-05-27, {{}}]")
         assert f"{section}.{key}" in sentence
-        assert str(field.json_schema_extra["allowed"]) in sentence  # type: ignore[index]
+        extra = field.json_schema_extra
+        assert isinstance(extra, dict) and str(extra["allowed"]) in sentence
 
 
 @pytest.mark.parametrize(
@@ -402,7 +402,7 @@ def test_any_value_is_taken_or_refused_in_one_sentence(
         f"{s}.{k}": (f"--{s}-{k}", v) for s, table in values.items() for k, v in table.items()
     }
     try:
-        loaded = load_settings(environ={}, options=options)  # type: ignore[arg-type]
+        loaded = load_settings(environ={}, options=options)
     except UserError as error:
         assert str(error).isprintable()
         return

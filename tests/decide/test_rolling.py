@@ -27,7 +27,8 @@ seeds = st.integers(0, 2**32 - 1)
 def posteriors(n: int, seed: int, sharpness: float = 3.0) -> NDArray[np.float32]:
     logits = sharpness * np.random.default_rng(seed).standard_normal((n, LABELS))
     powers = np.exp(logits)
-    return (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    made: NDArray[np.float32] = (powers / powers.sum(axis=1, keepdims=True)).astype(np.float32)
+    return made
 
 
 @settings(deadline=None)

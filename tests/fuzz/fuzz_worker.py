@@ -20,12 +20,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-HERE = Path(__file__).resolve().parent
-sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parent.parent)]
+TESTS = Path(__file__).resolve().parents[1]
+sys.path[:0] = [str(TESTS), str(TESTS.parent)]
 
 sys.dont_write_bytecode = True
 
-import guard  # noqa: E402
+from fuzz import guard  # noqa: E402
 
 Case = Callable[[random.Random, Path], str]
 AT_MOST = 6 << 30
@@ -36,14 +36,14 @@ def cases(kind: str) -> Case:
     if kind == "trial":
         return trial
     if kind == "recording":
-        from recordings import Recordings_
+        from fuzz.recordings import Recordings_
 
         return Recordings_().run
     if kind == "settings":
-        from settings import SettingsCases
+        from fuzz.settings import SettingsCases
 
         return SettingsCases().run
-    from models import ModelCases
+    from fuzz.models import ModelCases
 
     return ModelCases(Path(os.environ["FUZZ_MODEL"])).run
 

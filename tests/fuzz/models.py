@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from mutators import NASTY_TEXT, mutate_bytes, mutate_tree, nasty_value
-from screen import check_messages, check_sentence
+from fuzz.mutators import NASTY_TEXT, mutate_bytes, mutate_tree, nasty_value
+from fuzz.screen import check_messages, check_sentence
 
 from daemon.base.errors import UserError
 from daemon.messages import Event, Prediction, Summary, Verdict

@@ -102,12 +102,12 @@ def mutate_tree(rng: random.Random, tree: Any) -> Any:
                 out[key] = mutate_tree(rng, out[key])
         return out
     if isinstance(tree, list) and tree and rng.random() < 0.8:
-        out = list(tree)
-        at = rng.randrange(len(out))
+        items = list(tree)
+        at = rng.randrange(len(items))
         if rng.random() < 0.3:
-            return out * rng.choice((0, 2, 50))
-        out[at] = mutate_tree(rng, out[at])
-        return out
+            return items * rng.choice((0, 2, 50))
+        items[at] = mutate_tree(rng, items[at])
+        return items
     if isinstance(tree, int | float) and not isinstance(tree, bool) and rng.random() < 0.5:
         return rng.choice(
             (tree + 1, tree - 1, -tree, tree * 2, tree * 1000, tree * 10**9, tree // 2)

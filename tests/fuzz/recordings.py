@@ -14,10 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
-from hostile_wav import hostile_wav
-from mutators import mutate_bytes, nasty_name
+from fuzz.hostile_wav import hostile_wav
+from fuzz.mutators import mutate_bytes, nasty_name
+from fuzz.screen import check_messages, check_sentence
 from numpy.typing import NDArray
-from screen import check_messages, check_sentence
 
 from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording

@@ -43,8 +43,8 @@ def check_messages(labels: tuple[str, ...], messages: Iterable[Message]) -> None
     plain.close()
     check_text(out.getvalue(), "standard output")
     check_text(err.getvalue(), "standard error")
-    for line in err.getvalue().splitlines():
-        assert line.startswith("intentd: "), line
+    for complaint in err.getvalue().splitlines():
+        assert complaint.startswith("intentd: "), complaint
 
 
 def _no_constant(name: str) -> None:

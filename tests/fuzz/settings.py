@@ -9,8 +9,8 @@ import random
 from pathlib import Path
 from typing import Any
 
-from mutators import NASTY_NUMBERS, NASTY_TEXT, mutate_bytes, nasty_name, nasty_value
-from screen import check_sentence, check_text
+from fuzz.mutators import NASTY_NUMBERS, NASTY_TEXT, mutate_bytes, nasty_name, nasty_value
+from fuzz.screen import check_sentence, check_text
 
 from daemon.base.errors import UserError
 from daemon.commands.config import text

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from pool import Report, run_cases
+from fuzz.pool import Report, run_cases
 from support.making import make_tiny_model
 
 pytestmark = pytest.mark.skipif(

@@ -18,8 +18,7 @@ import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.torch import load_file, save_file
-from support.model_checkpoints import windows
-from test_info import edit
+from support.model_checkpoints import edit, windows
 
 from daemon.base.errors import UserError
 from daemon.model.classifier import load_classifier

@@ -15,7 +15,7 @@ import torch
 import transformers
 from hypothesis import given
 from hypothesis import strategies as st
-from support.model_checkpoints import KINDS, LABELS, save
+from support.model_checkpoints import KINDS, LABELS, edit, save
 
 from daemon.base.errors import UserError
 from daemon.config import load_settings
@@ -38,13 +38,6 @@ FULL = Calibration(
     events={"refractory": 2.0, "min_duration": 0.1},
     measured={"accuracy": 0.91, "on": {"clips": 360}},
 )
-
-
-def edit(directory: Path, file: str = "config.json", **changes: Any) -> None:
-    """Set keys of a JSON file; None takes a key out."""
-    path = directory / file
-    table = json.loads(path.read_text()) | changes
-    path.write_text(json.dumps({k: v for k, v in table.items() if v is not None}))
 
 
 def test_what_is_written_is_read(tmp_path: Path) -> None:

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 from support.model_checkpoints import save, windows
 
-from daemon.model import backends
+from daemon.base.errors import UserError
 from daemon.model.backends import Job, choices, open_backend, selection
 from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
@@ -238,7 +238,7 @@ def test_a_remembered_backend_that_has_gone_is_measured_anew(
 
     def open_(name: str) -> Backend:
         if name == "onnx":
-            raise backends.UserError("its package is damaged")
+            raise UserError("its package is damaged")
         return open_backend(name, job)
 
     choice = chosen(job, open_)[1]

@@ -132,7 +132,12 @@ def test_hurry_frees_a_publisher_that_waits() -> None:
     stuck.go.clear()
     dispatcher = Dispatcher([stuck], lossless=True, capacity=4)
     dispatcher.open(RUN)
-    worker = threading.Thread(target=lambda: [dispatcher.publish(event(i)) for i in range(50)])
+
+    def publish() -> None:
+        for number in range(50):
+            dispatcher.publish(event(number))
+
+    worker = threading.Thread(target=publish)
     worker.start()
     time.sleep(0.05)
     assert worker.is_alive()
@@ -299,9 +304,10 @@ def test_a_closed_reader_and_a_defect_end_their_output_and_are_told() -> None:
     closed.failure = gone
     dispatcher = Dispatcher([closed, sound], lossless=True, notify=told.set)
     dispatcher.open(RUN)
-    assert not dispatcher.reader_gone
+    gone_before = dispatcher.reader_gone
     dispatcher.publish(event(0))
     assert told.wait(5) and dispatcher.reader_gone and dispatcher.error is None
+    assert not gone_before
     dispatcher.publish(event(1))
     dispatcher.close(5)
     assert sound.got == [event(0), event(1)] and closed.did[-1] == "close"

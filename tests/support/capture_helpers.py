@@ -18,7 +18,8 @@ def noise(frames: int, channels: int = 1, seed: int = 0) -> NDArray[np.float32]:
     smooth = np.stack(
         [np.convolve(raw[:, c], np.ones(32) / 32, mode="valid") for c in range(channels)], axis=1
     )
-    return (smooth / np.abs(smooth).max() * 0.5).astype(np.float32)[:frames]
+    scaled: NDArray[np.float32] = (smooth / np.abs(smooth).max() * 0.5).astype(np.float32)
+    return scaled[:frames]
 
 
 def write(

@@ -96,7 +96,7 @@ class Hearing:
         )
         self.told: list[Told] = []
         self._news = threading.Condition()
-        self._ended = False
+        self._ended = threading.Event()
         self._threads = [threading.Thread(target=t, daemon=True) for t in (self._read, self._tail)]
         for thread in self._threads:
             thread.start()
@@ -112,14 +112,14 @@ class Hearing:
             self._tell({"type": "", "said": line.rstrip("\n")})
 
     def _tail(self) -> None:
-        while not self._out.exists() and not self._ended:
+        while not self._out.exists() and not self._ended.is_set():
             time.sleep(0.02)
-        if self._ended:
+        if self._ended.is_set():
             return
         rest = b""
         with self._out.open("rb") as file:
             while True:
-                last = self._ended
+                last = self._ended.is_set()
                 *lines, rest = (rest + file.read()).split(b"\n")
                 for line in lines:
                     self._tell(json.loads(line))
@@ -159,7 +159,7 @@ class Hearing:
         """SIGTERM, in good order; all lines of JSON. Every sample must be accounted for."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(20)
-        self._ended = True
+        self._ended.set()
         for thread in self._threads:
             thread.join(10)
         assert status == 0, self.said()
@@ -195,6 +195,6 @@ class Hearing:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ended = True
+        self._ended.set()
         self.process.kill()
         self.process.wait()

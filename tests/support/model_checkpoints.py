@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,10 @@ def windows(count: int, samples: int = RATE) -> np.ndarray[Any, np.dtype[np.floa
     noise = random.standard_normal((count, samples))
     level = random.uniform(0.003, 0.3, (count, 1))
     return (level * (tone + 0.3 * noise) + 0.01).astype(np.float32)
+
+
+def edit(directory: Path, file: str = "config.json", **changes: Any) -> None:
+    """Set keys of a JSON file; None takes a key out."""
+    path = directory / file
+    table = json.loads(path.read_text()) | changes
+    path.write_text(json.dumps({k: v for k, v in table.items() if v is not None}))

@@ -31,7 +31,8 @@ def score(window: Sound) -> Sound:
     loud = float(np.sqrt(np.mean(window.astype(np.float64) ** 2)))
     logits = np.array([*(-200 * (steps - np.array([0.15, 0.3, 0.5])) ** 2), 2 - 60 * loud])
     powers = np.exp(logits - logits.max())
-    return (powers / powers.sum()).astype(np.float32)
+    probabilities: Sound = (powers / powers.sum()).astype(np.float32)
+    return probabilities
 
 
 @dataclass

@@ -51,7 +51,7 @@ def draws_of(
     return WordDraws(clips, LABELS, (), (1.0,), settings, [], length, 400, seed)
 
 
-ON = {
+ON: dict[str, dict[str, Any]] = {
     "room": {"room_probability": 1.0},
     "telephone": {"telephone_probability": 1.0},
     "microphone": {"equalize_db": 12.0},

@@ -60,7 +60,8 @@ def voice(seconds: float, pitch: float = 100.0) -> Sound:
         for formant, share in ((opened, mouth), (closed, 1 - mouth)):
             out += share * np.convolve(pulses, decay * np.sin(2 * np.pi * formant * ring))[:n]
     syllables = np.abs(np.sin(2 * np.pi * 2.2 * t))
-    return (0.3 * syllables * out / np.abs(out).max()).astype(np.float32)
+    scaled: NDArray[np.float32] = (0.3 * syllables * out / np.abs(out).max()).astype(np.float32)
+    return scaled
 
 
 def noise(seconds: float, rms: float, seed: int = 0) -> Sound:

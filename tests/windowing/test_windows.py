@@ -31,7 +31,7 @@ def test_same_windows_whatever_the_blocks(blocks: list[int], shape: tuple[int, i
     window, hop = shape
     samples = numbers(sum(blocks))
     windower = Windower(window, hop)
-    found = []
+    found: list[NDArray[np.float32]] = []
     at = 0
     for n in blocks:
         for index, view in windower.push(samples[at : at + n]):

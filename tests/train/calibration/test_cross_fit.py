@@ -118,8 +118,9 @@ def test_a_run_calibrates_on_all_it_was_not_tested_on(place: Path, tmp_path: Pat
     steps.train(run_of(tree_of(place, cross_fit=2, free=[str(place / "others")]), tmp_path / "m"))
 
     def measured(folder: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads((tmp_path / folder / "calibration.json").read_text())
-        return found["intentd"]["measured"]
+        found = json.loads((tmp_path / folder / "calibration.json").read_text())
+        measures: dict[str, Any] = found["intentd"]["measured"]
+        return measures
 
     clips = plain["clips"]
     assert measured("plain")["words"] == sum(clips[w]["validation"] for w in ("rise", "fall"))

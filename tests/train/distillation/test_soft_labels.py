@@ -38,7 +38,7 @@ from train.recipe import AugmentSection, Recipe, TeachSection
 
 LABELS = ("rise", "fall")
 FRAME = teacher.FRAME
-CENTRES = np.arange(24) * 640.0 + 300
+CENTRES = (np.arange(24) * 640.0 + 300).astype(np.float64)
 """Of the frames of a model that come every 640 samples."""
 
 
@@ -178,6 +178,7 @@ class Says(torch.nn.Module):
         super().__init__()
         self.config = Wav2Vec2Config(hidden_size=2)
         add_echo(self, 2)
+        assert isinstance(self.echo, torch.nn.Linear)
         torch.nn.init.constant_(self.echo.weight, 0.5)  # every frame says ones
         torch.nn.init.zeros_(self.echo.bias)
 

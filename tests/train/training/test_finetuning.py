@@ -125,8 +125,8 @@ def overfit_and_listen(folder: Path, words: dict[str, list[np.ndarray]], count: 
             truth.append((label, at / RATE, (at + len(sounds[number])) / RATE))
             pieces += [sounds[number], np.zeros(3 * RATE // 2, np.float32)]
             at += len(sounds[number]) + 3 * RATE // 2
-    stream = np.concatenate(pieces)
-    stream = stream + 1e-3 * np.random.default_rng(0).standard_normal(len(stream))
+    words_only = np.concatenate(pieces)
+    stream = words_only + 1e-3 * np.random.default_rng(0).standard_normal(len(words_only))
     sound = folder / "stream.wav"
     soundfile.write(sound, stream, RATE)
     _, events = replayed(folder / "model", sound)

@@ -20,6 +20,7 @@ from train.distillation import features as distil
 from train.distillation import whisper as teacher
 from train.recipe import AugmentSection, Recipe
 from train.training.fast_convolution import quicken
+from train.training.trainer import IntentTrainer
 
 QUIET = AugmentSection(mask_time_prob=0.0, floor_db=(-140.0, -130.0))
 
@@ -203,14 +204,12 @@ def test_a_pretraining_that_stopped_goes_on(
     class StopError(Exception):
         pass
 
-    from train.training import pretrain
-
     def stop(*_: Any, **__: Any) -> None:
         raise StopError
 
     with pytest.MonkeyPatch.context() as patch:
         # Stands for a power cut after the last checkpoint: nothing after training is done.
-        patch.setattr(pretrain.IntentTrainer, "keep_average", stop)
+        patch.setattr(IntentTrainer, "keep_average", stop)
         with pytest.raises(StopError):
             steps.train(first)
     if not at_the_end:
