@@ -7,6 +7,7 @@ PyTorch's own index is taken instead, where that index can be reached. Says whic
 from __future__ import annotations
 
 import argparse
+import http.client
 import platform
 import subprocess
 import sys
@@ -39,7 +40,7 @@ def reachable(index: str) -> bool:
     try:
         with urllib.request.urlopen(f"{index.rstrip('/')}/torch/", timeout=SECONDS) as answer:
             return bool(answer.status == 200)
-    except (OSError, ValueError):
+    except (OSError, ValueError, http.client.HTTPException):
         return False
 
 
