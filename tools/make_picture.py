@@ -47,7 +47,8 @@ def make(context: OutputContext) -> Camera:
 def main() -> None:
     Camera.target = Path(sys.argv[1]).resolve()
 
-    registry.OUTPUTS = (registry.OutputKind("picture", "__main__:make"),)  # type: ignore[misc]
+    picture = registry.OutputKind("picture", "__main__:make")
+    registry.OUTPUTS = (picture,)  # type: ignore[misc, assignment]
     os.chdir(DEMO.parent)
     sys.exit(run(["replay", DEMO.name]))
 
