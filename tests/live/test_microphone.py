@@ -93,9 +93,13 @@ class Listener:
 
 
 @pytest.fixture
-def mic() -> Iterator[VirtualMic]:
-    with VirtualMic() as running:
+def mic(request: pytest.FixtureRequest) -> Iterator[VirtualMic]:
+    with VirtualMic(getattr(request, "param", 1)) as running:
         yield running
+
+
+one_and_four_channels = pytest.mark.parametrize("mic", [1, 4], indirect=True)
+"""A source of one channel is opened by PortAudio, one of four by libpulse."""
 
 
 @pytest.fixture(scope="session")
@@ -178,8 +182,9 @@ def check_recovery(
     assert tone["end"] / rate == pytest.approx(tone["t"] - opened["t"], abs=0.25)
 
 
+@one_and_four_channels
 def test_a_killed_server_is_noticed_and_its_return(mic: VirtualMic, tone: Path) -> None:
-    with Listener(mic, device="vmic") as listener:
+    with Listener(mic, device="vmic", channel=1) as listener:
         opened = listener.wait_for("open")
         mic.play(tone)
         heard_tone(listener)
@@ -193,8 +198,9 @@ def test_a_killed_server_is_noticed_and_its_return(mic: VirtualMic, tone: Path) 
         listener.stop()
 
 
+@one_and_four_channels
 def test_a_frozen_server_is_noticed_and_its_return(mic: VirtualMic, tone: Path) -> None:
-    with Listener(mic, device="vmic") as listener:
+    with Listener(mic, device="vmic", channel=1) as listener:
         opened = listener.wait_for("open")
         mic.play(tone)
         heard_tone(listener)
@@ -207,10 +213,11 @@ def test_a_frozen_server_is_noticed_and_its_return(mic: VirtualMic, tone: Path) 
         assert end["oldest_callback"] > 3
 
 
+@one_and_four_channels
 def test_a_source_that_goes_while_another_stays_is_a_loss(mic: VirtualMic, tone: Path) -> None:
     """The server moves the recording to the other source, and says nothing."""
     mic.add_source("other", "OtherMic")
-    with Listener(mic, device="vmic") as listener:
+    with Listener(mic, device="vmic", channel=1) as listener:
         opened = listener.wait_for("open")
         mic.play(tone)
         heard_tone(listener)
@@ -223,8 +230,9 @@ def test_a_source_that_goes_while_another_stays_is_a_loss(mic: VirtualMic, tone:
         assert end["never_arrived"] / 16000 == pytest.approx(2.0, abs=1.0)
 
 
+@one_and_four_channels
 def test_stopping_while_the_server_is_frozen_does_not_hang(mic: VirtualMic) -> None:
-    with Listener(mic) as listener:
+    with Listener(mic, channel=1) as listener:
         listener.wait_for("heard")
         mic.freeze()
         listener.wait_for("lost")

@@ -53,7 +53,7 @@ def missing_packages() -> list[str]:
 class VirtualMic:
     """`with VirtualMic() as mic:` a running server with the source `vmic` ("VirtualMic")."""
 
-    def __init__(self) -> None:
+    def __init__(self, channels: int = 1) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="vmic."))
         runtime, state = self._folder / "pulse", self._folder / "state"
         for folder in (runtime, state):
@@ -68,7 +68,8 @@ class VirtualMic:
             "DBUS_SYSTEM_BUS_ADDRESS": "disabled:",
         }
         (self._folder / "asound.conf").write_text(ASOUND)
-        (self._folder / "vm.pa").write_text(SERVER)
+        server = SERVER.replace("channels=1 norewinds", f"channels={channels} norewinds")
+        (self._folder / "vm.pa").write_text(server)
         self._server: subprocess.Popen[bytes] | None = None
         self._players: list[subprocess.Popen[bytes]] = []
 
@@ -110,7 +111,8 @@ class VirtualMic:
 
     def play(self, path: Path | str) -> subprocess.Popen[bytes]:
         """Play a recording into the microphone; returns at once. `wait()` waits for its end."""
-        player = subprocess.Popen(["paplay", str(path)], env=self.env)
+        # Channels by their number, not by names that a WAV file does not have.
+        player = subprocess.Popen(["paplay", "--no-remap", str(path)], env=self.env)
         self._players.append(player)
         return player
 

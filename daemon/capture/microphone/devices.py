@@ -34,6 +34,8 @@ class InputDevice:
     """The sound server's name for it; None for PortAudio's own devices."""
     portaudio_index: int = -1
     """The device that PortAudio opens for it."""
+    channel_map: tuple[int, ...] = ()
+    """Where each channel of a sound server's source lies, as libpulse numbers positions."""
 
 
 def portaudio() -> Any:
@@ -87,7 +89,8 @@ def list_inputs(*, rates: bool = True) -> list[InputDevice]:
             index=len(everything) + s.index,
             name=s.description,
             host_api="sound server",
-            channels=s.channels,
+            channels=len(s.channel_map),
+            channel_map=s.channel_map,
             default_rate=s.rate,
             rates=RATES if rates else (),  # the server converts
             is_default=s.is_default,

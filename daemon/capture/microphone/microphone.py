@@ -86,9 +86,9 @@ class Microphone:
     ) -> None:
         self.device = find_input(device)
         self._follows = follow_default and device in (None, "", "default")
-        rate = choose_rate(self.device, rate)
         check_channel(channel, self.device.channels, f'"{self.device.name}"')
         width, self._heard = channels_to_open(self.device, channel)
+        rate = choose_rate(self.device, rate, width)
         block = max(1, round(block_ms * rate / 1000))
         self._shape = Shape(rate, width, block)
         heard = self._heard.stop - self._heard.start

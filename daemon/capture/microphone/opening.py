@@ -8,11 +8,16 @@ from typing import Any
 from daemon.base.errors import UserError
 from daemon.capture.channels import Channel
 from daemon.capture.microphone import pulse
-from daemon.capture.microphone.devices import InputDevice, heard_through, list_inputs, portaudio
+from daemon.capture.microphone.devices import InputDevice, list_inputs, portaudio
+from daemon.capture.microphone.pulse_stream import PulseStream
 
 MODEL_RATE = 16000
-_MOST_MIXED = 8
-"""A device with more channels is a sound server's plug, whose surplus channels are silent."""
+_MOST_OF_HARDWARE = 8
+"""An ALSA device that is no hardware and has more channels than this is a plug, which makes as many
+as it is asked for."""
+_PLAIN_MAPS = ((), (0,), (1, 2))
+"""Channel maps that ALSA's plugin for the sound server asks for as well: none known, mono, and
+front left with front right."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +32,18 @@ class Shape:
 
 
 def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any) -> Any:
-    """PortAudio's stream of the device, opened as `index` (see `heard_through`) and not started.
+    """A stream of the device, opened as `index` (see `heard_through`) and not started: PortAudio's,
+    or the sound server's own where PortAudio's would get mixed channels.
 
     UserError if it can't be opened now.
     """
+    if device.source is not None and device.channel_map not in _PLAIN_MAPS:
+        try:
+            return PulseStream(
+                device.source, device.channel_map, shape.rate, shape.block, **callbacks
+            )
+        except UserError as error:
+            raise UserError(f'"{device.name}" cannot be opened: {error}') from error
     sd = portaudio()
     try:
         return sd.InputStream(
@@ -66,17 +79,20 @@ def same_device(device: InputDevice) -> InputDevice:
     raise UserError(f'"{device.name}" is not there')
 
 
-def choose_rate(device: InputDevice, wanted: int) -> int:
-    """`wanted` in Hz; for 0 the model's rate if the device can, else its own. UserError if it
-    can't do the rate."""
+def choose_rate(device: InputDevice, wanted: int, width: int) -> int:
+    """`wanted` in Hz; for 0 the model's rate if the device can, else its own. `width`: the channels
+    that will be opened. UserError if it can't do the rate."""
     sd = portaudio()
 
     def possible(rate: int) -> bool:
-        with heard_through(device) as index:
-            try:
-                sd.check_input_settings(device=index, channels=1, dtype="float32", samplerate=rate)
-            except (sd.PortAudioError, ValueError):
-                return False
+        if device.source is not None:
+            return True  # the server converts
+        try:
+            sd.check_input_settings(
+                device=device.portaudio_index, channels=width, dtype="float32", samplerate=rate
+            )
+        except (sd.PortAudioError, ValueError):
+            return False
         return True
 
     if wanted == 0:
@@ -90,11 +106,23 @@ def choose_rate(device: InputDevice, wanted: int) -> int:
 
 
 def channels_to_open(device: InputDevice, channel: Channel) -> tuple[int, slice]:
-    """How many channels to open, and which of them go into the ring."""
-    if channel != "mix":
-        return channel, slice(channel - 1, channel)
-    width = device.channels if device.channels <= _MOST_MIXED else 1
-    return width, slice(0, width)
+    """How many channels to open, and which of them go into the ring.
+
+    All that the device has are opened: asked for fewer, a sound server mixes.
+    """
+    width = device.channels
+    if _is_plug(device):
+        width = 1 if channel == "mix" else channel
+    return width, slice(0, width) if channel == "mix" else slice(channel - 1, channel)
+
+
+def _is_plug(device: InputDevice) -> bool:
+    return (
+        device.source is None
+        and device.host_api == "ALSA"
+        and device.channels > _MOST_OF_HARDWARE
+        and "(hw:" not in device.name
+    )
 
 
 def refused(device: InputDevice, rate: int, error: Exception) -> str:

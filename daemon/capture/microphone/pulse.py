@@ -35,7 +35,8 @@ class PulseSource:
     name: str
     description: str
     rate: int
-    channels: int
+    channel_map: tuple[int, ...]
+    """Where each channel lies, as libpulse numbers positions."""
     is_monitor: bool
     """It plays back what goes to a loudspeaker."""
     is_default: bool
@@ -86,7 +87,7 @@ def _sources_of(server: Any) -> list[PulseSource]:
             name=s.name,
             description=s.description or s.name,
             rate=s.sample_spec.rate,
-            channels=s.channel_count,
+            channel_map=tuple(s.channel_list_raw),
             is_monitor=s.monitor_of_sink_name is not None,
             is_default=s.name == default,
         )
