@@ -45,6 +45,10 @@ model: $(VENV)/.test
 	$(BIN)/pip install --quiet $(TEACHER)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/make_model.sh $(DATA) --set train.threads=1
 
+# Made from the settings; everything that has a setting ends up there.
+config.toml: daemon/config/settings.py daemon/config/template.py | $(VENV)/.dev
+	$(BIN)/python -c 'from daemon.config import shipped_text; print(shipped_text(), end="")' > $@
+
 $(VENV)/.python:
 	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
 		{ echo "Python 3.11 or newer is needed; name one: make PYTHON=/path/to/python"; exit 1; }

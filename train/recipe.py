@@ -17,7 +17,13 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 
 from daemon.base.errors import UserError
 from daemon.config.layers import did_you_mean, shown
-from daemon.config.schema import EventKeys, GateKeys, RollingKeys
+from daemon.config.settings import (
+    HOP_SECONDS,
+    WINDOW_SECONDS,
+    EventSettings,
+    GateSettings,
+    RollingSettings,
+)
 
 Range = tuple[float, float]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -32,8 +38,8 @@ class ModelSection(Section):
     """A hub id, a model directory, "bundled" (the encoder that ships), or "small" (see
     train/training/small_encoder.py) for random weights of a small Wav2Vec2."""
     unit: Literal["word", "utterance"] = "word"
-    window: float = Field(default=1.0, gt=0, le=30)
-    hop: float = Field(default=0.24, gt=0, le=30)
+    window: float = Field(default=WINDOW_SECONDS, gt=0, le=30)
+    hop: float = Field(default=HOP_SECONDS, gt=0, le=30)
     non_intents: tuple[str, ...] = ()
     labels: tuple[str, ...] = ()
     """The labels in order; empty: the data's labels, sorted."""
@@ -263,10 +269,10 @@ class Recipe(Section):
     """With it the recipe makes an encoder to finetune from, and no classifier."""
     teach: TeachSection | None = None
     """With it a classifier of words learns from a larger one's opinion too."""
-    gate: GateKeys = GateKeys()
+    gate: GateSettings = GateSettings()
     """This and the next two: what the daemon runs the model with, as in config.toml."""
-    rolling: RollingKeys = RollingKeys()
-    events: EventKeys = EventKeys()
+    rolling: RollingSettings = RollingSettings()
+    events: EventSettings = EventSettings()
     calibrate: CalibrateSection = CalibrateSection()
     evaluate: EvaluateSection = EvaluateSection()
 

@@ -9,8 +9,9 @@ from typing import Any
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.config import Loaded, Settings, load_settings
+from daemon.config.settings import value_of
 from daemon.messages import Status
-from daemon.output.registry import OUTPUTS, value_of
+from daemon.output.registry import OUTPUTS
 
 APPLIED = frozenset({"window.hop", "output.lag_warning"})
 """Keys that change at once, beside those of [events] and of the outputs."""

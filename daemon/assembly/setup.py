@@ -4,25 +4,23 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields, replace
-from typing import TYPE_CHECKING, Any, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
 
 from daemon.base.journal import complain
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
-from daemon.config import ModelSettings, Settings, load_settings
-from daemon.decide import EventSettings, RollingSettings, thresholds_of
+from daemon.config import EventSettings, ModelSettings, Settings, load_settings
+from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
 from daemon.runtime.worker import Publishes, Track, Worker, time_of_day
 from daemon.stream.stream import Stream
-from daemon.vad import GateBank, GateSettings
+from daemon.vad import GateBank
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
-
-D = TypeVar("D")
 
 
 def note(sentence: str) -> None:
@@ -62,7 +60,7 @@ class Setup:
 
     @property
     def events(self) -> EventSettings:
-        return _mirrored(EventSettings, self.settings.events)
+        return self.settings.events
 
     @property
     def thresholds(self) -> tuple[float, ...]:
@@ -83,7 +81,7 @@ class Setup:
             unit=self.info.unit,
             window=self.settings.window.seconds,
             hop=self.settings.window.hop,
-            rolling=_mirrored(RollingSettings, self.settings.rolling),
+            rolling=self.settings.rolling,
             events=self.events,
             levels=levels,
         )
@@ -158,10 +156,4 @@ def load_model(setup: Setup) -> Classifier:
 
 def load_gates(settings: Settings) -> GateBank:
     """The gates that the settings ask for. Raises `UserError` if their detector can't run here."""
-    return GateBank.load(_mirrored(GateSettings, settings.gate))
-
-
-def _mirrored(kind: type[D], section: object) -> D:
-    """A frozen dataclass from the section of the same keys."""
-    names = [each.name for each in fields(kind)]  # type: ignore[arg-type]
-    return kind(**{name: getattr(section, name) for name in names})
+    return GateBank.load(settings.gate)

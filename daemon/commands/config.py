@@ -9,7 +9,7 @@ from typing import Any
 
 from daemon.assembly.setup import model_layer, note, read_info
 from daemon.base.errors import UserError
-from daemon.config import Loaded, keys, load_settings, printable, shipped_text, user_file
+from daemon.config import Loaded, keys, load_settings, printable, shipped_text, toml, user_file
 
 
 def run(layers: Mapping[str, Any]) -> int:
@@ -57,20 +57,12 @@ def _key_rows(loaded: Loaded, section: str, key: str) -> list[tuple[str, str]]:
         # Labels may come from different places, so each has its line.
         return [
             (
-                f"{key}.{_toml_key(label)} = {_toml(inner)}",
+                f"{key}.{_toml_key(label)} = {toml(inner)}",
                 printable(str(loaded.origins[f"{dotted}.{label}"])),
             )
             for label, inner in value.items()
         ]
-    return [(f"{key} = {_toml(value)}", printable(str(loaded.origins[dotted])))]
-
-
-def _toml(value: object) -> str:
-    if isinstance(value, dict):
-        return "{}"
-    if isinstance(value, str):
-        return json.dumps(value, ensure_ascii=True)
-    return json.dumps(value)
+    return [(f"{key} = {toml(value)}", printable(str(loaded.origins[dotted])))]
 
 
 def _toml_key(label: str) -> str:

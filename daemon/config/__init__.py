@@ -24,13 +24,13 @@ from daemon.config.layers import (
     printable,
     shown,
 )
-from daemon.config.schema import (
+from daemon.config.settings import (
     AudioSettings,
-    EventKeys,
-    GateKeys,
+    EventSettings,
+    GateSettings,
     ModelSettings,
     OutputSettings,
-    RollingKeys,
+    RollingSettings,
     Settings,
     WindowSettings,
     keys,
@@ -41,20 +41,20 @@ from daemon.config.sources import (
     from_options,
     in_directory,
     read_file,
-    shipped_text,
     user_file,
 )
+from daemon.config.template import shipped_text, toml
 
 __all__ = [
     "AudioSettings",
-    "EventKeys",
-    "GateKeys",
+    "EventSettings",
+    "GateSettings",
     "Layer",
     "Loaded",
     "ModelSettings",
     "Origin",
     "OutputSettings",
-    "RollingKeys",
+    "RollingSettings",
     "Settings",
     "WindowSettings",
     "keys",
@@ -62,6 +62,7 @@ __all__ = [
     "model_keys",
     "printable",
     "shipped_text",
+    "toml",
     "user_file",
 ]
 

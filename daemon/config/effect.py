@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence, Set
 from typing import Literal, Protocol
 
 from daemon.config.layers import Origin, printable
-from daemon.config.schema import Settings
+from daemon.config.settings import Settings
 
 _OTHER_UNIT = {
     "word": ("forgetting", "max_seconds"),

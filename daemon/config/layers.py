@@ -10,7 +10,8 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from daemon.base.errors import UserError
-from daemon.config.schema import Settings, allowed, from_model, keys, sections
+from daemon.config.sentences import allowed
+from daemon.config.settings import Settings, at_most, from_model, keys, sections, value_of
 
 Kind = Literal["default", "model", "file", "environment", "command line"]
 
@@ -185,27 +186,20 @@ def merge(layers: Iterable[Layer]) -> Merged:
 
 
 def _check_together(settings: Settings, blames: Mapping[str, str]) -> None:
-    window, gate = settings.window, settings.gate
-    limits = [
-        ("window.hop", window.hop, "window.seconds", window.seconds, "leave sound unheard"),
-        (
-            "window.widest_hop",
-            window.widest_hop,
-            "window.seconds",
-            window.seconds,
-            "leave sound unheard",
-        ),
-        ("gate.off", gate.off, "gate.on", gate.on, "end speech before it begins"),
-    ]
-    if window.widest_hop:
-        widest = ("window.widest_hop", window.widest_hop, "leave no room to widen")
-        limits.append(("window.hop", window.hop, *widest))
-    for key, value, other, limit, harm in limits:
-        if value > limit:
+    limits = []
+    for section, name, model_field in keys():
+        limit = at_most(model_field)
+        if limit is not None:
+            limits.append((f"{section}.{name}", *limit))
+    if settings.window.widest_hop:
+        limits.append(("window.hop", "window.widest_hop", "leave no room to widen"))
+    for key, other, harm in limits:
+        value, limit_value = value_of(settings, key), value_of(settings, other)
+        if value > limit_value:
             first = printable(blames.get(key, f"{key} (by default)"))
             second = printable(blames.get(other, f"{other} (by default)"))
             raise UserError(
-                f"{first} is {value} and {second} is {limit}; "
+                f"{first} is {value} and {second} is {limit_value}; "
                 f"{key} above {other} would {harm}, lower it or raise the other"
             )
 

@@ -12,7 +12,8 @@ from pydantic.fields import FieldInfo
 
 from daemon.base.errors import UserError
 from daemon.config.layers import Layer, did_you_mean, printable, shown
-from daemon.config.schema import allowed, keys, sections
+from daemon.config.sentences import allowed
+from daemon.config.settings import keys, sections
 
 PREFIX = "INTENTD_"
 MAX_BYTES = 1 << 20
@@ -26,13 +27,6 @@ def user_file() -> Path:
     from platformdirs import user_config_path
 
     return user_config_path("intentd", appauthor=False) / "config.toml"
-
-
-def shipped_text() -> str:
-    """The config.toml that ships: every key with its default."""
-    from importlib.resources import files
-
-    return (files("daemon") / "bundled" / "config.toml").read_text(encoding="utf-8")
 
 
 def read_file(path: Path) -> Layer:

@@ -1,9 +1,9 @@
 """Scores to intents: the rolling opinion and events. No threads, no clocks."""
 
-from daemon.decide.events import EventDetector, EventSettings, Fired, thresholds_of
+from daemon.config.settings import EventSettings, RollingSettings
+from daemon.decide.events import EventDetector, Fired, thresholds_of
 from daemon.decide.rolling import (
     Rolling,
-    RollingSettings,
     Unit,
     UtteranceRolling,
     WordRolling,

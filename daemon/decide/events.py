@@ -2,34 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 
+from daemon.config.settings import EventSettings
 from daemon.decide.rolling import Unit
 from daemon.messages import Scores
-
-
-@dataclass(frozen=True, slots=True)
-class EventSettings:
-    """The `[events]` table."""
-
-    threshold: float = 0.7
-    """Rolling value at which an event may begin, 0 to 1."""
-    release: float = 0.6
-    """Fraction of the threshold below which it is over, 0 to 1."""
-    min_duration: float = 0.0
-    """Seconds of audio for which the rolling value must not fall below the release value before
-    the event fires; 0 fires at once."""
-    refractory: float = 1.0
-    """Seconds of audio after firing in which the same label does not begin again."""
-    thresholds: Mapping[str, float] = field(default_factory=dict)
-    """Thresholds of single labels, in place of `threshold`."""
-
-    def of(self, label: str) -> float:
-        """The threshold of a label."""
-        return self.thresholds.get(label, self.threshold)
 
 
 @dataclass(frozen=True, slots=True)

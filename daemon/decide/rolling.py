@@ -7,12 +7,12 @@ Both kinds take the windows of one segment in order, gated ones as None. Trainin
 from __future__ import annotations
 
 from collections import deque
-from dataclasses import dataclass
 from typing import Final, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.config.settings import HOP_SECONDS, WINDOW_SECONDS, RollingSettings
 from daemon.messages import Scores
 
 Unit = Literal["word", "utterance"]
@@ -20,18 +20,6 @@ Unit = Literal["word", "utterance"]
 
 PROBABILITY_FLOOR: Final = 1e-4
 """Probabilities count as at least this much in log space: no single window rules a label out."""
-
-
-@dataclass(frozen=True, slots=True)
-class RollingSettings:
-    """The `[rolling]` table."""
-
-    windows: int = 3
-    """Unit word: how many windows' posteriors are averaged."""
-    forgetting: float = 1.0
-    """Unit utterance: factor on older evidence a window, above 0 to 1; 1 forgets nothing."""
-    max_seconds: float = 15.0
-    """Unit utterance: an utterance that lasts longer is ended, and the next one begins."""
 
 
 class Rolling(Protocol):
@@ -171,8 +159,8 @@ class UtteranceRolling:
         self,
         labels: int,
         forgetting: float = 1.0,
-        window: float = 1.0,
-        hop: float = 0.24,
+        window: float = WINDOW_SECONDS,
+        hop: float = HOP_SECONDS,
         max_seconds: float = 15.0,
     ) -> None:
         """`window`, `hop`, `max_seconds` in seconds. ValueError unless 0 < forgetting <= 1 and

@@ -7,9 +7,10 @@ import pkgutil
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Final, cast
 
 from daemon.config import Settings
+from daemon.config.settings import value_of
 from daemon.output.base import Output, OutputContext
 
 Factory = Callable[[OutputContext], Output | None]
@@ -89,9 +90,3 @@ def exchange_outputs(
 def needs_network(settings: Settings) -> bool:
     """Whether an output that the settings ask for needs the network."""
     return any(kind.needs_network and kind.target(settings) for kind in OUTPUTS)
-
-
-def value_of(settings: Settings, key: str) -> Any:
-    """The value of a dotted key."""
-    section, name = key.split(".", 1)
-    return getattr(getattr(settings, section), name)

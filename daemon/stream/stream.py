@@ -25,6 +25,7 @@ from typing import Final, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.config.settings import HOP_SECONDS
 from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
 from daemon.messages import Event, Gap, Level, Message, Prediction, Scores, StreamInfo, Summary
 from daemon.stream.latency import Latencies
@@ -51,7 +52,7 @@ class StreamSettings:
     unit: Unit = "word"
     window: float = 1.0
     """Seconds."""
-    hop: float = 0.24
+    hop: float = HOP_SECONDS
     """Seconds."""
     gate: GateSettings = field(default_factory=GateSettings)
     rolling: RollingSettings = field(default_factory=RollingSettings)
@@ -118,7 +119,7 @@ class Stream:
         *,
         unit: Unit = "word",
         window: float = 1.0,
-        hop: float = 0.24,
+        hop: float = HOP_SECONDS,
         rolling: RollingSettings | None = None,
         events: EventSettings | None = None,
         levels: bool = False,

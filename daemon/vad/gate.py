@@ -6,34 +6,17 @@ import enum
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.config.settings import GateSettings
 from daemon.windowing.resample import RATE
 
 CHUNK: Final = 512
 """Samples at 16 kHz that get one probability of speech."""
 _LARGEST_BATCH: Final = 128
-
-Kind = Literal["silero", "energy", "off"]
-
-
-@dataclass(frozen=True, slots=True)
-class GateSettings:
-    """The `[gate]` table."""
-
-    kind: Kind = "silero"
-    """What finds speech; "off" lets everything pass."""
-    on: float = 0.5
-    """Probability at which speech begins, 0 to 1."""
-    off: float = 0.35
-    """Probability below which a chunk counts towards its end, 0 to `on`."""
-    min_silence: float = 0.3
-    """Seconds below `off` after which speech is over."""
-    pre_roll: float = 0.3
-    """Seconds before the first chunk of speech that belong to it."""
 
 
 class Coverage(enum.Enum):
@@ -289,7 +272,7 @@ class GateBank:
                 gate.hear(probability)
 
 
-def speech_model(kind: Kind) -> Detector | None:
+def speech_model(kind: str) -> Detector | None:
     """What a kind of gate finds speech with, imported only now; None for "off".
 
     Raises UserError if it can't run here.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
 
@@ -94,7 +93,7 @@ def test_a_threshold_counts_from_now_on() -> None:
     lowered = [m for m in listen({0: (0.1, high), 60: (0.1, low)}) if isinstance(m, Event)]
     assert lowered and 2.9 <= lowered[0].at_stream <= 3.2
     # What has fired does not fire again because the threshold moved below it.
-    moved = listen({0: (0.1, low), 60: (0.1, replace(low, threshold=0.55))})
+    moved = listen({0: (0.1, low), 60: (0.1, low.model_copy(update={"threshold": 0.55}))})
     assert len([m for m in moved if isinstance(m, Event)]) == 1
 
 

@@ -361,7 +361,7 @@ def _middle_of_best(cost: NDArray[np.floating[Any]]) -> int:
 
 
 def _rolling(settings: RollingSettings, windows: int) -> RollingSettings:
-    return replace(settings, windows=windows)
+    return settings.model_copy(update={"windows": windows})
 
 
 def _rounded(value: float | None) -> float | None:

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.base.errors import UserError
+from daemon.config.settings import HOP_SECONDS
 from daemon.model.classifier import Classifier
 from daemon.model.description.resolve import resolve_model
 from train import pipeline as steps
@@ -194,7 +195,7 @@ def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
         "model": ModelSection(
             unit=info.unit,
             window=classifier.window / info.rate,
-            hop=info.hop or 0.24,
+            hop=info.hop or HOP_SECONDS,
             non_intents=tuple(sorted(info.non_intents)),
         ),
         "data": (DataSection(path=request.data, rename=rename, placing="word"),),

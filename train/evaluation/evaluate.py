@@ -13,9 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.decide import EventSettings, RollingSettings
+from daemon.config.settings import HOP_SECONDS, EventSettings, GateSettings, RollingSettings
 from daemon.model.classifier import Classifier
-from daemon.vad import GateSettings
 from train import metrics
 from train.augment import Audio
 from train.data.clips import Clip
@@ -151,7 +150,7 @@ def settings_of(classifier: Classifier) -> Setup:
         non_intents=info.non_intents,
         unit=info.unit,
         window=classifier.window / info.rate,
-        hop=window.get("hop", 0.24),
+        hop=window.get("hop", HOP_SECONDS),
         gate=GateSettings(**table.get("gate", {})),
         rolling=RollingSettings(**table.get("rolling", {})),
         events=EventSettings(**table.get("events", {})),

@@ -7,8 +7,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from daemon.decide import EventSettings, RollingSettings
-from daemon.vad import GateSettings
 from train.augment import Audio
 from train.data.clips import RATE, Clip, load_plain
 from train.data.split import bucket
@@ -46,9 +44,9 @@ def setup_of_recipe(recipe: Recipe, labels: tuple[str, ...]) -> Setup:
         unit=recipe.model.unit,
         window=recipe.model.window,
         hop=recipe.model.hop,
-        gate=GateSettings(**recipe.gate.model_dump()),
-        rolling=RollingSettings(**recipe.rolling.model_dump()),
-        events=EventSettings(**recipe.events.model_dump()),
+        gate=recipe.gate,
+        rolling=recipe.rolling,
+        events=recipe.events,
     )
 
 

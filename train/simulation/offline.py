@@ -58,7 +58,7 @@ class Setup(StreamSettings):
         return self.hop / self.window
 
     def with_thresholds(self, thresholds: dict[str, float]) -> Setup:
-        return replace(self, events=replace(self.events, thresholds=thresholds))
+        return replace(self, events=self.events.model_copy(update={"thresholds": thresholds}))
 
     def stream(self, number: int, gates: GateBank) -> Stream:
         info = StreamInfo(f"track {number}", RATE, 1, live=False)

@@ -57,7 +57,9 @@ def test_a_rehearsal_gives_the_events_of_the_daemons_stream(setup: Setup, hearin
         for unit in ("word", "utterance"):
             for minimum in (0.0, 0.3):
                 chosen = replace(
-                    setup, unit=unit, events=EventSettings(threshold, min_duration=minimum)
+                    setup,
+                    unit=unit,
+                    events=EventSettings(threshold=threshold, min_duration=minimum),
                 )
                 real = replay(hearing, chosen, 1.3).events
                 played = rehearsal.events(chosen, rehearsal.opinions(chosen))

@@ -1,0 +1,267 @@
+"""Every setting, once: type, default, range and comment.
+
+The commented config.toml, the sentences about wrong values, and what text from the shell is read
+as are all made from these classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
+from pydantic.fields import FieldInfo
+
+from daemon.messages import LINE_TYPES, MESSAGE_KINDS
+
+if TYPE_CHECKING:
+    LineType = str
+else:
+    LineType = Literal[LINE_TYPES]
+
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+"""A probability, or a fraction of something."""
+
+WINDOW_SECONDS: Final = 1.0
+HOP_SECONDS: Final = 0.24
+"""Twelve frames of Wav2Vec2's encoder, so that windows that overlap lie on one grid of frames."""
+
+
+def setting(
+    default: Any,
+    *,
+    unit: str = "",
+    note: str = "",
+    allowed: str = "",
+    at_most: tuple[str, str] | None = None,
+    from_model: bool = False,
+    **limits: Any,
+) -> Any:
+    """A key of config.toml; the docstring below it becomes its comment there.
+
+    Args:
+        unit: of its number.
+        note: ends the sentence on what it may be, in parentheses.
+        allowed: what it may be, where type and limits don't say it.
+        at_most: another key that it must not exceed, and what would happen ("end speech before
+            it begins").
+        from_model: a model may bring it along in its `intentd` key.
+        limits: pydantic's (ge, gt, le, min_length).
+    """
+    extra: JsonDict = {"unit": unit, "note": note, "allowed": allowed, "from_model": from_model}
+    if at_most is not None:
+        extra["at_most"] = list(at_most)
+    if isinstance(default, dict):
+        return Field(default_factory=lambda: dict(default), json_schema_extra=extra, **limits)
+    return Field(default=default, json_schema_extra=extra, **limits)
+
+
+class Section(BaseModel):
+    """A table of config.toml."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        allow_inf_nan=False,
+        protected_namespaces=(),
+        use_attribute_docstrings=True,
+    )
+
+
+class AudioSettings(Section):
+    """Where sound comes from."""
+
+    device: str | int = setting(
+        "", allowed="an input's index, or part of its name in quotes (\"\" is the system's default)"
+    )
+    """The microphone: its index, or part of its name ("USB"); "" is the system's default."""
+    rate: Literal[0] | Annotated[int, Field(ge=1000, le=384_000)] = setting(
+        0, unit="Hz", note="0: 16000 if the device can, else its own"
+    )
+    """Samples a second, Hz; 0 opens at 16000 if the device can, else at its own rate."""
+    channel: Literal["mix"] | Annotated[int, Field(ge=1, le=512)] = setting(
+        "mix", note="a channel, counted from 1"
+    )
+    """"mix" averages the channels; a number picks one, counted from 1."""
+    block_ms: float = setting(50.0, unit="ms", ge=0.5, le=1000.0)
+    """Length of a block of sound, ms, from the device or from a recording; no result depends on
+    it."""
+    buffer_seconds: float = setting(5.0, unit="s", ge=1.0, le=60.0)
+    """Sound that may wait for the model, s; live, what is older is shed and counted."""
+    wait_for_device: bool = setting(False)
+    """true: start without the microphone and wait until it appears."""
+    follow_default: bool = setting(False)
+    """true: after the loss of the microphone listen to the system's default, whichever it is."""
+
+
+class WindowSettings(Section):
+    """Which samples are classified together."""
+
+    seconds: float = setting(WINDOW_SECONDS, unit="s", from_model=True, ge=0.1, le=30.0)
+    """Length of a window, s."""
+    hop: float = setting(
+        HOP_SECONDS,
+        unit="s",
+        at_most=("window.seconds", "leave sound unheard"),
+        from_model=True,
+        ge=0.02,
+        le=30.0,
+    )
+    """From the start of one window to the start of the next, s."""
+    widest_hop: float = setting(
+        0.0,
+        allowed="0 (the hop stays) or window.hop to window.seconds",
+        at_most=("window.seconds", "leave sound unheard"),
+        ge=0.0,
+        le=30.0,
+    )
+    """Live: how far the hop may widen by itself while the model can't keep up, s; 0 leaves it
+    alone."""
+
+
+class GateSettings(Section):
+    """Voice activity detection."""
+
+    kind: Literal["silero", "energy", "off"] = setting("silero", from_model=True)
+    """What tells speech from silence, so that only speech costs model time: "silero", "energy",
+    "off"."""
+    on: Share = setting(0.5, from_model=True)
+    """Speech begins at this probability, 0 to 1."""
+    off: Share = setting(0.35, at_most=("gate.on", "end speech before it begins"), from_model=True)
+    """Speech goes on down to this probability, 0 to gate.on."""
+    min_silence: float = setting(0.3, unit="s", from_model=True, ge=0.0, le=10.0)
+    """Silence that ends speech, s."""
+    pre_roll: float = setting(0.3, unit="s", from_model=True, ge=0.0, le=5.0)
+    """Sound before the beginning that still counts as speech, s."""
+
+
+class ModelSettings(Section):
+    """Which model runs, and on what."""
+
+    path: str = setting(
+        "",
+        allowed='a directory or hub id in quotes ("" is the model that comes with intentd)',
+    )
+    """A model's directory or hub id; "" is the model that comes with intentd."""
+    backend: str = setting(
+        "auto", allowed='the name of a backend in quotes, or "auto"', min_length=1
+    )
+    """What runs the model; "auto" takes the fastest one installed."""
+    threads: int = setting(
+        0, note="0: one for a small model, else one a core, at most 4", ge=0, le=256
+    )
+    """Threads of the model; 0 is one for a small model, else one a core, at most 4."""
+    max_batch: int = setting(16, unit="windows", ge=1, le=256)
+    """Windows that are classified at once, at most."""
+    hang_seconds: float = setting(30.0, unit="s", ge=1.0, le=3600.0)
+    """A model that gives no result for this long has hung, s; intentd then ends with status 1."""
+
+
+class RollingSettings(Section):
+    """How scores of windows are combined to the smoothed posterior."""
+
+    windows: int = setting(3, unit="windows", from_model=True, ge=1, le=1000)
+    """Windows whose mean is the opinion; models of words only."""
+    forgetting: float = setting(1.0, note="1 forgets nothing", from_model=True, gt=0.0, le=1.0)
+    """What an older window's evidence keeps with each hop, above 0 to 1; models of utterances
+    only."""
+    max_seconds: float = setting(15.0, unit="s", from_model=True, ge=1.0, le=600.0)
+    """Longest utterance, s; what follows it is another one."""
+
+
+class EventSettings(Section):
+    """When an intent counts as spoken."""
+
+    threshold: Share = setting(0.7, from_model=True)
+    """The rolling opinion, 0 to 1, at which an intent without one in thresholds counts as
+    spoken."""
+    release: Share = setting(0.6, note="a fraction of the threshold", from_model=True)
+    """It is over below this fraction of the threshold, 0 to 1."""
+    min_duration: float = setting(0.0, unit="s", from_model=True, ge=0.0, le=60.0)
+    """How long the opinion must hold before the event, s; 0 fires at once."""
+    refractory: float = setting(1.0, unit="s", from_model=True, ge=0.0, le=3600.0)
+    """The same intent is not reported again for this long after an event, s."""
+    thresholds: dict[str, Share] = setting({}, from_model=True)
+    """Thresholds of single intents, 0 to 1, for example {yes = 0.8, no = 0.9}; the bundled model
+    has all."""
+
+    def of(self, label: str) -> float:
+        """The threshold of a label."""
+        return self.thresholds.get(label, self.threshold)
+
+
+class OutputSettings(Section):
+    """Where the results go."""
+
+    jsonl: str = setting(
+        "", allowed='a file\'s path in quotes, "-" for standard output, or "" for none'
+    )
+    """JSON lines go to this file; "-" is standard output, "" is none."""
+    types: list[LineType] = setting(
+        [kind.name for kind in MESSAGE_KINDS if kind.json_line and kind.by_default], min_length=1
+    )
+    """Types of lines that are written; most lines are predictions. "start" tells when a live run
+    began."""
+    headless: bool = setting(False)
+    """true: plain lines in place of the dashboard, also on a terminal."""
+    log: str = setting("", allowed="a file's path in quotes (\"\" is the user's log folder)")
+    """Where stderr leads while the dashboard is up; "" is intentd.log in the user's log folder."""
+    lag_warning: float = setting(0.5, unit="s", ge=0.1, le=60.0)
+    """Live: how far behind the microphone is worth a warning, s."""
+
+
+class Settings(Section):
+    """All settings of a run; `load_settings` makes them from files, variables and options."""
+
+    audio: AudioSettings = AudioSettings()
+    window: WindowSettings = WindowSettings()
+    gate: GateSettings = GateSettings()
+    model: ModelSettings = ModelSettings()
+    rolling: RollingSettings = RollingSettings()
+    events: EventSettings = EventSettings()
+    output: OutputSettings = OutputSettings()
+
+
+# ---- what the classes say -----------------------------------------------------------------------
+
+
+def sections() -> dict[str, type[Section]]:
+    """The tables of config.toml by name, in their order."""
+    found: dict[str, type[Section]] = {}
+    for name, field in Settings.model_fields.items():
+        table = field.annotation
+        assert isinstance(table, type) and issubclass(table, Section)
+        found[name] = table
+    return found
+
+
+def keys() -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every (section, key, field), in order."""
+    for section, table in sections().items():
+        for name, field in table.model_fields.items():
+            yield section, name, field
+
+
+def value_of(settings: Settings, key: str) -> Any:
+    """The value of a dotted key."""
+    section, name = key.split(".", 1)
+    return getattr(getattr(settings, section), name)
+
+
+def from_model(field: FieldInfo) -> bool:
+    """Whether a model may bring the setting along."""
+    return bool(hints(field)["from_model"])
+
+
+def at_most(field: FieldInfo) -> tuple[str, str] | None:
+    """The key that the setting must not exceed, and what would happen if it did."""
+    found = hints(field).get("at_most")
+    return (str(found[0]), str(found[1])) if isinstance(found, list) else None
+
+
+def hints(field: FieldInfo) -> JsonDict:
+    """What `setting` was told beside pydantic's limits."""
+    assert isinstance(field.json_schema_extra, dict)
+    return field.json_schema_extra
