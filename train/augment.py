@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
 RATE = 16_000
+NEIGHBOUR_SHARE = 0.6
+"""Largest share of a following word that may lie in the window."""
 Audio = NDArray[np.float32]
 
 
@@ -96,6 +98,37 @@ def splice(
 
 SPLICE_FADE = 240
 """Samples over which one word passes into the other, 15 ms."""
+
+
+def add_neighbour(
+    excerpt: Excerpt,
+    bounds: tuple[int, int],
+    other: Audio,
+    gap: int,
+    before: bool,
+) -> Audio:
+    """Window of a word with another word right before or after it, shape (length,).
+
+    `bounds`: first and last sample of the word in its recording. `other`: the neighbour without
+    the silence around it, brought to the level of the word. `gap`: samples between the two. The
+    neighbour is cut at the window's edge. One that comes after never lies whole in the window,
+    so the excerpt's word stays the last whole word: where it would, the window is returned as it
+    is.
+    """
+    window = excerpt.window.copy()
+    offset = excerpt.at - excerpt.first
+    start, end = bounds[0] + offset, bounds[1] + offset
+    other = other * np.float32(rms(excerpt.window[max(0, start) : max(1, end)]) / rms(other))
+    if before:
+        stop = max(0, start - gap)
+        piece = other[max(0, len(other) - stop) :]
+        window[stop - len(piece) : stop] += piece
+        return window
+    begin = end + gap
+    room_left = len(window) - begin
+    if 0 < room_left < NEIGHBOUR_SHARE * len(other):
+        window[begin:] += other[:room_left]
+    return window
 
 
 def crop(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:

@@ -128,6 +128,11 @@ class AugmentSection(Section):
     splice_probability: Probability = 0.0
     """Share of draws in which the beginning of a word is followed by the end of another, which is
     no word and `cut_label`."""
+    neighbour_probability: Probability = 0.0
+    """Share of draws of a word in which another word comes right before or after it, as in a
+    stream without pauses. The label stays that of the last word that lies whole in the window."""
+    neighbour_gap: Range = (0.03, 0.4)
+    """Seconds between the two words."""
     background_probability: Probability = 0.0
     """Share of draws that are noise alone, labelled `background_label`."""
     background_label: str = "background"

@@ -302,6 +302,70 @@ def test_a_word_is_spliced_with_another_one(monkeypatch: pytest.MonkeyPatch) -> 
     assert pairs == {("rise", "fall"), ("fall", "rise")}
 
 
+TONE = np.sin(2 * np.pi * 400 * np.arange(RATE) / RATE).astype(np.float32)
+
+
+def placed(start: float, seconds: float = 0.4) -> tuple[augment.Excerpt, tuple[int, int]]:
+    """A word of the quiet half of a tone, `start` seconds into a window of one second."""
+    samples = np.zeros(RATE, np.float32)
+    bounds = (RATE // 10, RATE // 10 + round(seconds * RATE))
+    samples[slice(*bounds)] = 0.1 * TONE[: bounds[1] - bounds[0]]
+    excerpt = augment._paste(samples, round(start * RATE) - bounds[0], RATE)
+    return excerpt, bounds
+
+
+def test_a_neighbour_before_ends_one_gap_before_the_word() -> None:
+    excerpt, bounds = placed(0.5)
+    window = augment.add_neighbour(excerpt, bounds, TONE[: RATE // 4], RATE // 20, before=True)
+    added = np.flatnonzero(np.abs(window - excerpt.window) > 1e-6)
+    assert added[0] == pytest.approx(0.20 * RATE, abs=2)
+    assert added[-1] == pytest.approx(0.45 * RATE, abs=2)
+    loud = augment.rms(window[round(0.2 * RATE) : round(0.45 * RATE)])
+    assert loud == pytest.approx(0.1 / np.sqrt(2), rel=0.01), "at the level of the word"
+
+
+def test_a_neighbour_is_cut_at_the_edges_of_the_window() -> None:
+    excerpt, bounds = placed(0.1)
+    window = augment.add_neighbour(excerpt, bounds, TONE[: RATE // 2], RATE // 20, before=True)
+    added = np.flatnonzero(np.abs(window - excerpt.window) > 1e-6)
+    assert added[-1] == pytest.approx(0.05 * RATE, abs=2)
+    excerpt, bounds = placed(0.3)
+    window = augment.add_neighbour(excerpt, bounds, TONE[: RATE // 2], RATE // 10, before=False)
+    added = np.flatnonzero(np.abs(window - excerpt.window) > 1e-6)
+    assert added[0] == pytest.approx(0.8 * RATE, abs=2)
+    assert added[-1] == pytest.approx(RATE, abs=25)
+
+
+def test_a_word_that_would_follow_whole_is_left_out() -> None:
+    excerpt, bounds = placed(0.1)
+    window = augment.add_neighbour(excerpt, bounds, TONE[: RATE // 4], RATE // 20, before=False)
+    np.testing.assert_array_equal(window, excerpt.window)
+
+
+def test_neighbours_are_other_words_and_leave_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    draws = draws_of(AugmentSection(neighbour_probability=1.0, neighbour_gap=(0.1, 0.1)))
+    plain = draws_of(AugmentSection())
+    seen: list[tuple[int, bool]] = []
+    add = augment.add_neighbour
+
+    def noted(
+        excerpt: augment.Excerpt, bounds: tuple[int, int], other: Audio, gap: int, before: bool
+    ) -> Audio:
+        seen.append((gap, before))
+        assert any(np.array_equal(other, c.audio[slice(*b)]) for c, b in own)
+        return add(excerpt, bounds, other, gap, before)
+
+    monkeypatch.setattr(augment, "add_neighbour", noted)
+    for index in range(40):
+        label = plain[index]["labels"]
+        clips = zip(draws.clips, draws.bounds, strict=True)
+        own = [(c, b) for c, b in clips if c.label != LABELS[label]]
+        assert draws[index]["labels"] == label
+    assert {gap for gap, _ in seen} == {RATE // 10}
+    assert {before for _, before in seen} == {True, False}
+    assert len(seen) == 40
+
+
 def test_running_speech_is_neither_cut_nor_spliced() -> None:
     """Where in it the intent is said nobody knows: the piece may hold the whole of it."""
     settings = AugmentSection(splice_probability=0.5, cut_probability=0.5, cut_label="fall")

@@ -44,9 +44,9 @@ class WordDraws(Dataset[Example]):
     """Windows drawn at random from clips, one class as often as another.
 
     Draw i of epoch e depends on (seed, e, i) alone, so a run repeats, and goes on after an
-    interruption as if nothing had happened. A draw is noise alone, halves of two words, a cut word,
-    or a clip: first a label, evenly among intents (non-intents by the weight of their sources),
-    then a clip.
+    interruption as if nothing had happened. A draw is noise alone, halves of two words, a cut
+    word, or a clip: first a label, evenly among intents (non-intents by the weight of their
+    sources), then a clip. A word may get another word beside it.
 
     With a `guide` a draw also says what the guide makes of the window before it is soiled
     ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0), and
@@ -86,6 +86,9 @@ class WordDraws(Dataset[Example]):
             [c.label not in non_intents and c.placing == "word" for c in clips]
         )
         self.names = np.array([clips[int(n)].label for n in self.words])
+        # What may come right before or after a word: any other word.
+        self.spoken = np.flatnonzero([c.placing == "word" for c in clips])
+        self.spoken_labels = np.array([clips[int(n)].label for n in self.spoken])
 
     def set_epoch(self, epoch: int) -> None:
         self.epoch = epoch
@@ -114,9 +117,13 @@ class WordDraws(Dataset[Example]):
             excerpt, factor = self._excerpt(number, cut, rng)
             clip = self.clips[number]
             label = s.cut_label if cut else clip.label
-            if self.guide is not None:
+            window = excerpt.window
+            near = s.neighbour_probability
+            if near and not cut and clip.placing == "word" and rng.random() < near:
+                window = self._with_neighbour(number, excerpt, factor, rng)
+            elif self.guide is not None:
                 taught = self._taught(self.guide, clip, excerpt, factor, cut)
-            window = soil(excerpt.window, s, self.noises, rng)
+            window = soil(window, s, self.noises, rng)
         window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
         if self.guide is not None and not taught:
             taught = self._untaught(self.guide)
@@ -162,6 +169,23 @@ class WordDraws(Dataset[Example]):
         other = int(rng.choice(others))
         return augment.splice(
             samples, bounds, self.clips[other].audio, self.bounds[other], self.length, rng
+        )
+
+    def _with_neighbour(
+        self, number: int, excerpt: Excerpt, factor: float, rng: np.random.Generator
+    ) -> Audio:
+        others = self.spoken[self.spoken_labels != self.clips[number].label]
+        if not len(others):
+            return excerpt.window
+        other = int(rng.choice(others))
+        first, last = self.bounds[other]
+        start, end = self.bounds[number]
+        return augment.add_neighbour(
+            excerpt,
+            (int(start / factor), int(end / factor)),
+            self.clips[other].audio[first:last],
+            round(rng.uniform(*self.settings.neighbour_gap) * RATE),
+            before=bool(rng.random() < 0.5),
         )
 
     def _excerpt(self, number: int, cut: bool, rng: np.random.Generator) -> tuple[Excerpt, float]:
