@@ -63,6 +63,7 @@ from train.simulation.conditions import (
 from train.simulation.offline import Setup, hear
 from train.simulation.tracks import with_noise
 from train.training.finetune import noises_of, train_model, words_of
+from train.training.initial_model import SMALL, find_base
 from train.training.trainer import IntentTrainer, keeper_of, readable
 
 HISTORY = "history.json"
@@ -103,6 +104,8 @@ def train(run: Run) -> dict[str, Any]:
     for path in run.recipe.calibrate.free:
         if not run.recipe.path(path).exists():
             raise UserError(f"calibrate.free names {run.recipe.path(path)}, which does not exist.")
+    if run.recipe.model.base != SMALL:
+        find_base(run.recipe.model.base)  # before what takes long
     if main_process():
         check_output(run.output, run.recipe, run.resume, run.force)
     loaded, labels = load(run)
@@ -179,10 +182,10 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
     if loaded.problems and main_process():
         run.output.mkdir(parents=True, exist_ok=True)
         write_problems(run.output / PROBLEMS, loaded.problems)
-    if loaded.problems and run.recipe.problems == "fatal":
-        first = loaded.problems[0]
+    if loaded.faults and run.recipe.problems == "fatal":
+        first = loaded.faults[0]
         raise UserError(
-            f"{len(loaded.problems)} recordings cannot be used, the first, {first.path}, "
+            f"{len(loaded.faults)} recordings cannot be used, the first, {first.path}, "
             f"{first.reason}; {run.output / PROBLEMS} lists them all."
         )
     table = counts([c.label for c in loaded.clips], [c.part for c in loaded.clips])
@@ -198,6 +201,8 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
         say(f"none of the {number} files of {label!r} can be used: it is left out", highlight=False)
     for source, number in loaded.unknown_groups.items():
         say(f"{source}: {number} clips of unknown speakers are split clip by clip", highlight=False)
+    for sentence in loaded.notes:
+        say(f"note: {sentence}", highlight=False)
     if run.recipe.distil is not None:
         return loaded, ()
     for sentence in check_parts(run.recipe, loaded.clips):

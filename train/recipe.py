@@ -16,6 +16,8 @@ from typing import Annotated, Any, Literal, get_args
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
 from daemon.base.errors import UserError
+from daemon.base.text import local_path
+from daemon.base.text_files import read_text
 from daemon.config.layers import did_you_mean, shown
 from daemon.config.settings import (
     HOP_SECONDS,
@@ -52,8 +54,9 @@ class ModelSection(Section):
 
 class DataSection(Section):
     path: str
-    """A parquet file, a folder with a subfolder a label, a folder of plain recordings (with
-    `label`), a CSV or JSONL manifest, or a hub id."""
+    """A parquet file, a folder with a subfolder a label (also below train/, test/ and validation/),
+    a folder of plain recordings (with `label`), a CSV, TSV or JSONL manifest, or "hub:owner/name";
+    "owner/name" alone is looked for on the hub if there is no folder `owner`."""
     config: str | None = None
     """Configuration of a hub data set, such as "en-US"."""
     split: str = "train"
@@ -296,7 +299,7 @@ class Recipe(Section):
 
     def path(self, value: str) -> Path:
         """A path of the recipe, relative ones from `root`."""
-        return Path(self.root).expanduser() / value
+        return local_path(self.root).expanduser() / local_path(value).expanduser()
 
 
 def find_recipe(name: str) -> Path:
@@ -323,8 +326,12 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
     """
     path = find_recipe(name)
     try:
-        tree: dict[str, Any] = tomllib.loads(path.read_text(encoding="utf-8"))
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        tree: dict[str, Any] = tomllib.loads(read_text(path))
+    except OSError as error:
+        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise UserError(f"{path} is not valid TOML: {error}.") from error
     tree.setdefault("name", path.stem)
     for assignment in assignments:

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
+from pathlib import Path
 
 LONGEST = 512
 """Characters kept of a name on a screen. Zero-width characters take no cells, so that cutting to
 a width alone would not bound what is sent to a terminal."""
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_NO_NAME = re.compile(r"^\.|[/\\%<>:\"|?*\x00-\x1f\x7f]|[. ]$")
+_MARKUP = re.compile(r"[\\`*\[\]|~$]|(?<![^\W_])_|_(?![^\W_])")
+"""Characters that Markdown obeys; an underscore inside a word it shows."""
 _JOINERS = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff")
 
 
@@ -28,6 +33,38 @@ def screen_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text[:LONGEST]
     return "".join(_visible(character) for character in text[:LONGEST])
+
+
+def name_text(path: Path | str) -> str:
+    r"""The name of a file as text that every encoder takes: what is no UTF-8 in it appears as
+    ``\xff``. The same in every locale, unlike ``str(path)``."""
+    return utf8_text(os.fsencode(path).decode("utf-8", "surrogateescape"))
+
+
+def local_path(text: str) -> Path:
+    """The path that `text`, read from a UTF-8 file, names on this system in any locale."""
+    return Path(os.fsdecode(text.encode("utf-8", "surrogateescape")))
+
+
+def file_name(text: str) -> str:
+    """`text` as the name of one file or folder: what a path, Windows or a hidden name would take
+    otherwise is percent-encoded."""
+    text = _NO_NAME.sub(lambda match: f"%{ord(match.group()):02X}", utf8_text(text))
+    return text or "%00"
+
+
+def markdown_text(text: str) -> str:
+    """`text` as Markdown (also in a table of it) that shows it as it is, on one line."""
+    shown = screen_text(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return _MARKUP.sub(r"\\\g<0>", shown)
+
+
+def markdown_code(text: str) -> str:
+    """`text` as a code span of Markdown, on one line."""
+    shown = screen_text(text)
+    fence = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    blank = " " if shown.startswith("`") or shown.endswith("`") else ""
+    return f"{fence}{blank}{shown}{blank}{fence}"
 
 
 def _escape_surrogate(match: re.Match[str]) -> str:

@@ -11,6 +11,7 @@ from typing import Any
 from pydantic.fields import FieldInfo
 
 from daemon.base.errors import UserError
+from daemon.base.text_files import decode_text
 from daemon.config.layers import Layer, did_you_mean, printable, shown
 from daemon.config.sentences import allowed
 from daemon.config.settings import keys, sections
@@ -41,7 +42,7 @@ def read_file(path: Path) -> Layer:
             raw = file.read(MAX_BYTES + 1)
         if len(raw) > MAX_BYTES:
             raise UserError(f"{name} is larger than 1 MiB, which no settings file of intentd is")
-        values = _parse(raw.decode("utf-8-sig"))
+        values = _parse(decode_text(raw))
     except OSError as error:
         raise UserError(f"{name} can't be read ({error.strerror}); check its permissions") from None
     except UnicodeDecodeError:

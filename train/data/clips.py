@@ -11,13 +11,17 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
+from daemon.base.text_files import write_text
+from train.data.copies import keep_apart
 from train.data.decoding import RATE, decode
-from train.data.sources import Row, rows_of
+from train.data.rows import Row
+from train.data.sources import rows_of
 from train.data.split import PARTS, Part, counts, draw_stratified, part_of
 from train.recipe import DataSection, DistilSection, Recipe
 
@@ -68,6 +72,8 @@ class Problem:
     source: str
     path: str
     reason: str
+    fault: bool = True
+    """False: it is no fault of the data (a hidden file, a copy)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,13 @@ class Loaded:
     """Clips without a speaker by source: they are split clip by clip."""
     lost_labels: dict[str, int] = field(default_factory=dict)
     """Labels of which no recording can be used, with the number of their recordings."""
+    notes: tuple[str, ...] = ()
+    """Sentences about the sources that their user should read."""
+
+    @property
+    def faults(self) -> tuple[Problem, ...]:
+        """The problems that are faults of the data."""
+        return tuple(problem for problem in self.problems if problem.fault)
 
     def part(self, part: Part) -> list[Clip]:
         return [clip for clip in self.clips if clip.part == part]
@@ -88,52 +101,58 @@ class Loaded:
 def load_clips(recipe: Recipe) -> Loaded:
     """All clips of the recipe's sources, and the rows that were left out with the reasons.
 
-    Raises UserError if a source is missing, if nothing usable is found in it, or if the labels do
-    not fit the model's.
+    Raises:
+        UserError: a source is missing or holds nothing usable, or the labels are not the model's.
     """
     clips: list[Clip] = []
     problems: list[Problem] = []
     unknown: dict[str, int] = {}
     unusable: Counter[str] = Counter()
+    notes: list[str] = []
+    placed: set[int] = set()
+    """id() of the clips whose folder says which part of the split they are in."""
     for number, section in enumerate(recipe.data):
         if section.optional and not recipe.path(section.path).exists():
             continue
         before = len(clips)
-        for row in rows_of(section, recipe.path(section.path)):
-            if section.only and row.label not in section.only:
+        for row in rows_of(section, recipe.path(section.path), notes.append):
+            if section.only and row.recording and row.label not in section.only:
                 continue
             try:
                 clips.append(_clip(row, section, number, recipe))
             except ValueError as error:
-                problems.append(Problem(section.path, row.path, str(error)))
+                problems.append(Problem(section.path, row.path, str(error), row.recording))
                 if label := _label(row, section):
                     unusable[label] += 1
                 continue
+            if row.parts != PARTS:
+                placed.add(id(clips[-1]))
             if not row.group and section.holdout:
                 unknown[section.path] = unknown.get(section.path, 0) + 1
         if section.per_label is not None:
             clips[before:] = _fewer(clips[before:], section.per_label)
         if len(clips) == before:
-            mine = {p.reason for p in problems if p.source == section.path}
-            reasons = "; ".join(sorted(mine)[:3])
-            raise UserError(
-                f"data source {section.path!r} holds no usable recording"
-                + (f" ({reasons})." if reasons else ".")
-            )
+            raise _nothing_usable(section, problems)
     if not clips:
         raise UserError("The recipe names no data: add a [[data]] section.")
     if recipe.distil is None:
         _check_labels(recipe, clips)
-    if recipe.split.test_size is not None:
-        clips = _drawn(recipe, clips)
+    clips = _drawn(recipe, clips, placed)
+    clips = _without_copies(recipe, clips, placed, problems, notes)
     found = {clip.label for clip in clips}
     lost = {label: count for label, count in sorted(unusable.items()) if label not in found}
-    return Loaded(tuple(clips), tuple(problems), unknown, lost)
+    return Loaded(tuple(clips), tuple(problems), unknown, lost, tuple(notes))
+
+
+def _nothing_usable(section: DataSection, problems: Sequence[Problem]) -> UserError:
+    reasons = {p.reason for p in problems if p.source == section.path}
+    some = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""
+    return UserError(f"data source {section.path!r} holds no usable recording{some}.")
 
 
 def load_plain(path: str, root: str = ".") -> list[Clip]:
     """The recordings of one source, whatever is said in them. Raises UserError as `load_clips`."""
-    source = DataSection(path=path, label="any", placing="crop")
+    source = DataSection(path=path, label="any", placing="crop", holdout=False)
     # A recipe that distils looks at no label.
     recipe = Recipe(name=path, root=root, data=(source,), distil=DistilSection())
     return list(load_clips(recipe).clips)
@@ -171,32 +190,35 @@ def check_parts(recipe: Recipe, clips: Sequence[Clip]) -> list[str]:
 
 
 def write_split(path: Path, loaded: Loaded, recipe: Recipe) -> None:
-    """Who is in which part, one JSON object a line."""
-    with path.open("w", encoding="utf-8") as lines:
-        for clip in loaded.clips:
-            line = {
-                "source": recipe.data[clip.source].path,
-                "path": clip.path,
-                "label": clip.label,
-                "group": None if clip.key == clip.path else clip.key,
-                "part": clip.part,
-            }
-            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+    """Write the part of every clip, one JSON object a line."""
+    lines = [
+        {
+            "source": recipe.data[clip.source].path,
+            "path": clip.path,
+            "label": clip.label,
+            "group": None if clip.key == clip.path else clip.key,
+            "part": clip.part,
+        }
+        for clip in loaded.clips
+    ]
+    _write_lines(path, lines)
 
 
 def write_problems(path: Path, problems: Sequence[Problem]) -> None:
-    """What was left out and why, one JSON object a line."""
-    with path.open("w", encoding="utf-8") as lines:
-        for p in problems:
-            line = {"source": p.source, "path": p.path, "reason": p.reason}
-            lines.write(json.dumps(line, ensure_ascii=False) + "\n")
+    """Write what was left out and why, one JSON object a line."""
+    _write_lines(path, [{"source": p.source, "path": p.path, "reason": p.reason} for p in problems])
+
+
+def _write_lines(path: Path, lines: Sequence[dict[str, Any]]) -> None:
+    text = "".join(json.dumps(line, ensure_ascii=False) + "\n" for line in lines)
+    write_text(path, text)
 
 
 def load_noises(folder: Path, exclude: tuple[str, ...]) -> list[NDArray[np.float32]]:
     """Noise recordings of a folder as mono 16 kHz float32, by file name order."""
     if not folder.is_dir():
         raise UserError(f"The noise folder {folder} does not exist; set augment.noise.")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
     noises = [load_noise(path) for path in paths if path.name not in exclude]
     if not noises:
         raise UserError(f"The noise folder {folder} holds no recordings.")
@@ -216,7 +238,9 @@ def load_noise(path: Path) -> NDArray[np.float32]:
 
 def _fewer(clips: Sequence[Clip], per_label: int) -> list[Clip]:
     """`clips` with at most `per_label` of a label to train on; a larger number holds a smaller."""
-    order = sorted(clips, key=lambda clip: sha1(clip.path.encode()).digest())
+    order = sorted(
+        clips, key=lambda clip: sha1(clip.path.encode("utf-8", "backslashreplace")).digest()
+    )
     seen: Counter[str] = Counter()
     kept = set()
     for clip in order:
@@ -238,8 +262,17 @@ def _check_labels(recipe: Recipe, clips: list[Clip]) -> None:
         raise UserError("The data has a single label; there is nothing to tell apart.")
 
 
-def _drawn(recipe: Recipe, clips: list[Clip]) -> list[Clip]:
-    held = [n for n, clip in enumerate(clips) if recipe.data[clip.source].holdout]
+def _drawn(recipe: Recipe, clips: list[Clip], placed: set[int]) -> list[Clip]:
+    """`clips` with the parts that split.test_size draws, if it is set."""
+    if recipe.split.test_size is None:
+        return clips
+    held = [
+        n
+        for n, clip in enumerate(clips)
+        if recipe.data[clip.source].holdout and id(clip) not in placed
+    ]
+    if not held:
+        return clips
     try:
         parts = draw_stratified([clips[n].label for n in held], recipe.split)
     except ValueError as error:
@@ -255,6 +288,45 @@ def _label(row: Row, section: DataSection) -> str | None:
     if not label:
         return None
     return section.rename.get(label, section.rename.get("*", label))
+
+
+def _without_copies(
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    placed: set[int],
+    problems: list[Problem],
+    notes: list[str],
+) -> list[Clip]:
+    """`clips` such that no recording is in two parts; what that leaves out goes to `problems`."""
+
+    def rank(clip: Clip) -> int:
+        """Where a part was not drawn, and can't be drawn otherwise, a recording stays first."""
+        if id(clip) in placed:
+            return PARTS[::-1].index(clip.part)
+        return 2 if recipe.data[clip.source].holdout else 3
+
+    found = keep_apart(clips, [rank(clip) for clip in clips])
+    for clip, reason in found.dropped:
+        problems.append(Problem(recipe.data[clip.source].path, clip.path, reason, False))
+    if found.count:
+        some = "recording is a copy" if found.count == 1 else "recordings are copies"
+        left_out = (
+            f"; {len(found.dropped)} left out, so that none is both trained and tested on"
+            if found.dropped
+            else ""
+        )
+        notes.append(f"{found.count} {some} of another by the samples{left_out}")
+    if found.contradicting:
+        notes.append(f"{found.contradicting} copies have another label than the original")
+    return found.clips
+
+
+def _part(row: Row, key: str, section: DataSection, recipe: Recipe) -> Part:
+    if not section.holdout:
+        return "train"
+    drawn = part_of(key, recipe.split)
+    # Cross-validation tests on everything in turn, whatever its folder is called.
+    return drawn if drawn in row.parts or recipe.split.fold is not None else row.parts[0]
 
 
 def _clip(row: Row, section: DataSection, number: int, recipe: Recipe) -> Clip:
@@ -276,7 +348,7 @@ def _clip(row: Row, section: DataSection, number: int, recipe: Recipe) -> Clip:
     if np.abs(samples).max() < SILENCE:
         raise ValueError("is silent")
     key = row.group or row.path
-    part = part_of(key, recipe.split) if section.holdout else "train"
+    part = _part(row, key, section, recipe)
     pcm = np.clip(np.rint(samples * 32768), -32768, 32767).astype(np.int16)
     placing = section.placing
     if placing == "auto":

@@ -1,9 +1,9 @@
-"""Who is trained on, who is validated on, who is tested on: drawn by hash, so that it never moves.
+"""Assigns speakers to train, validation and test by hash, so that adding data moves nobody.
 
 The bucket of a clip is the SHA-1 of its group (speaker, or path where the speaker is unknown)
 modulo the number of buckets. Adding data moves nobody from one part to another, and a group is
-never in two parts. Every label is spread alike, since the hash knows nothing of labels; `check`
-says where few groups left a label without a part.
+never in two parts. Every label is spread alike, since the hash knows nothing of labels;
+`clips.check_parts` names labels that a part has no recording of.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ PARTS: tuple[Part, ...] = ("train", "validation", "test")
 
 
 def bucket(key: str, buckets: int) -> int:
-    """Where `key` falls, 0 to `buckets` - 1."""
-    return int(sha1(key.encode()).hexdigest(), 16) % buckets
+    """The bucket of `key`, 0 to `buckets` - 1."""
+    return int(sha1(key.encode("utf-8", "backslashreplace")).hexdigest(), 16) % buckets
 
 
 def part_of(key: str, split: SplitSection) -> Part:
@@ -40,11 +40,13 @@ def part_of(key: str, split: SplitSection) -> Part:
 def draw_stratified(labels: Sequence[str], split: SplitSection) -> list[Part]:
     """The parts of clips with these labels by `datasets`' train_test_split (`split.test_size`).
 
-    Raises ValueError if a label is too rare to be in every part.
+    Raises:
+        ValueError: a label is too rare to be in every part.
     """
     from datasets import ClassLabel, Dataset, Features, Value
 
-    assert split.test_size is not None
+    if split.test_size is None:
+        raise ValueError("split.test_size is not set")
     names = sorted(set(labels))
     table = Dataset.from_dict(
         {"row": list(range(len(labels))), "label": [names.index(label) for label in labels]},

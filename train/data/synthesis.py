@@ -25,6 +25,7 @@ import soundfile
 import soxr
 
 from daemon.base.errors import UserError
+from daemon.base.text_files import read_text
 from train.data.clips import RATE
 
 SENTENCES = "_sentences"
@@ -292,7 +293,7 @@ def read_vocabulary(path: Path) -> list[str]:
     Raises UserError if it cannot be read or has fewer than a hundred.
     """
     try:
-        lines = path.read_text(encoding="utf-8").splitlines()
+        lines = read_text(path).splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise UserError(f"The vocabulary {path} cannot be read ({error}).") from error
     words = [line.strip() for line in lines]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import torch
+from huggingface_hub import try_to_load_from_cache
 from safetensors import SafetensorError
 from transformers import (
     AutoConfig,
@@ -14,28 +15,33 @@ from transformers import (
 )
 
 from daemon.base.errors import UserError
+from daemon.base.hub import hub_answers, hub_id
+from daemon.base.text import local_path
 from daemon.model.description.resolve import BUNDLED, bundled_model
 from train.recipe import Recipe
 from train.training.small_encoder import small_config, small_extractor, start_as_filterbank
+
+SMALL = "small"
+"""As model.base: random weights of a small Wav2Vec2."""
+WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 
 
 def build_model(recipe: Recipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
     """The model to finetune and its feature extractor.
 
-    Raises UserError if the base cannot be loaded.
+    Raises:
+        UserError: the base cannot be loaded.
     """
     names = {
         "num_labels": len(labels),
         "label2id": {label: number for number, label in enumerate(labels)},
         "id2label": dict(enumerate(labels)),
     }
-    if recipe.model.base == "small":
+    if recipe.model.base == SMALL:
         model = Wav2Vec2ForSequenceClassification(small_config(**names, **_masking(recipe)))
         start_as_filterbank(model)
         return model, small_extractor()
-    base = recipe.model.base
-    if base == BUNDLED:
-        base = str(bundled_model())
+    base = find_base(recipe.model.base)
     try:
         extractor = AutoFeatureExtractor.from_pretrained(base)
         config = AutoConfig.from_pretrained(base)
@@ -62,6 +68,37 @@ def build_model(recipe: Recipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
         torch.nn.init.normal_(model.classifier.weight, std=0.02)
         torch.nn.init.zeros_(model.classifier.bias)
     return model, extractor
+
+
+def find_base(base: str) -> str:
+    """A directory, or a hub id that transformers can fetch or has in its cache, of `model.base`.
+
+    Raises:
+        UserError: it is neither.
+    """
+    if base == BUNDLED:
+        return str(bundled_model())
+    folder = local_path(base).expanduser()
+    if folder.is_dir():
+        return str(folder)
+    name = hub_id(base)
+    if name is None:
+        raise UserError(
+            f"model.base is {base!r}, and there is no such directory; give one that exists, "
+            "'bundled', 'small', or a hub id such as hub:facebook/wav2vec2-base."
+        )
+    if not _in_cache(name) and not hub_answers():
+        raise UserError(
+            f"model.base is {base!r}, which is no directory here, and the hub can't be reached to "
+            "fetch it; connect to the network, or give a directory."
+        )
+    return name
+
+
+def _in_cache(name: str) -> bool:
+    """Whether the hub's cache has the weights; transformers then asks once and goes on without."""
+    found = [try_to_load_from_cache(name, file) for file in WEIGHTS]
+    return any(isinstance(file, str) for file in found)
 
 
 def _masking(recipe: Recipe) -> dict[str, Any]:

@@ -3,26 +3,26 @@
 from __future__ import annotations
 
 import errno
-import re
 from importlib.resources import files
 from pathlib import Path
 
 from daemon.base.errors import UserError
+from daemon.base.hub import hub_answers, hub_id
 from daemon.model.description.architecture import MAX_WEIGHT_BYTES
 from daemon.model.description.files import CONFIG, PREPROCESSOR, WEIGHTS
 from daemon.model.description.info import read_model_info
 
 BUNDLED = "bundled"
 _BUNDLED_DIRECTORY = "commands"
-_HUB_ID = re.compile(r"[A-Za-z0-9][\w.-]{0,95}/[A-Za-z0-9][\w.-]{0,95}", re.ASCII)
 
 
 def resolve_model(path: str, *, offline: bool = False) -> Path:
     """The directory of the model that `path` names.
 
     Args:
-        path: a directory, a hub id ("owner/name"), or "" or "bundled" for the model that comes
-            with intentd. A directory that exists wins over a hub id.
+        path: a directory, a hub id ("hub:owner/name", or "owner/name" with no folder `owner`
+            here), or "" or "bundled" for the model that comes with intentd. A directory that
+            exists wins over a hub id.
         offline: ask no hub; a hub id must then be in the cache. Also without it the cache comes
             first, so that runs repeat and need no network.
 
@@ -40,12 +40,14 @@ def resolve_model(path: str, *, offline: bool = False) -> Path:
             raise UserError(f"the model {path} is a file, not a directory; {hint}")
     except (OSError, ValueError):  # a name that no file can have
         pass
-    if not _HUB_ID.fullmatch(path) or ".." in path or "--" in path:
+    name = hub_id(path)
+    if name is None:
         raise UserError(
             f"there is no model directory {path}; give a directory that exists, or a hub id such "
-            "as superb/wav2vec2-base-superb-ks"
+            "as superb/wav2vec2-base-superb-ks (with hub: before it where a folder here is called "
+            "like the owner)"
         )
-    return _from_hub(path, offline)
+    return _from_hub(name, offline)
 
 
 def bundled_model() -> Path:
@@ -76,6 +78,8 @@ def _from_hub(name: str, offline: bool) -> Path:
         return cached
     if offline:
         raise UserError(f"the model {name} is not in the cache of the hub; run once with network")
+    if not hub_answers():
+        raise _unreachable(name)
     try:
         _ask_hub(name)
         directory = Path(hf_hub_download(name, CONFIG)).parent

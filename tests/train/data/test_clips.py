@@ -98,7 +98,8 @@ def test_manifests_cut_parts_and_know_speakers(tmp_path: Path) -> None:
     assert len({clip.part for clip in loaded.clips}) == 1
     assert len(loaded.clips[0].samples) == pytest.approx(2 * RATE, abs=4)
     assert len(loaded.problems) == 2
-    csv = "path,label,speaker\nlong.wav,rise,\nlong.wav,fall,bob\n"
+    soundfile.write(tmp_path / "other.wav", word("fall", 3), 8000)
+    csv = "path,label,speaker\nlong.wav,rise,\nother.wav,fall,bob\n"
     (tmp_path / "m.csv").write_text(csv)
     again = load_clips(recipe(tmp_path, {"path": "m.csv"}))
     assert [clip.key for clip in again.clips] == ["long.wav", "bob"]
@@ -197,9 +198,9 @@ def test_every_file_of_a_folder_is_used_or_listed(tmp_path: Path) -> None:
         "g.mp3": ("WAV", "PCM_16"),
         "ü\N{COMBINING DIAERESIS}.dat": ("FLAC", "PCM_16"),
     }
-    for name, (kind, subtype) in kinds.items():
+    for number, (name, (kind, subtype)) in enumerate(kinds.items(), 2):
         file = io.BytesIO()
-        soundfile.write(file, word("rise", 2), RATE, format=kind, subtype=subtype)
+        soundfile.write(file, word("rise", number), RATE, format=kind, subtype=subtype)
         (root / "rise" / name).write_bytes(file.getvalue())
     (root / "lost").mkdir()
     (root / "lost" / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(400))
