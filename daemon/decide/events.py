@@ -1,4 +1,4 @@
-"""Opinions to "this intent was spoken", once."""
+"""Event detection on smoothed posteriors: thresholds, hysteresis, refractory time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class Fired:
 
 @dataclass(slots=True)
 class _Support:
-    """Consecutive windows whose own score speaks for a label."""
+    """Consecutive windows whose own posterior reaches a label's release value."""
 
     start: int
     first_end: int
@@ -45,13 +45,13 @@ class _Support:
 
 
 class EventDetector:
-    """Turns the rolling opinion on one segment into events.
+    """Turns the smoothed posteriors of one segment into events.
 
-    A label begins when its rolling value reaches its threshold and is the top of all labels. It
-    fires once it has stayed at or above the release value for `min_duration`, and is over when it
-    falls below. Within `refractory` after firing it does not begin again; what rises in that time
-    and stays is the echo of the same word, and has to be over before the label can begin anew.
-    Unit utterance: an utterance fires at most one event.
+    A label becomes active when its value reaches its threshold and is the highest of all labels.
+    It fires once it has stayed at or above the release value for `min_duration`, and is active
+    until it falls below. Within `refractory` after firing it does not fire again: a value that
+    rises in that time belongs to the same word, and must fall below the release value before the
+    label can become active again. Unit utterance: an utterance fires at most one event.
     """
 
     def __init__(
@@ -62,7 +62,7 @@ class EventDetector:
         settings: EventSettings,
         rate: int = 16000,
     ) -> None:
-        """Labels in `thresholds` that are none of `labels` are passed over."""
+        """Labels in `thresholds` that the model does not have are ignored."""
         self._labels = tuple(labels)
         self._intents = [i for i, label in enumerate(labels) if label not in non_intents]
         self._unit = unit
@@ -71,7 +71,7 @@ class EventDetector:
         self.reset()
 
     def adopt(self, settings: EventSettings) -> None:
-        """Other settings from the next window on; what has begun goes on under them."""
+        """Use other settings from the next window on, also for active labels."""
         thresholds = thresholds_of(self._labels, settings)
         # Lists, since single numbers of an array are slow to get at.
         self.thresholds: list[float] = thresholds.tolist()
@@ -80,9 +80,9 @@ class EventDetector:
         self._refractory = round(settings.refractory * self._rate)
 
     def reset(self) -> None:
-        """As if nothing had been heard."""
-        self._began: dict[int, int] = {}  # label to the end of the window with which it began
-        self._spent: set[int] = set()  # begun, and fired or suppressed
+        """Forget all windows."""
+        self._began: dict[int, int] = {}  # active label to the end of its first window
+        self._spent: set[int] = set()  # active, and fired or suppressed
         self._fired_at: dict[int, int] = {}
         self._support: dict[int, _Support] = {}
         self._utterance = -1
@@ -92,9 +92,10 @@ class EventDetector:
     def update(
         self, start: int, end: int, scores: Scores | None, rolling: Scores, utterance: int = 0
     ) -> list[Fired]:
-        """The next window, [start, end) in samples, and the opinion after it; what fires.
+        """Add the next window, [start, end) in samples; return the events that fire.
 
-        `scores`: the window's own, shape (labels,), None if gated. `utterance`: as `Rolling` says.
+        `scores`: the window's posterior, shape (labels,), None if gated. `rolling`: the smoothed
+        posterior after it. `utterance`: `Rolling.utterance`.
         """
         if self._unit == "utterance" and (scores is None or utterance != self._utterance):
             self._utterance, self._utterance_start = utterance, start
@@ -155,7 +156,7 @@ class EventDetector:
 
     def _make(self, label: int, score: float, start: int, end: int) -> Fired:
         support = self._support.get(label)
-        if support is None:  # evidence in small pieces: no window alone speaks for it
+        if support is None:  # no single window reached the release value
             if self._unit == "utterance":
                 start = self._utterance_start
             return Fired(label, score, end, start, end, None)

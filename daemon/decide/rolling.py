@@ -1,4 +1,4 @@
-"""Scores of single windows to one opinion a stream.
+"""Posterior smoothing: from the posteriors of single windows to those of a stream.
 
 Both kinds take the windows of one segment in order, gated ones as None. Training pools with
 `evidence_weights`, so that it optimises what runs.
@@ -16,14 +16,14 @@ from daemon.config.settings import HOP_SECONDS, WINDOW_SECONDS, RollingSettings
 from daemon.messages import Scores
 
 Unit = Literal["word", "utterance"]
-"""What carries an intent: a word that fits in a window, or all windows of an utterance."""
+"""Whether a word that fits in a window carries an intent, or all windows of an utterance."""
 
 PROBABILITY_FLOOR: Final = 1e-4
-"""Probabilities count as at least this much in log space: no single window rules a label out."""
+"""Lower bound of a probability in log space, so that no single window rules a label out."""
 
 
 class Rolling(Protocol):
-    """The opinion on one segment."""
+    """Posterior smoothing over one segment."""
 
     @property
     def utterance(self) -> int:
@@ -31,22 +31,22 @@ class Rolling(Protocol):
         ...
 
     def update(self, scores: Scores | None, utterance: int = 1) -> Scores:
-        """The opinion after the next window, shape (labels,).
+        """Add the next window; return the smoothed posterior, shape (labels,).
 
-        `scores`: its probabilities, shape (labels,), or None if it was gated. `utterance`: the
-        gate's number of the speech in it.
+        `scores`: the window's posterior, shape (labels,), or None if it was gated. `utterance`:
+        the gate's number of the speech in it.
         """
         ...
 
     def reset(self) -> None:
-        """As if nothing had been heard."""
+        """Forget all windows."""
         ...
 
 
 class WordRolling:
-    """Mean of the posteriors of the last `windows` windows, or of as many as there have been.
+    """Mean posterior of the last `windows` windows, or of all so far if fewer.
 
-    A gated window counts as zeros, so the opinion fades in silence and may sum to less than 1.
+    A gated window counts as zeros, so the mean fades in silence and may sum to less than 1.
     """
 
     def __init__(self, labels: int, windows: int) -> None:
@@ -74,14 +74,14 @@ class WordRolling:
 def evidence_weights(
     windows: int, forgetting: float = 1.0, overlap: float = 1.0
 ) -> NDArray[np.float64]:
-    """The weight of each window's log posteriors, shape (windows,), the newest last.
+    """Weights of the windows' log posteriors, shape (windows,), newest last.
 
     With a_i = forgetting^(n - i) and A = Σ a_i, weight i is a_i / A · (1 + (A - 1) · overlap): the
-    mean, times how many windows' worth of sound it stands for. `overlap` is hop / window: of each
-    window after the first, only so much is new, and what has been heard twice is not evidence
-    twice. One window alone has weight 1.
+    mean, times the number of windows' worth of sound. `overlap` is hop / window: only that share
+    of each window after the first is new sound, and sound seen twice is not evidence twice. One
+    window alone has weight 1.
 
-    The opinion is softmax(Σ weight_i · log p_i), as in a product of experts with a uniform prior.
+    The posterior is softmax(Σ weight_i · log p_i), a product of experts with a uniform prior.
     In torch: `log_softmax(torch.as_tensor(evidence_weights(n, f, o)) @ log_p, -1)` with
     `log_p = log_softmax(logits, -1).clamp(min=log(PROBABILITY_FLOOR))`, shape (n, labels).
     """
@@ -95,7 +95,7 @@ def _scale(total: float, overlap: float) -> float:
 
 
 def log_floored(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    """Natural logarithm of probabilities, each at least `PROBABILITY_FLOOR`; same shape."""
+    """Natural log of probabilities floored at `PROBABILITY_FLOOR`, same shape."""
     floored: NDArray[np.float64] = np.log(
         np.maximum(probabilities.astype(np.float64), PROBABILITY_FLOOR)
     )
@@ -103,24 +103,24 @@ def log_floored(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
 
 
 def softmax(logits: NDArray[np.float64]) -> Scores:
-    """Shape (labels,) to probabilities of the same shape."""
+    """Softmax of logits, shape (labels,)."""
     powers = np.exp(logits - logits.max())
     shares: Scores = (powers / powers.sum()).astype(np.float32)
     return shares
 
 
 def pool(log_probs: NDArray[np.floating], forgetting: float = 1.0, overlap: float = 1.0) -> Scores:
-    """The opinion on an utterance from all its windows at once, shape (labels,).
+    """Posterior of an utterance from all its windows at once, shape (labels,).
 
     `log_probs`: shape (n, labels), n at least 1, floored as by `log_floored`. See
-    `evidence_weights`; `UtteranceRolling` says the same window by window.
+    `evidence_weights`; `UtteranceRolling` gives the same window by window.
     """
     weights = evidence_weights(len(log_probs), forgetting, overlap)
     return softmax(weights @ log_probs.astype(np.float64))
 
 
 class Evidence:
-    """What `pool` gives, kept up window by window in constant memory."""
+    """Incremental `pool`: the posterior after each window, in constant memory."""
 
     def __init__(self, labels: int, forgetting: float = 1.0, overlap: float = 1.0) -> None:
         self._forgetting = forgetting
@@ -130,13 +130,13 @@ class Evidence:
         self.windows = 0
 
     def add(self, scores: Scores) -> None:
-        """One more window's probabilities, shape (labels,)."""
+        """Add a window's posterior, shape (labels,)."""
         self._sum = self._forgetting * self._sum + log_floored(scores)
         self._total = self._forgetting * self._total + 1.0
         self.windows += 1
 
     def posterior(self) -> Scores:
-        """Shape (labels,). ValueError before the first window."""
+        """Pooled posterior, shape (labels,). ValueError before the first window."""
         if not self.windows:
             raise ValueError("no window has been added")
         return softmax(self._sum * _scale(self._total, self._overlap))
@@ -148,10 +148,10 @@ class Evidence:
 
 
 class UtteranceRolling:
-    """The pooled evidence of an utterance's windows so far.
+    """Pooled posterior of an utterance's windows so far.
 
     The gate begins and ends an utterance: a window belongs to the latest speech in it, and a
-    gated window has no opinion (zeros). An utterance also ends when it would last longer than
+    gated window gives zeros. An utterance also ends when it would last longer than
     `max_seconds`, which is what ends it when the gate is off.
     """
 
@@ -173,16 +173,16 @@ class UtteranceRolling:
         self._zeros = np.zeros(labels, dtype=np.float32)
         self._longest = max(1, int((max_seconds - window) / hop + 1e-9) + 1)
         self._utterance = 0
-        self._spoken = 0  # the gate's number
+        self._speech = 0  # the gate's number
 
     @property
     def utterance(self) -> int:
         return self._utterance
 
     def update(self, scores: Scores | None, utterance: int = 1) -> Scores:
-        if scores is None or utterance != self._spoken or self._evidence.windows >= self._longest:
+        if scores is None or utterance != self._speech or self._evidence.windows >= self._longest:
             self._end()
-        self._spoken = utterance
+        self._speech = utterance
         if scores is None:
             return self._zeros.copy()
         self._evidence.add(scores)
@@ -200,7 +200,7 @@ class UtteranceRolling:
 def make_rolling(
     unit: Unit, labels: int, window: float, hop: float, settings: RollingSettings
 ) -> Rolling:
-    """The rolling opinion that fits the model's unit; `window` and `hop` in seconds."""
+    """Posterior smoothing for the model's unit; `window` and `hop` in seconds."""
     if unit == "word":
         return WordRolling(labels, settings.windows)
     return UtteranceRolling(labels, settings.forgetting, window, hop, settings.max_seconds)

@@ -1,4 +1,4 @@
-"""The verdict on a whole recording: what the summary's `top` says."""
+"""Verdict on a whole recording, the summary's `top`."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from daemon.messages import Scores, Verdict
 
 
 class VerdictKeeper:
-    """Keeps in constant memory what the verdict on a stream takes; gaps do not reset it.
+    """Running verdict on a stream, in constant memory; gaps do not reset it.
 
-    Unit word: an intent counts as much as the highest rolling value it reached; the non-intent
-    with the highest mean posterior takes what the best intent leaves, and other non-intents
-    follow by their mean, capped by that. Unit utterance: the pooled evidence of all windows.
-    Nothing is said of a stream in which no window was classified.
+    Unit word: an intent's score is the highest smoothed posterior it reached; the non-intent with
+    the highest mean posterior gets the rest of the best intent's, and other non-intents follow by
+    their mean, capped by that. Unit utterance: the pooled posterior of all windows. A stream
+    without a classified window has no verdict.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class VerdictKeeper:
         self._evidence = Evidence(len(labels), 1.0, overlap)
 
     def update(self, scores: Scores | None, rolling: Scores) -> None:
-        """The next window's own scores (None if gated) and the opinion after it, (labels,) each."""
+        """Add a window's posterior (None if gated) and the smoothed one, (labels,) each."""
         np.maximum(self._highest, rolling, out=self._highest)
         if scores is None:
             return
@@ -42,7 +42,7 @@ class VerdictKeeper:
         self._evidence.add(scores)
 
     def top(self) -> tuple[Verdict, ...]:
-        """Every label with its score, 0 to 1, best first; equal ones in the labels' order."""
+        """Labels with their scores, 0 to 1, best first; ties in the labels' order."""
         if not self._windows:
             return ()
         shares = self._evidence.posterior() if self._unit == "utterance" else self._of_words()

@@ -1,5 +1,4 @@
-"""Files in the user's cache: each appears whole or not at all, and a cache that can't be written
-costs time, no more."""
+"""Atomic files in the user's cache. A cache that can't be written only costs time."""
 
 from __future__ import annotations
 
@@ -13,16 +12,16 @@ from pathlib import Path
 
 
 def directory(kind: str) -> Path:
-    """Where files of a kind are kept."""
+    """Cache directory for files of a kind."""
     from platformdirs import user_cache_path
 
     return user_cache_path("intentd", appauthor=False) / kind
 
 
 def put(entry: Path, content: bytes, *, keep: int, first_wins: bool = False) -> None:
-    """Write a file in one step; of the files with its suffix the `keep` last used ones stay.
+    """Write a file atomically and keep the `keep` newest files with its suffix.
 
-    With `first_wins` a file that is there already stays as it is.
+    With `first_wins` an existing file stays as it is.
     """
     with contextlib.suppress(OSError):
         entry.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
@@ -58,7 +57,7 @@ def _forget(folder: Path, suffix: str, keep: int) -> None:
 
 
 def file_digest(path: Path) -> str:
-    """SHA-256 of a file's content, in hex; read once a process while it does not change."""
+    """SHA-256 of a file's content, in hex; memoised until the file changes."""
     status = path.stat()
     return _digest(path, status.st_mtime_ns, status.st_size)
 
@@ -70,7 +69,7 @@ def _digest(path: Path, _changed: int, _size: int) -> str:
 
 
 def version(package: str) -> str:
-    """Of an installed package; "none" if it is not installed."""
+    """Version of an installed package, or "none"."""
     try:
         return importlib.metadata.version(package)
     except importlib.metadata.PackageNotFoundError:

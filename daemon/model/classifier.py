@@ -1,4 +1,4 @@
-"""Windows of samples to probabilities of labels."""
+"""Classifier: windows of samples to posteriors."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ BATCH_BYTES = 1 << 30
 
 
 class Classifier:
-    """A loaded model. Not for several threads at once."""
+    """A loaded model; not thread-safe."""
 
     def __init__(
         self,
@@ -52,14 +52,16 @@ class Classifier:
 
     @property
     def backend(self) -> str:
-        """What runs the network, as people read it, and that "auto" chose it if so."""
+        """Display name of the backend, and how many "auto" chose it from."""
         tried = len(self.choice.trials) if self.choice is not None else 0
         return f"{self._backend.name}, fastest of {tried}" if tried > 1 else self._backend.name
 
     def logits(self, windows: Sequence[Samples] | Samples) -> NDArray[np.float32]:
-        """The network's scores, shape (n, labels), for n windows of `window` samples each, mono
-        float32 at 16 kHz: a sequence of arrays, views welcome, or one array (n, samples). More
-        than `max_batch` go in several batches, which changes results by rounding only.
+        """Logits of n windows, shape (n, labels).
+
+        `windows`: n arrays or views of `window` samples, mono float32 at 16 kHz, or one array
+        (n, samples). More than `max_batch` run in several batches, which changes results by
+        rounding only.
 
         Raises:
             ValueError: a window has another length.
@@ -80,24 +82,29 @@ class Classifier:
         return scores
 
     def classify(self, windows: Sequence[Samples] | Samples) -> NDArray[np.float32]:
-        """Probabilities at the model's temperature, shape (n, labels), in the order of `labels`;
-        each row adds up to 1, except for a multi-label model. For the rest see `logits`."""
+        """Posteriors of n windows at the model's temperature, shape (n, labels).
+
+        Each row adds up to 1, except for a multi-label model. See `logits` for `windows`.
+        """
         return self.probabilities(self.logits(windows))
 
     def probabilities(self, logits: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Logits, shape (n, labels), to probabilities at the model's temperature."""
+        """Posteriors from logits, shape (n, labels), at the model's temperature."""
         return probabilities(logits, self.info)
 
     def warm_up(self) -> None:
-        """Run the network a few times, so that the first windows take no longer than others: once
-        more with a full batch where that is quick, since OpenVINO prepares itself for each size of
-        batch when it meets it (20 to 140 ms, once).
+        """Run the network a few times, so that the first windows are not slower.
 
-        Raises `ModelError` if it does not run, or gives scores that are not finite.
+        A full batch follows if that is quick, since OpenVINO compiles each batch size when it
+        first occurs (20 to 140 ms).
+
+        Raises:
+            ModelError: scores are not finite.
+            UserError: the network does not run.
         """
         rng = np.random.default_rng(0)
         noise = 0.01 * rng.standard_normal((self.max_batch, self.window), np.float32)
-        with _failures_told(self.info, self.window, self.backend):
+        with _network_errors(self.info, self.window, self.backend):
             self.logits(noise[:1])
             begun = time.perf_counter()
             self.logits(noise[:1])
@@ -106,9 +113,11 @@ class Classifier:
 
 
 @contextlib.contextmanager
-def _failures_told(info: ModelInfo, window: int, backend: str) -> Iterator[None]:
-    """Whatever a network raises when it is run is a `UserError`: a config can be wrong in ways
-    that only show then."""
+def _network_errors(info: ModelInfo, window: int, backend: str) -> Iterator[None]:
+    """Turn whatever a network raises into a `UserError`.
+
+    Some mistakes of a config show only when the network runs.
+    """
     try:
         yield
     except (UserError, MemoryError):
@@ -152,7 +161,7 @@ def load_classifier(
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(job.window)))
     features = open_features(info, job.window, batch)
     choice: Choice | None = None
-    with _failures_told(info, job.window, f"backend {backend}"):
+    with _network_errors(info, job.window, f"backend {backend}"):
         if backend == AUTO:
             runtime, choice = choose(job, features, batch, lambda name: open_backend(name, job))
         else:

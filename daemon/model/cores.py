@@ -1,4 +1,4 @@
-"""How many threads a network is given, and what the processor is good at."""
+"""Processor facts: usable cores, threads for a network, bfloat16, accelerators."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 MOST_THREADS = 4
-"""By default. A window is small: more threads wait for each other more than they help."""
+"""Default limit. A window is small: with more threads, waiting costs more than they gain."""
 
 _CPUINFO = Path("/proc/cpuinfo")
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
@@ -21,13 +21,16 @@ threads that share it on a busy machine spend more time waiting for each other t
 
 
 def default_threads(weight_bytes: int) -> int:
-    """One for a small model; else the physical cores that this process may use, at most
-    `MOST_THREADS`."""
+    """Default number of threads for a model of so many bytes.
+
+    One for a small model; else the physical cores that this process may use, at most
+    `MOST_THREADS`.
+    """
     return 1 if weight_bytes <= SMALL else max(1, min(usable_cores(), MOST_THREADS))
 
 
 def usable_cores() -> int:
-    """Physical cores within the process's affinity and its container's quota, at least 1."""
+    """Physical cores within the process's affinity and its cgroup's quota, >= 1."""
     if hasattr(os, "sched_getaffinity"):
         allowed = os.sched_getaffinity(0)
     else:
@@ -36,12 +39,12 @@ def usable_cores() -> int:
 
 
 def let_threads_sleep() -> None:
-    """Make OpenMP's threads sleep while they wait. To be called before torch is imported.
+    """Make OpenMP threads sleep while they wait. Call before importing torch.
 
-    By default they spin, each on a core of its own as they believe. Beside other work that ends in
-    all of them waiting for one that got no core: on two busy cores a window of the small model
-    took 1.4 s of time and 460 ms of processor with two threads that spin, 32 ms and 17 ms with two
-    that sleep. A user's own OMP_WAIT_POLICY stands.
+    By default they spin, assuming a core each. On a busy machine all of them then wait for the one
+    that was descheduled: on two busy cores a window of the small model took 1.4 s (460 ms of
+    processor time) with two spinning threads, 32 ms (17 ms) with two that sleep. An OMP_WAIT_POLICY
+    that the user has set stays.
     """
     os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
@@ -59,8 +62,11 @@ _LIMITS = (
 
 
 def machine() -> tuple[str, ...]:
-    """What the speed of runtimes here depends on: the processor, its abilities, the cores that this
-    process may use, and limits that its environment sets."""
+    """Everything that the speed of backends depends on, as a key for choices.
+
+    The processor and its flags, the cores that this process may use, and limits set in the
+    environment.
+    """
     found: dict[str, str] = {}
     for line in _read(_CPUINFO).splitlines():
         name, _, value = line.partition(":")
@@ -80,8 +86,7 @@ def machine() -> tuple[str, ...]:
 
 
 def accelerators() -> tuple[str, ...]:
-    """Signs of a graphics card that torch may use, without asking torch: importing it takes
-    seconds."""
+    """Signs of a GPU that torch may use, found without the slow import of torch."""
     found = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
     if sys.platform == "win32" and shutil.which("nvidia-smi"):
         found.append("nvidia-smi")
@@ -91,8 +96,10 @@ def accelerators() -> tuple[str, ...]:
 
 
 def has_fast_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 matrices in hardware (x86: AMX or AVX-512 BF16;
-    Arm: BF16). Without that bf16 is emulated and slower than float32."""
+    """True if the processor multiplies bfloat16 matrices in hardware.
+
+    x86: AMX or AVX-512 BF16; Arm: BF16. Elsewhere bf16 is emulated and slower than float32.
+    """
     if not sys.platform.startswith("linux"):
         return False
     flags = set(_read(_CPUINFO).split())
@@ -100,7 +107,7 @@ def has_fast_bf16() -> bool:
 
 
 def _physical(allowed: set[int], cpuinfo: str) -> int:
-    """Cores, not hyper-threads: processors that share package and core id count once."""
+    """Number of cores; hyper-threads of one package and core id count once."""
     cores = set()
     for block in cpuinfo.split("\n\n"):
         keys: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What goes wrong while a model runs."""
+"""Errors of a running model."""
 
 from __future__ import annotations
 

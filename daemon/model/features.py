@@ -1,4 +1,4 @@
-"""Samples to what a network takes in, as the model's own feature extractor prepares it.
+"""Features: samples to a network's input, as the model's feature extractor does.
 
 Wav2Vec2's extractor does no more than normalise, which numpy does on the whole batch at once. The
 others' spectrograms are left to transformers' own classes.
@@ -29,8 +29,11 @@ class Features(Protocol):
     """What the network's forward calls its input."""
 
     def prepare(self, windows: Sequence[Samples] | Samples) -> Samples:
-        """Windows, n of (samples,) or one array (n, samples), to the network's input (n, …),
-        float32. The result is valid until the next call."""
+        """Prepare n windows as the network's input, float32, shape (n, …).
+
+        `windows`: n arrays (samples,) or one array (n, samples). The result is valid until the
+        next call.
+        """
 
 
 class Waveform:
@@ -54,7 +57,7 @@ class Waveform:
         return batch
 
     def _untouched(self, windows: Sequence[Samples] | Samples) -> bool:
-        """Whether the caller's array can go to the network as it is."""
+        """True if the caller's array can go to the network as it is."""
         return (
             not self._normalize
             and isinstance(windows, np.ndarray)
@@ -65,7 +68,7 @@ class Waveform:
 
 
 class Spectrogram:
-    """For AST and Whisper: transformers' feature extractor, window by window as it asks."""
+    """Spectrograms of AST and Whisper, by transformers' feature extractors."""
 
     def __init__(self, extractor: Any) -> None:
         self._extractor = extractor
@@ -77,9 +80,10 @@ class Spectrogram:
 
 
 def open_features(info: ModelInfo, samples: int, max_batch: int) -> Features:
-    """The preparation that the model in `info` wants for windows of `samples`.
+    """Open the features of a model for windows of `samples`.
 
-    Raises `UserError` if its feature extractor can't be made.
+    Raises:
+        UserError: the feature extractor can't be made.
     """
     if info.extractor.kind == "waveform":
         return Waveform(samples, max_batch, info.extractor.normalize)

@@ -1,4 +1,4 @@
-"""A transformers model built from checked files: no code, no network, no silent initialisation."""
+"""Builds a transformers model from checked files, without code or network access."""
 
 from __future__ import annotations
 
@@ -26,10 +26,11 @@ _SPARED = ("masked_spec_embed",)
 
 
 def build_network(info: ModelInfo, weights: Path) -> torch.nn.Module:
-    """The network with its weights in float32, in evaluation mode, weight norm folded.
+    """Build the network in float32 and evaluation mode, with weight norm folded.
 
-    Raises `UserError` where config and weights do not make a whole audio classifier, or weights
-    are not finite.
+    Raises:
+        UserError: config and weights do not make a whole audio classifier, or a weight is not
+            finite.
     """
     head = getattr(transformers, info.architecture.head)
     try:
@@ -84,10 +85,12 @@ class Scores(torch.nn.Module):
         return logits
 
 
-def parted(network: torch.nn.Module) -> tuple[torch.nn.Module, Scores]:
-    """The network of an architecture that is `per_frame` in two: its convolutions, from samples
-    (n, m) to frames (n, channels, f), and the rest, from frames to logits. The network itself
-    becomes the rest."""
+def split_network(network: torch.nn.Module) -> tuple[torch.nn.Module, Scores]:
+    """Split a `per_frame` network into its convolutions and the rest.
+
+    The convolutions map samples (n, m) to frames (n, channels, f), the rest frames to logits. The
+    network itself becomes the rest.
+    """
     base: Any = network.base_model
     convolutions: torch.nn.Module = base.feature_extractor
     base.feature_extractor = torch.nn.Identity()
@@ -95,8 +98,7 @@ def parted(network: torch.nn.Module) -> tuple[torch.nn.Module, Scores]:
 
 
 def fold_weight_norm(network: torch.nn.Module) -> None:
-    """Make plain weights of parametrised ones (the positional convolution's weight norm), which
-    would otherwise be computed anew for each window."""
+    """Replace weight norm by plain weights, which are not recomputed for each window."""
     for module in network.modules():
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type]
@@ -104,8 +106,10 @@ def fold_weight_norm(network: torch.nn.Module) -> None:
 
 
 def _config(info: ModelInfo, kind: Any) -> Any:
-    """The config, of the architecture's own keys only: transformers' general ones can ask for
-    kernels and patches to be fetched and run."""
+    """The config, with the architecture's own keys only.
+
+    transformers' general keys can ask for kernels and patches to be fetched and run.
+    """
     table = read_json(info.directory / CONFIG, MAX_CONFIG_BYTES)
     general = {field.name for field in dataclasses.fields(transformers.PreTrainedConfig)}
     known = {field.name for field in dataclasses.fields(kind)} - general
@@ -122,7 +126,7 @@ def _of_head(key: str) -> bool:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """transformers reports loading in tables and bars; the one sentence we raise says it all."""
+    """Silence transformers' tables and bars while a model loads."""
     before = logging.get_verbosity()
     bars = logging.is_progress_bar_enabled()
     logging.set_verbosity(logging.CRITICAL)

@@ -1,8 +1,8 @@
-"""Which frames of a window are those of the window before it.
+"""Frames that a window shares with the previous one.
 
-Where each frame of the convolutional encoder is normalised by itself (`feat_extract_norm` is
-"layer") and the window as a whole is not, a frame depends on nothing but the samples under it.
-Windows that follow each other a whole number of frames apart then share all but the last frames.
+If the convolutional encoder normalises each frame by itself (`feat_extract_norm` is "layer") and
+the window as a whole is not normalised, a frame depends only on the samples under it. Windows a
+whole number of frames apart then share all but their last frames.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from daemon.model.description.info import ModelInfo
 
 @dataclass(frozen=True, slots=True)
 class Overlap:
-    """Windows of `window` samples, each `hop` after the one before; a grid of frames on them."""
+    """Frame grid of windows of `window` samples, `hop` apart."""
 
     window: int
     hop: int
     frames: int
     """Of a window."""
     fresh: int
-    """Frames at a window's end that the window before it has not."""
+    """Frames at a window's end that the previous window lacks."""
     tail: slice
-    """The samples of a window that its fresh frames are computed from."""
+    """Samples of a window that its fresh frames are computed from."""
 
     @property
     def shared(self) -> int:

@@ -11,8 +11,11 @@ from daemon.model.description.extractor import RATE
 
 
 def probe_windows(window: int, count: int) -> NDArray[np.float32]:
-    """`count` different windows of `window` samples at 16 kHz, shape (count, window): most are cut
-    from the demo recording, evenly; the last three are silence, soft noise and a loud tone."""
+    """Different windows at 16 kHz to compare backends on, shape (count, window).
+
+    Most are cut from the demo recording, evenly; the last three are silence, soft noise and a loud
+    tone.
+    """
     speech = _demo()
     if len(speech) < window:
         speech = np.resize(speech, window)
@@ -29,8 +32,10 @@ def probe_windows(window: int, count: int) -> NDArray[np.float32]:
 
 
 def following_windows(window: int, hop: int, count: int) -> NDArray[np.float32]:
-    """`count` windows of the demo recording as a stream gives them, each `hop` samples after the
-    one before, shape (count, window); the recording is repeated where it is too short. A view."""
+    """Overlapping windows of the demo recording, `hop` samples apart, (count, window).
+
+    A view. The recording is repeated where it is too short.
+    """
     length = window + (count - 1) * hop
     speech = _demo()
     if len(speech) < length:

@@ -1,4 +1,4 @@
-"""What makes probabilities of a network's logits."""
+"""Posteriors from logits."""
 
 from __future__ import annotations
 
@@ -9,8 +9,10 @@ from daemon.model.description.info import ModelInfo
 
 
 def probabilities(logits: NDArray[np.float32], info: ModelInfo) -> NDArray[np.float32]:
-    """Logits, shape (n, labels), to probabilities at the model's temperature: each row adds up to
-    1, except for a multi-label model."""
+    """Posteriors from logits, shape (n, labels), at the model's temperature.
+
+    Each row adds up to 1, except for a multi-label model.
+    """
     scaled = logits.astype(np.float64) / info.temperature
     if info.activation == "sigmoid":
         return (0.5 * (1.0 + np.tanh(0.5 * scaled))).astype(np.float32)

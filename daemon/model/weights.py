@@ -1,4 +1,4 @@
-"""A look at the header of a safetensors file before its tensors are mapped into memory.
+"""Check of a safetensors header before its tensors are mapped into memory.
 
 The format: eight bytes, the little-endian length of a JSON header, the header, the tensors' bytes
 (https://huggingface.co/docs/safetensors, "Format").
@@ -22,10 +22,11 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model.pt", "model.pt", "model.pth", "m
 
 
 def find_weights(info: ModelInfo) -> Path:
-    """The model's safetensors file, if it is whole and of the size that config.json describes.
+    """The model's safetensors file, whole and of the size that config.json describes.
 
-    Raises `UserError` where it is absent (pickles and shards are not read), damaged, or does not
-    belong to the config: what a config promises is allocated, so it must be there.
+    Raises:
+        UserError: it is absent (pickles and shards are not read), damaged, or smaller than what the
+            config describes and would allocate.
     """
     path = inside(info.directory, WEIGHTS)
     if path is None:

@@ -1,4 +1,4 @@
-"""What runs a network."""
+"""The interface of a backend, which runs a network."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ class Backend(Protocol):
     """As people read it, such as "torch fp32 cpu"."""
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Prepared inputs, shape (n, …), to logits, shape (n, labels), float32. A row's result
-        must not depend on the others beyond rounding (about 1e-5). Called from one thread at a
-        time."""
+        """Run the network: inputs, shape (n, …), to float32 logits, (n, labels).
+
+        A row's result must not depend on the others beyond rounding (about 1e-5). Called from one
+        thread at a time.
+        """

@@ -1,4 +1,4 @@
-"""What "auto" found out on a machine, kept in the user's cache so that runs repeat."""
+"""Cache of the backends that "auto" chose, so that later runs repeat the choice."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ class Choice:
 
 
 def cache_directory() -> Path:
-    """Where choices are kept."""
+    """Cache directory of the choices."""
     return cache.directory("choices")
 
 
@@ -73,7 +73,7 @@ def entry(parts: tuple[str, ...]) -> Path:
 
 
 def recall(path: Path) -> Choice | None:
-    """The choice of an earlier run; None if there is none, or its file is damaged."""
+    """Choice of an earlier run; None if there is none, or its file is damaged."""
     try:
         with path.open("rb") as file:
             table = json.loads(file.read(_LARGEST))
@@ -85,8 +85,10 @@ def recall(path: Path) -> Choice | None:
 
 
 def remember(path: Path, choice: Choice) -> Choice:
-    """Keep a choice for later runs. Where another process has just kept one for the same case,
-    that one stands, and is returned."""
+    """Store a choice for later runs, and return the one that is stored.
+
+    A choice that another process stored meanwhile for the same case wins.
+    """
     if recall(path) is None:
         forget(path)  # damaged
     content = json.dumps(asdict(choice), indent=1).encode()

@@ -1,9 +1,9 @@
-"""A model as an ONNX graph, made once of its checkpoint and kept in the user's cache.
+"""Conversion of a checkpoint to an ONNX graph, cached in the user's cache.
 
 The entry's name is a digest of everything that the graph depends on: the model's weights and its
-architecture, the packages that convert, and this module's own version. So a stale entry is never
-found, a damaged one (its own digest stands in its first line) is made anew, and two processes that
-convert at once write the same thing, each to a file of its own that takes its place in one step.
+architecture, the converting packages, and this module's version. So a stale entry is never found,
+a damaged one (its first line holds its digest) is converted again, and two processes that convert
+at once write the same content, each to a separate file that is renamed into place.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ _LARGEST = 1 << 31
 
 
 class Part(enum.Enum):
-    """What of a network a graph computes."""
+    """Part of a network that a graph computes."""
 
     WHOLE = ""
     """From "input" (n, …), as `Features.prepare` gives it, to "logits" (n, labels)."""
@@ -68,16 +68,18 @@ class Part(enum.Enum):
     """The same with matrix products in 8-bit integers: weights rounded once, a scale each, what
     they are multiplied with rounded anew in every run, by its own range."""
     CONVOLUTIONS = "convolutions"
-    """From samples (n, m), any m, to frames (n, channels, f); see `network.parted`."""
+    """From samples (n, m), any m, to frames (n, channels, f); see `network.split_network`."""
     REST = "rest"
     """From the frames of windows to logits."""
 
 
 def graph(info: ModelInfo, weights: Path, window: int, part: Part = Part.WHOLE) -> bytes:
-    """The ONNX graph of the model in `info` for windows of `window` samples, any batch, float32
-    in and out.
+    """ONNX graph of a model for windows of `window` samples, any batch size.
 
-    Raises `UserError` if the model can't be converted, or the converter is not installed.
+    Float32 in and out.
+
+    Raises:
+        UserError: the model can't be converted, or the converter is not installed.
     """
     found = _read(_entry(info, weights, window, part))
     if found is None:
@@ -93,18 +95,20 @@ def graph(info: ModelInfo, weights: Path, window: int, part: Part = Part.WHOLE) 
 
 
 def cache_directory() -> Path:
-    """Where graphs are kept."""
+    """Cache directory of the graphs."""
     return cache.directory("graphs")
 
 
 def is_cached(info: ModelInfo, weights: Path, window: int, part: Part = Part.WHOLE) -> bool:
-    """Whether a graph is there, so that nothing needs to be converted; it may yet be damaged."""
+    """True if the graph is in the cache, where it may still be damaged."""
     return _entry(info, weights, window, part).is_file()
 
 
 def key(info: ModelInfo, weights: Path, window: int) -> str:
-    """A digest of everything that the graph depends on. Thresholds and label names are not among
-    it: who edits those in config.json waits for no conversion."""
+    """Digest of everything that the graph depends on.
+
+    Thresholds and label names are left out, so editing them in config.json converts nothing.
+    """
     table = read_json(info.directory / CONFIG, MAX_CONFIG_BYTES)
     shape = {name: value for name, value in table.items() if name not in _SHAPELESS}
     parts = [str(VERSION), str(OPSET), str(window), str(len(info.labels))]
@@ -137,7 +141,7 @@ def _read(entry: Path) -> bytes | None:
 
 
 def _write(entry: Path, content: bytes) -> None:
-    """Keep a graph. A cache that can't be written costs the next start some seconds, no more."""
+    """Store a graph. If the cache can't be written, the next start converts again."""
     first = _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
     cache.put(entry, first + content, keep=KEPT)
 
@@ -174,7 +178,7 @@ def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> 
     import torch
 
     from daemon.model.features import open_features
-    from daemon.model.network import Scores, build_network, parted, quiet
+    from daemon.model.network import Scores, build_network, quiet, split_network
 
     network = build_network(info, weights)
     batch = open_features(info, window, 4).prepare(_probe(window)).copy()
@@ -187,7 +191,9 @@ def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> 
             expected = scores(value).numpy()
             parts: dict[Part, torch.nn.Module] = {Part.WHOLE: scores}
             if in_parts:
-                parts = dict(zip((Part.CONVOLUTIONS, Part.REST), parted(network), strict=True))
+                parts = dict(
+                    zip((Part.CONVOLUTIONS, Part.REST), split_network(network), strict=True)
+                )
             for part, module in parts.items():
                 made[part] = _exported(module, value[:2], part)
                 value = module(value)
@@ -238,8 +244,7 @@ def _difference(
     batch: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
 ) -> float:
-    """Largest difference between graphs, each run on what the one before gives, and torch, in one
-    batch and one by one."""
+    """Largest difference between a chain of graphs and torch, batched and one by one."""
     from daemon.model.backends.onnx_backend import OnnxBackend
 
     backends = [OnnxBackend(content, threads=1) for content in graphs]

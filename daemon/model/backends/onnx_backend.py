@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor. Where the graph is in the cache, torch is not imported."""
+"""ONNX Runtime on the processor. Torch is not imported if the graph is cached."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 
 
 class OnnxBackend:
-    """An ONNX graph in float32, with threads of its own that sleep when idle."""
+    """ONNX graph in float32, on threads that sleep when idle."""
 
     name = "onnxruntime fp32 cpu"
 
@@ -31,8 +31,11 @@ class OnnxBackend:
 
 
 class OnnxInt8Backend(OnnxBackend):
-    """A graph with matrix products in int8, window by window: the range that what is multiplied is
-    rounded by is that of the whole batch, so that scores would depend on who shares it."""
+    """ONNX graph with matrix products in int8, run window by window.
+
+    The range of the dynamic quantisation is that of the whole batch, so in a batch a window's
+    scores would depend on the other windows.
+    """
 
     name = "onnxruntime int8 cpu"
 

@@ -16,8 +16,10 @@ _CONVERTER = "openvino.tools.ovc"
 
 
 def _import_openvino() -> ModuleType:
-    """The package without its converter, whose import reports to its maker's statistics over the
-    network. openvino takes that for a part that is not installed."""
+    """Import openvino without its converter, which reports usage over the network.
+
+    openvino treats the converter as not installed.
+    """
     if "openvino" not in sys.modules and _CONVERTER not in sys.modules:
         sys.modules[_CONVERTER] = None  # type: ignore[assignment]
         try:
@@ -31,16 +33,16 @@ def _import_openvino() -> ModuleType:
 
 @cache
 def _core() -> Any:
-    """The one core of the process, which is never let go. ImportError without the package.
+    """The process's one openvino.Core, never released. ImportError without openvino.
 
-    Its processor plugin gives the thread that loads it a stack for signals, and takes that back in
-    whatever thread lets the last core go: the next signal would then kill the process.
+    Its CPU plugin gives the thread that loads it an alternate signal stack, and frees that in
+    whatever thread releases the last Core: the next signal would then kill the process.
     """
     return _import_openvino().Core()
 
 
 class OpenVinoBackend:
-    """An ONNX graph, computed in float32 or bfloat16 (fast on processors that have it)."""
+    """ONNX graph run by OpenVINO in float32 or bfloat16 (fast with AMX)."""
 
     def __init__(self, graph: bytes, threads: int, *, bf16: bool = False) -> None:
         try:

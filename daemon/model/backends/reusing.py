@@ -1,9 +1,9 @@
-"""Frames of overlapping windows computed once.
+"""Frames of overlapping windows, computed once.
 
-A network in two parts: the convolutions over samples, and what follows. Frames that a window shares
-with the one before it are taken from there (see `daemon.model.overlap`); who comes before is told
-by the samples themselves, so that callers need not say which stream a window belongs to, and
-scores are those of the whole network whatever they give.
+The network is split in two: the convolutions over samples, and the rest. Frames that a window
+shares with the previous one are reused (see `daemon.model.overlap`). The previous window is found
+by comparing samples, so callers need not say which stream a window belongs to, and the scores are
+those of the whole network for any input.
 """
 
 from __future__ import annotations
@@ -28,8 +28,11 @@ Floats = NDArray[np.float32]
 
 
 class Reusing:
-    """Two backends in a row: `convolutions` from samples (n, m), m the window or the tail of
-    `overlap`, to frames (n, channels, f), and `rest` from the frames of a window to logits."""
+    """Two backends in a row that reuse the frames of overlapping windows.
+
+    `convolutions`: from samples (n, m), m being a window or the tail of `overlap`, to frames
+    (n, channels, f). `rest`: from the frames of a window to logits.
+    """
 
     def __init__(self, convolutions: Backend, rest: Backend, overlap: Overlap) -> None:
         self.name = rest.name

@@ -17,7 +17,7 @@ from daemon.model.backends.base import Backend
 from daemon.model.backends.reusing import Reusing
 from daemon.model.cores import SMALL
 from daemon.model.description.info import ModelInfo
-from daemon.model.network import Scores, build_network, parted, quiet
+from daemon.model.network import Scores, build_network, quiet, split_network
 from daemon.model.overlap import Overlap
 
 
@@ -57,11 +57,13 @@ def open_torch(
     device: str = "",
     bf16: bool = False,
 ) -> Backend:
-    """The model of `info` under torch for windows of `window` samples; on the fastest device if
-    `device` is empty. On the processor frames of windows with this `overlap` are computed once;
-    elsewhere that takes longer to fetch and bring back.
+    """Open a model under torch for windows of `window` samples.
 
-    Raises `UserError` where the device is not there or the model can't be built.
+    `device`: empty for the fastest. On the processor, frames of windows with this `overlap` are
+    computed once; on other devices copying them to and fro takes longer than computing them.
+
+    Raises:
+        UserError: the device is not there, or the model can't be built.
     """
     dtype = torch.bfloat16 if bf16 else torch.float32
     network, place = build_network(info, weights), find_device(device)
@@ -69,7 +71,7 @@ def open_torch(
         return TorchBackend(Scores(network).eval(), place, dtype, threads)
     parts: Sequence[torch.nn.Module] = [Scores(network).eval()]
     if overlap is not None:
-        parts = parted(network)
+        parts = split_network(network)
     if not bf16 and info.architecture.conv and weights.stat().st_size <= SMALL:
         tails = [] if overlap is None else [overlap.tail]
         parts = _all_recorded(parts, window, tails)
@@ -80,8 +82,7 @@ def open_torch(
 def _all_recorded(
     parts: Sequence[torch.nn.Module], window: int, tails: Sequence[slice]
 ) -> list[torch.nn.Module]:
-    """Parts that follow each other, the first of which takes windows of `window` samples, and
-    `tails` of windows."""
+    """Record parts that run in a row; the first takes windows and `tails` of windows."""
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal((3, window), np.float32))
     values = [0.1 * noise[:count] for count in (2, 1, 3)]
     others = [values[0][:, tail] for tail in tails]
@@ -94,9 +95,11 @@ def _all_recorded(
 
 
 def recorded(network: torch.nn.Module, examples: Sequence[torch.Tensor]) -> torch.nn.Module:
-    """The operations of `network` alone, as it does them with the first of `examples`: for one
-    window of a small model the Python between them takes as long as they do. The network itself
-    where the others don't come out the same."""
+    """Trace `network` with the first of `examples`, to run it without Python.
+
+    For one window of a small model Python takes as long as the operations. Returns the network
+    itself if the trace gives other results for the other examples.
+    """
     with torch.inference_mode(), quiet(), warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of what may depend on the example, which is compared
         try:
@@ -111,9 +114,10 @@ def recorded(network: torch.nn.Module, examples: Sequence[torch.Tensor]) -> torc
 
 
 def find_device(name: str = "") -> torch.device:
-    """The torch device `name`, or CUDA, Apple's Metal or the processor, whichever is there first.
+    """The torch device `name`, or the first of CUDA, Metal and the processor.
 
-    Raises `UserError` if `name` is not there.
+    Raises:
+        UserError: there is no device `name`.
     """
     present = {"cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
     if not name:

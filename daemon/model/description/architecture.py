@@ -1,4 +1,4 @@
-"""What a model's config.json says of its size, before anything of that size is made.
+"""Size of a model by its config.json, checked before anything is allocated.
 
 transformers allocates what a config asks for. So the figures that allocations depend on are read
 and bounded here, and added up to an estimate of parameters and of working memory.
@@ -82,7 +82,7 @@ class Architecture:
 
     @property
     def shortest(self) -> int:
-        """Samples of the shortest window that yields a frame; 1 for AST and Whisper."""
+        """Samples of the shortest window with a frame; 1 for AST and Whisper."""
         if not self.conv:
             return 1
         needed = self.squeeze
@@ -91,9 +91,11 @@ class Architecture:
         return needed
 
     def working_bytes(self, samples: int) -> int:
-        """An estimate of the most memory that one window of `samples` takes while it is
-        classified, in float32: a convolution's input, output and a copy of each, or the
-        scores and activations of a layer of attention."""
+        """Estimate of the peak memory for one window of `samples`, in bytes of float32.
+
+        The largest of: a convolution's input, output and a copy of each; the scores and
+        activations of an attention layer.
+        """
         most, channels = samples, 1
         for dim, kernel, stride in self.conv:
             before = samples * channels
@@ -108,8 +110,9 @@ class Architecture:
 def read_architecture(config: Fields, labels: int) -> Architecture:
     """The architecture that `config` describes, for a head of `labels` labels.
 
-    Raises `UserError` for one that intentd does not run, a model without an audio-classification
-    head, figures that are none, or a network of more than `MAX_WEIGHT_BYTES`.
+    Raises:
+        UserError: intentd does not run it, it has no audio-classification head, a figure is not a
+            number, or the network has more than `MAX_WEIGHT_BYTES`.
     """
     model_type = config.text("model_type", "")
     if model_type not in HEADS:
@@ -209,7 +212,7 @@ def _convolutions(config: Fields, sew: bool) -> tuple[tuple[int, int, int], ...]
 
 
 def _positions(config: Fields, model_type: str, hidden: int, heads: int) -> int:
-    """Parameters that tell where a frame is, and buffers as large that stand for such."""
+    """Number of parameters or buffers that encode the position of a frame."""
     data2vec = model_type == "data2vec-audio"
     groups = config.integer("num_conv_pos_embedding_groups", 16, 1, _WIDE)
     around = config.integer("num_conv_pos_embeddings", 5 if data2vec else 128, 1, 1 << 16)

@@ -1,4 +1,4 @@
-"""The `intentd` key of a model's config.json: what training found out and running needs.
+"""The `intentd` key of a model's config.json: window, thresholds, settings.
 
 Reading and writing are here side by side, so that both know one schema:
 
@@ -29,7 +29,7 @@ Unit = Literal["word", "utterance"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Calibration:
-    """What is stored under the `intentd` key; the defaults stand for a model without one."""
+    """Content of the `intentd` key; the defaults hold for a model without one."""
 
     window: float | None = None
     """Seconds of a window, None where the model does not say."""
@@ -71,7 +71,7 @@ class Calibration:
         }
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What the model supplies to the settings, `{section: {key: value}}` as in config.toml."""
+        """Settings that the model supplies, `{section: {key: value}}`."""
         window = {"seconds": self.window, "hop": self.hop}
         sections: dict[str, dict[str, Any]] = {
             "window": {key: value for key, value in window.items() if value is not None},
@@ -88,7 +88,11 @@ _KNOWN = frozenset(Calibration().to_dict()) | {"window", "hop"}
 
 
 def read_calibration(config: Fields, labels: Sequence[str]) -> Calibration:
-    """The `intentd` key of `config`, or the defaults without one. Raises `UserError`."""
+    """Read the `intentd` key of `config`; defaults if there is none.
+
+    Raises:
+        UserError: a value is not possible.
+    """
     table = config.child(KEY)
     if not table.table:
         return Calibration()
@@ -133,10 +137,12 @@ def read_calibration(config: Fields, labels: Sequence[str]) -> Calibration:
 
 
 def write_intentd_key(directory: Path, calibration: Calibration) -> None:
-    """Put `calibration` into the config.json of a saved model; all else in it stays as it is.
+    """Write `calibration` into a saved model's config.json; the rest stays as it is.
 
-    The file is replaced as a whole, so that a reader sees the old or the new one. Raises
-    `UserError` if there is no config.json or `calibration` does not fit it.
+    The file is replaced atomically.
+
+    Raises:
+        UserError: there is no config.json, or `calibration` does not fit it.
     """
     path = inside(directory, CONFIG)
     if path is None:

@@ -1,4 +1,4 @@
-"""What preprocessor_config.json says of the way from samples to a network's input."""
+"""Description of a feature extractor, from preprocessor_config.json."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _AST_FRAME, _AST_HOP = 400, 160
 
 @dataclass(frozen=True, slots=True)
 class Extractor:
-    """How samples are prepared; the parts of transformers' feature extractor that running needs."""
+    """The parts of transformers' feature extractor that running needs."""
 
     kind: Kind
     normalize: bool
@@ -36,10 +36,11 @@ class Extractor:
 
 
 def read_extractor(preprocessor: Fields, config: Fields, model_type: str) -> Extractor:
-    """The extractor that the two files describe together.
+    """Read the extractor that the two files describe together.
 
-    Raises `UserError` where the type is unknown, the rate is not 16 kHz, or sizes are absurd or
-    do not fit the network.
+    Raises:
+        UserError: the type is unknown, the rate is not 16 kHz, or a size is absurd or does not fit
+            the network.
     """
     usual: Kind = {AST: "ast", WHISPER: "whisper"}.get(model_type, "waveform")  # type: ignore[assignment]
     name = preprocessor.text("feature_extractor_type", "")

@@ -1,4 +1,4 @@
-"""Reading of JSON tables from strangers: typed, bounded, with errors that name file and key."""
+"""Typed, bounded reading of untrusted JSON, with errors that name file and key."""
 
 from __future__ import annotations
 
@@ -15,7 +15,11 @@ Scalar = str | int | float | bool
 
 
 def read_json(path: Path, limit: int) -> dict[str, Any]:
-    """The JSON object in the file `path`, at most `limit` bytes. Raises `UserError`."""
+    """Read the JSON object in a file of at most `limit` bytes.
+
+    Raises:
+        UserError: the file can't be read, or holds no JSON object.
+    """
     try:
         found = json.loads(read_bytes(path, limit))
     except UnicodeDecodeError:

@@ -1,4 +1,4 @@
-"""The files of a model directory, read as a stranger's: nothing outside it, nothing endless."""
+"""Files of an untrusted model directory: none outside it, none too large."""
 
 from __future__ import annotations
 
@@ -20,8 +20,11 @@ MAX_PREPROCESSOR_BYTES = 16 << 20
 def inside(directory: Path, name: str) -> Path | None:
     """The file `name` of the model directory, or None if there is none.
 
-    Raises `UserError` where it is no regular file or leads out of the directory by a symlink. The
-    one exception is the cache of the hub, whose snapshots/REVISION/ links to blobs/ beside it.
+    A symlink may not lead out of the directory, except in the hub's cache, whose
+    snapshots/REVISION/ links to blobs/ beside it.
+
+    Raises:
+        UserError: it is no regular file, or a symlink leads out of the directory.
     """
     path = directory / name
     try:
@@ -58,7 +61,11 @@ def _is_hub_blob(home: Path, real: Path) -> bool:
 
 
 def read_bytes(path: Path, limit: int) -> bytes:
-    """The content of `path`. Raises `UserError` if it can't be read or is larger than `limit`."""
+    """Content of a file.
+
+    Raises:
+        UserError: the file can't be read, or is larger than `limit` bytes.
+    """
     try:
         with path.open("rb") as file:
             raw = file.read(limit + 1)

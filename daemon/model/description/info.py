@@ -1,4 +1,4 @@
-"""What is known of a model before it is loaded: read from its two JSON files, without torch."""
+"""Description of a model, read from its two JSON files without torch."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ class ModelInfo:
 
     @property
     def thresholds(self) -> Mapping[str, float]:
-        """Label to the rolling value at which its event may begin; of some labels, or none."""
+        """Event thresholds by label; labels may be missing."""
         return self.calibration.thresholds
 
     @property
@@ -91,13 +91,14 @@ class ModelInfo:
         return self.calibration.measured
 
     def settings(self) -> dict[str, dict[str, Any]]:
-        """What the model supplies to the settings, `{section: {key: value}}` as in config.toml."""
+        """Settings that the model supplies, `{section: {key: value}}`."""
         return self.calibration.settings()
 
     def window_samples(self, seconds: float | None = None) -> int:
-        """Samples of a window of `seconds`, or of the model's own, or of one second.
+        """Samples of a window of `seconds`; None: of the model's window, else of 1 s.
 
-        Raises `UserError` if the network can't take a window of that length.
+        Raises:
+            UserError: the network can't take a window of that length.
         """
         if seconds is None:
             seconds = self.window if self.window is not None else DEFAULT_WINDOW

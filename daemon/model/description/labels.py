@@ -10,11 +10,11 @@ LONGEST = 256
 
 
 def read_labels(config: Fields) -> tuple[str, ...]:
-    """Labels from `id2label`, {"0": "up", "1": "down", …}, or LABEL_0 … where there is none, as
-    transformers names them.
+    """Labels from `id2label`, {"0": "up", …}, else LABEL_0 … as transformers names them.
 
-    Raises `UserError` where they are no complete, distinct, nameable list: each label must stand
-    for one score, and thresholds go by name.
+    Raises:
+        UserError: the list is incomplete, or names are not distinct or not printable; each label
+            must stand for one score, and thresholds go by name.
     """
     if not config.has("id2label"):
         count = config.integer("num_labels", 2, 2, MOST)

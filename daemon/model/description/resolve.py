@@ -1,4 +1,4 @@
-"""From what the user names to a directory on this machine."""
+"""Resolves a model's name to a directory on this machine."""
 
 from __future__ import annotations
 
@@ -51,7 +51,11 @@ def resolve_model(path: str, *, offline: bool = False) -> Path:
 
 
 def bundled_model() -> Path:
-    """The directory of the model that ships. Raises `UserError` where it was left out."""
+    """Directory of the bundled model.
+
+    Raises:
+        UserError: this installation lacks it.
+    """
     directory = Path(str(files("daemon") / "bundled" / _BUNDLED_DIRECTORY))
     if not (directory / CONFIG).is_file():
         raise UserError(
@@ -62,8 +66,10 @@ def bundled_model() -> Path:
 
 
 def _from_hub(name: str, offline: bool) -> Path:
-    """Files of a hub's model, no more than the three that running needs. Descriptions come first:
-    what they describe is checked before the weights are fetched."""
+    """Fetch the three files of a hub's model that running needs.
+
+    The two descriptions come first and are checked before the weights are fetched.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import (
         EntryNotFoundError,
@@ -120,8 +126,10 @@ def _from_hub(name: str, offline: bool) -> Path:
 
 
 def _ask_hub(name: str) -> None:
-    """Raise if the hub lacks a file, or the weights are larger than what is loaded. Asks once
-    each, where a download would try for half a minute."""
+    """Raise if the hub lacks a file, or the weights are too large to load.
+
+    Asks once for each file, where a download would try for half a minute.
+    """
     from huggingface_hub import get_hf_file_metadata, hf_hub_url
     from huggingface_hub.utils import logging
     from huggingface_hub.utils.tqdm import disable_progress_bars

@@ -1,4 +1,4 @@
-"""The full-screen picture: a pure state, a pure view, and one thread that owns the terminal."""
+"""Full-screen dashboard: a pure state, a pure view, one thread for the terminal."""
 
 from daemon.output.dashboard.dashboard import (
     Dashboard,

@@ -16,8 +16,11 @@ Row = tuple[Segment, ...]
 
 
 class Line:
-    """Builds one row from left to right. What does not fit is cut; the row is padded to its width
-    in the end, so that nothing ever overflows or moves."""
+    """One row, built from left to right.
+
+    Text that does not fit is cut, and the row is padded to its width at the end, so that nothing
+    overflows or moves.
+    """
 
     def __init__(self, theme: Theme, width: int) -> None:
         self.theme = theme
@@ -42,8 +45,7 @@ class Line:
     def name(
         self, text: str, width: int, style: Style | None = None, *, right: bool = False
     ) -> Line:
-        """Text from outside in exactly `width` cells: made harmless, cut with an ellipsis or
-        padded."""
+        """Add untrusted text in exactly `width` cells, escaped, cut or padded."""
         width = min(width, self.left)
         text = harmless(self.theme, text)
         cells = cell_len(text)
@@ -87,7 +89,7 @@ def name_width(theme: Theme, names: Iterable[str], most: int) -> int:
 
 
 def fit(theme: Theme, text: str, width: int) -> str:
-    """Harmless text of more than `width` cells in exactly that many, an ellipsis last."""
+    """Cut safe text to exactly `width` cells, with an ellipsis at the end."""
     if width <= 0:
         return ""
     return set_cell_size(text, width - 1) + theme.glyphs.cut

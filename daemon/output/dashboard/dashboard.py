@@ -1,4 +1,4 @@
-"""The dashboard as an output: messages come from any thread, the terminal belongs to one."""
+"""Dashboard output: messages from any thread, the terminal in one."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ class Dashboard:
         """Nothing to open."""
 
     def close(self) -> None:
-        """The picture stays while `run_until` runs; the summaries are printed after it."""
+        """End the output; summaries are printed once `run_until` has returned."""
         self._said.close()
         with self._lock:
             if self.state is not None and self.state.ended is None:
@@ -110,10 +110,13 @@ class Dashboard:
             self._print_summaries()
 
     def run_until(self, stop: threading.Event, tick: Callable[[], None] = lambda: None) -> None:
-        """Show the picture until `stop` is set, and call `tick` about ten times a second.
+        """Draw until `stop` is set, and call `tick` about ten times a second.
 
-        Whatever happens, the terminal is given back as it was. An exception is logged with its
-        traceback and raised again. Raises RuntimeError before `open`.
+        The terminal is restored in any case. An exception is logged with its traceback and raised
+        again.
+
+        Raises:
+            RuntimeError: called before `open`.
         """
         if self.state is None:
             raise RuntimeError("run_until before open")
@@ -260,7 +263,7 @@ class Dashboard:
 
 
 def _stop_process() -> None:
-    """Stop as Ctrl-Z would have, and come back when told to continue."""
+    """Suspend the process as Ctrl-Z does, until SIGCONT."""
     number = signal.Signals["SIGTSTP"]
     handler = signal.signal(number, signal.SIG_DFL)
     try:
@@ -270,7 +273,7 @@ def _stop_process() -> None:
 
 
 def dashboard_possible() -> bool:
-    """Whether standard output is a terminal that can be drawn on."""
+    """True if standard output is a terminal that can be drawn on."""
     try:
         if not sys.stdout.isatty():
             return False
@@ -285,7 +288,7 @@ def dashboard_possible() -> bool:
 def export_svg(
     state: DashboardState, path: Path, width: int, height: int, now: float | None = None
 ) -> None:
-    """Write the picture as SVG, `now` being the moment of the state's clock that is shown."""
+    """Write the dashboard as SVG, as it looks at `now` of the state's clock."""
     console = Console(
         record=True,
         file=io.StringIO(),

@@ -1,4 +1,4 @@
-"""Single keys from the terminal, without waiting for Enter and without showing them."""
+"""Single keys from the terminal, without Enter and without echo."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ KEYS = {
 
 
 def decode(data: bytes) -> list[str]:
-    """Names of the keys in what a terminal sent; what is not in `KEYS` is passed over, whole
-    escape sequences included."""
+    """Names of the keys in a terminal's input.
+
+    Keys that are not in `KEYS` are skipped, escape sequences as a whole.
+    """
     keys: list[str] = []
     at = 0
     while at < len(data):
@@ -42,7 +44,7 @@ def decode(data: bytes) -> list[str]:
 
 
 def _sequence_end(data: bytes, at: int) -> int:
-    """Where the character or escape sequence (ECMA-48) that begins at `at` ends."""
+    """End of the character or escape sequence (ECMA-48) that begins at `at`."""
     if data[at : at + 1] != b"\x1b":
         return at + 1
     if data[at + 1 : at + 2] == b"[":
@@ -54,7 +56,7 @@ def _sequence_end(data: bytes, at: int) -> int:
 
 
 class Keyboard(Protocol):
-    """While entered, keys come one by one; the terminal is given back as it was afterwards."""
+    """Context manager that reads keys one by one and restores the terminal."""
 
     def __enter__(self) -> Self: ...
 
@@ -66,15 +68,16 @@ class Keyboard(Protocol):
     ) -> None: ...
 
     def wait(self, seconds: float) -> list[str]:
-        """Keys pressed by the end of at most `seconds`, at once when there are any.
+        """Wait at most `seconds` for keys; return at once when there are any.
 
-        Raises EOFError once the terminal has gone.
+        Raises:
+            EOFError: the terminal has gone.
         """
         ...
 
 
 class PosixKeyboard:
-    """Keys from a terminal's file descriptor in cbreak mode: Ctrl-C and Ctrl-Z stay signals."""
+    """Keys from a terminal in cbreak mode, where Ctrl-C and Ctrl-Z stay signals."""
 
     def __init__(self, fd: int) -> None:
         self._fd = fd
@@ -180,7 +183,7 @@ class NoKeyboard:
 
 @contextlib.contextmanager
 def keyboard() -> Iterator[Keyboard]:
-    """The keyboard of this terminal; the terminal itself where standard input is a recording."""
+    """Open the keyboard of this terminal, also if standard input is a recording."""
     if sys.platform == "win32":
         with WindowsKeyboard() as windows:
             yield windows

@@ -1,4 +1,4 @@
-"""What the parts of the picture say, a row each."""
+"""Rows of the dashboard's panels."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ COUNTED = 56
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What is drawn, when, and with what."""
+    """State, time and theme that a frame is drawn from."""
 
     state: DashboardState
     now: float
@@ -35,7 +35,7 @@ class Scene:
 
 
 def header(scene: Scene, width: int) -> Row:
-    """Program and its state at the left, the model and its backend at the right."""
+    """Title row: program and state at the left, model and backend at the right."""
     state, theme, line = scene.state, scene.theme, scene.line(width)
     line.raw("intentd", theme.brand).raw("  ")
     sign, word, style = _condition(scene)
@@ -79,7 +79,7 @@ def level_line(scene: Scene, stream: StreamState, width: int) -> Row:
 
 
 def bars(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
-    """The rolling opinion: a bar a label with the threshold marked, in `rows` rows of `width`."""
+    """Smoothed posteriors: a bar for each label, its threshold marked, in `rows` rows."""
     run, theme = scene.state.run, scene.theme
     shown = _worth_a_row(scene.state, stream, rows)
     apart = len(shown) * 2 - 1 <= rows
@@ -119,8 +119,10 @@ def feed(scene: Scene, width: int, rows: int, *, with_stream: bool) -> list[Row]
 def stream_row(
     scene: Scene, stream: StreamState, width: int, *, chosen: bool, names: int, intents: int
 ) -> Row:
-    """One of several streams: name, meter, last minute, and what it thinks now. `names` and
-    `intents` are the widths of those columns."""
+    """Row of one of several streams: name, meter, last minute, top intent.
+
+    `names` and `intents` are the widths of those columns.
+    """
     theme, line = scene.theme, scene.line(width)
     trouble = _trouble(scene, stream)
     sign, style = theme.glyphs.hollow, theme.faint
@@ -130,25 +132,27 @@ def stream_row(
         sign, style = theme.glyphs.dot, theme.good
     line.raw(theme.glyphs.chosen if chosen else " ", theme.brand).raw(sign, style).raw(" ")
     line.name(stream.info.name, names, theme.key if chosen else theme.text).raw("  ")
-    thought = intents + 6
-    if line.left - thought >= 22:
+    score_width = intents + 6
+    if line.left - score_width >= 22:
         speech = theme.good if stream.speech else theme.quiet
         meter(line, stream.rms, stream.peak_hold(scene.now), 8, speech)
         line.raw("  ")
-    room = line.left - thought - 1
+    room = line.left - score_width - 1
     if trouble is not None:
         line.name(trouble[0], max(0, room), theme.level(trouble[1]))
     elif room >= 6:
         (drawn,) = lanes(theme, stream.timeline.columns(room))
         line.join(drawn, room)
-    line.to(line.width - thought)
-    _thought(scene, stream, line, intents)
+    line.to(line.width - score_width)
+    _top_intent(scene, stream, line, intents)
     return line.row()
 
 
 def health(scene: Scene, width: int) -> Row:
-    """Latency, real-time factor, windows, losses, uptime; what does not fit is left out from the
-    right, uptime excepted."""
+    """Health row: latency, real-time factor, windows, losses, uptime.
+
+    Figures that do not fit are left out from the right, except uptime.
+    """
     state, theme, line = scene.state, scene.theme, scene.line(width)
     p50, p99 = state.latency if state.latency is not None else (None, None)
     windows = state.windows
@@ -197,7 +201,7 @@ def _condition(scene: Scene) -> tuple[str, str, Style]:
 
 
 def _trouble(scene: Scene, stream: StreamState) -> tuple[str, str] | None:
-    """What to say about a stream in place of its picture, and how bad it is."""
+    """Problem of a stream, shown in place of its panels, and its severity."""
     age = scene.state.deaf_for(stream, scene.now)
     notice = scene.state.notice(stream, scene.now)
     if notice is not None:
@@ -208,7 +212,7 @@ def _trouble(scene: Scene, stream: StreamState) -> tuple[str, str] | None:
 
 
 def _worth_a_row(state: DashboardState, stream: StreamState, rows: int) -> list[int]:
-    """Labels in their own order; if they are too many, those heard best of late."""
+    """Labels in order; if there are too many, those with the highest recent scores."""
     labels = range(len(state.run.labels))
     if len(labels) <= rows:
         return list(labels)
@@ -218,7 +222,7 @@ def _worth_a_row(state: DashboardState, stream: StreamState, rows: int) -> list[
     return sorted(best[:rows])
 
 
-def _thought(scene: Scene, stream: StreamState, line: Line, intents: int) -> None:
+def _top_intent(scene: Scene, stream: StreamState, line: Line, intents: int) -> None:
     theme, run = scene.theme, scene.state.run
     if not len(stream.rolling) or float(stream.rolling.max()) < 0.005:
         return

@@ -65,7 +65,11 @@ class Screen:
         return size.columns or 80, size.lines or 24
 
     def paint(self, frame: Frame) -> None:
-        """Write the rows that differ from what is there. Raises OSError if the terminal is gone."""
+        """Write the rows that have changed.
+
+        Raises:
+            OSError: the terminal is gone.
+        """
         out: list[str] = []
         if self._size != (frame.width, frame.height):
             out.append("\x1b[0m\x1b[2J")

@@ -1,6 +1,6 @@
-"""What the dashboard knows: updated by messages, read by the view, bounded in memory.
+"""State of the dashboard: updated by messages, read by the view, bounded in memory.
 
-Pure: no clock and no thread. `now` is handed in, in seconds of any clock that only goes forward.
+Pure: no clock and no thread. `now` is an argument, in seconds of any monotonic clock.
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ class StreamState:
     at_stream: float = 0.0
     metered_to: float | None = None
     """Stream time up to which levels came; None while there are none (a replay at full speed)."""
-    heard_at: float = 0.0
+    last_message_at: float = 0.0
     windows: int = 0
     gated: int = 0
     events: int = 0
@@ -134,7 +134,7 @@ class DashboardState:
         stream = self.streams.get(message.stream)
         if stream is None:
             return
-        stream.heard_at = max(stream.heard_at, now)
+        stream.last_message_at = max(stream.last_message_at, now)
         match message:
             case Level():
                 _level(stream, message, now)
@@ -155,11 +155,11 @@ class DashboardState:
         self._enter(Entry(self._moment(now), "", "paused" if paused else "listening", "info", now))
 
     def select(self, step: int) -> None:
-        """Move the choice of the stream that is shown in detail; stops at the ends."""
+        """Move the selection of the stream that is shown in detail, up to the ends."""
         self.selected = min(max(0, self.selected + step), max(0, len(self.streams) - 1))
 
     def tick(self, now: float) -> None:
-        """Once in a while, also when nothing is heard: figures that change with time only."""
+        """Update figures that change with time alone; call it also in silence."""
         if now - self._latency_at >= 1.0 and self._latencies:
             p50, p99 = np.percentile(self._latencies, (50, 99))
             self.latency = (float(p50), float(p99))
@@ -169,10 +169,10 @@ class DashboardState:
         return (now if self.ended is None else self.ended) - self.started
 
     def deaf_for(self, stream: StreamState, now: float) -> float | None:
-        """Seconds since a live stream was last heard of, if that is too long."""
+        """Seconds since the last message of a live stream, if that is too long."""
         if not stream.info.live or self.paused or stream.summary is not None or self.ended:
             return None
-        age = now - max(stream.heard_at, self.resumed_at)
+        age = now - max(stream.last_message_at, self.resumed_at)
         return age if age >= DEAF else None
 
     def notice(self, stream: StreamState, now: float) -> Status | None:
@@ -255,7 +255,7 @@ class DashboardState:
 
 def _new_stream(info: StreamInfo, run: RunInfo, now: float) -> StreamState:
     nothing = np.zeros(len(run.labels), np.float32)
-    return StreamState(info, nothing, nothing, heard_at=now)
+    return StreamState(info, nothing, nothing, last_message_at=now)
 
 
 def _level(stream: StreamState, message: Level, now: float) -> None:

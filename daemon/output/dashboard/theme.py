@@ -1,6 +1,6 @@
-"""Colours and characters, for terminals from 16 million colours and Unicode down to neither.
+"""Colours and glyphs, from true colour and Unicode down to plain ASCII.
 
-Nothing is told by colour alone: marks, letters and figures say the same.
+No fact is shown by colour alone: marks, letters and figures show the same.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from rich.style import Style
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """What bars, rules and the timeline are drawn with; every string of equal-width characters."""
+    """Characters for bars, rules and the timeline; each string is of one cell width."""
 
     heavy: str
     half: str
@@ -71,7 +71,7 @@ ASCII = Glyphs(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Theme:
-    """Styles by role, and the glyphs. Compared by identity: there is one for a terminal."""
+    """Styles by role, and the glyphs; one instance a terminal, compared by identity."""
 
     glyphs: Glyphs
     ascii: bool
@@ -101,7 +101,7 @@ class Theme:
 
 
 def theme_for(console: Console) -> Theme:
-    """What this console can show: its colour system, NO_COLOR and its encoding."""
+    """Theme for a console's colour system and encoding; honours NO_COLOR."""
     ascii_only = not console.encoding.lower().startswith("utf")
     if console.no_color or console.color_system is None:
         return _mono(ascii_only)

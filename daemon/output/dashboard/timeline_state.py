@@ -1,4 +1,4 @@
-"""The last minute of a stream in small bins: what was heard, how loud, and what it meant."""
+"""Timeline of a stream's last minute in small bins: kind, loudness, events."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ QUIET = -90.0
 
 @dataclass(frozen=True, slots=True)
 class Columns:
-    """A timeline drawn in columns, oldest first; the last one holds the newest sound."""
+    """Columns of a drawn timeline, oldest first."""
 
     kinds: NDArray[np.int16]
     levels: NDArray[np.float32]
@@ -32,7 +32,7 @@ class Columns:
     """Of one column."""
 
     def column(self, time: float) -> int:
-        """Which column a stream time falls into; negative if it is no longer shown."""
+        """Column of a stream time; negative if it is no longer shown."""
         return int((np.floor(time / BIN + 1e-6) + 0.5) * BIN / self.seconds) - self.first
 
 
@@ -51,8 +51,7 @@ class Timeline:
         return self._next * BIN
 
     def mark(self, start: float, end: float, kind: int, level: float | None = None) -> None:
-        """Note that [start, end) was `kind`; at least one bin. What is older than a minute is
-        dropped."""
+        """Mark [start, end) as `kind`, at least one bin; drop what is over a minute old."""
         first = max(0, int(start / BIN + 1e-6))
         last = max(first + 1, int(np.ceil(end / BIN - 1e-6)))
         self._advance(last)

@@ -21,7 +21,7 @@ LOUD = -9.0
 
 
 def rule(line: Line, title: str, width: int, note: str = "") -> Line:
-    """A thin line with a title at its left and a note at its right, `width` cells."""
+    """Thin line of `width` cells with a title at its left and a note at its right."""
     theme, glyph = line.theme, line.theme.glyphs.rule
     end = min(line.width, line.used + width)
     line.raw(title, theme.title).raw(" ")
@@ -35,7 +35,7 @@ def rule(line: Line, title: str, width: int, note: str = "") -> Line:
 
 
 def bar(line: Line, value: float, width: int, style: Style, threshold: float | None = None) -> Line:
-    """A bar for a value from 0 to 1, to half a cell, the threshold marked on it."""
+    """Bar for a value from 0 to 1, to half a cell, with the threshold marked."""
     theme, glyphs = line.theme, line.theme.glyphs
     halves = round(min(1.0, max(0.0, value)) * 2 * width) if math.isfinite(value) else 0
     full, half = divmod(halves, 2)
@@ -72,8 +72,7 @@ def meter(line: Line, rms: float, hold: float, width: int, style: Style) -> Line
 
 
 def lanes(theme: Theme, columns: Columns, rows: int = 1) -> tuple[Row, ...]:
-    """A timeline in `rows` rows, top first; its height is the loudness and its colour is what it
-    was."""
+    """Timeline in `rows` rows, top first: height is loudness, colour is the kind."""
     eighths = np.rint(_heights(columns) * (8 * rows)).astype(np.int16)
     return _lanes(columns.kinds.tobytes(), eighths.tobytes(), rows, theme)
 
@@ -92,7 +91,7 @@ def _lanes(kinds: bytes, eighths: bytes, rows: int, theme: Theme) -> tuple[Row, 
 
 
 def _lane(cells: list[tuple[int, int]], base: int, theme: Theme) -> Row:
-    """One row of (kind, height) cells; heights from `base` to `base` + 8 are drawn in it."""
+    """One row of (kind, height) cells, for heights from `base` to `base` + 8."""
     glyphs = theme.glyphs
     least = 1 if base == 0 else 0
     out: list[Segment] = []
@@ -121,8 +120,10 @@ def _lane(cells: list[tuple[int, int]], base: int, theme: Theme) -> Row:
 
 
 def captions(line: Line, columns: Columns, marks: list[Mark], labels: tuple[str, ...]) -> Line:
-    """The names of a timeline's events, each above its place; one that would run into the next is
-    cut, one with no room at all is left out."""
+    """Names of a timeline's events, each above its place.
+
+    A name that would run into the next is cut; one without any room is left out.
+    """
     begin = line.used
     places = [(columns.column(mark.start), mark.label) for mark in marks]
     places = sorted(place for place in places if 0 <= place[0] < len(columns.kinds))
@@ -137,7 +138,7 @@ def captions(line: Line, columns: Columns, marks: list[Mark], labels: tuple[str,
 
 
 def axis(line: Line, columns: Columns) -> Line:
-    """How long ago, under a timeline, at every quarter of it."""
+    """Time axis under a timeline, a label at every quarter."""
     begin, width = line.used, len(columns.kinds)
     for quarter in range(4):
         text = f"-{60 - 15 * quarter} s"

@@ -1,9 +1,9 @@
-"""The picture: a pure function from what is known and the size of the screen to a frame.
+"""View of the dashboard: a pure function from state and screen size to a frame.
 
-Wide enough and tall enough, it has five parts under thin titled rules: what is heard, what is
-thought, the last minute, the latest events, health. With several streams, hearing and the last
-minute are a row each, and one of them, chosen with the arrow keys, is shown in detail. On a screen
-that is too small for that, a line a stream and what room there is for events.
+On a large enough screen it has five panels under thin titled rules: input level, smoothed
+posteriors, the last minute, the latest events, health. With several streams each has a row for
+level and last minute, and the one selected with the arrow keys is shown in detail. A small screen
+has a line for each stream, and events in the rest.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _SPACE = Segment(" " * MARGIN)
 
 @dataclass(slots=True)
 class _Rows:
-    """How many rows the parts get of what is left beside those that have one each."""
+    """Rows of the panels that share the height left by the fixed ones."""
 
     left: int
 
@@ -63,13 +63,13 @@ def _single(scene: Scene, width: int, height: int) -> list[Row]:
     labels = max(1, len(state.run.labels))
     rows = _Rows(height - 9)
     lane_rows = rows.take(1)
-    thought = rows.take(min(labels, 4))
+    posterior_rows = rows.take(min(labels, 4))
     caption, scale = rows.take(1), rows.take(1)
-    thought += rows.take(labels - thought)
+    posterior_rows += rows.take(labels - posterior_rows)
     lane_rows += rows.take(1)
     gaps = rows.take(5)
     lane_rows += rows.take(min(6, rows.left // 3))
-    thought += rows.left
+    posterior_rows += rows.left
 
     columns = stream.timeline.columns(width)
     blank = [scene.blank(width)]
@@ -79,7 +79,7 @@ def _single(scene: Scene, width: int, height: int) -> list[Row]:
     out.append(source_line(scene, stream, width))
     out.append(level_line(scene, stream, width))
     out += blank * (gaps >= 2)
-    out += _thought_and_events(scene, stream, width, thought)
+    out += _posteriors_and_events(scene, stream, width, posterior_rows)
     out += blank * (gaps >= 3)
     out.append(rule(scene.line(width), "last minute", width).row())
     if caption:
@@ -101,11 +101,11 @@ def _several(scene: Scene, width: int, height: int) -> list[Row]:
     streams = list(state.streams.values())
     labels = max(1, len(state.run.labels))
     rows = _Rows(height - 6)
-    thought = rows.take(max(3, min(labels, rows.left // 3)))
+    posterior_rows = rows.take(max(3, min(labels, rows.left // 3)))
     listed = rows.take(len(streams))
-    thought += rows.take(labels - thought)
+    posterior_rows += rows.take(labels - posterior_rows)
     gaps = rows.take(4)
-    thought += rows.left
+    posterior_rows += rows.left
 
     blank = [scene.blank(width)]
     out = [header(scene, width)]
@@ -118,7 +118,7 @@ def _several(scene: Scene, width: int, height: int) -> list[Row]:
     out += _stream_rows(scene, width, listed, names=max(12, width // 5), intents=width // 8)
     out += blank * (gaps >= 2)
     if streams:
-        out += _thought_and_events(scene, streams[state.selected], width, thought)
+        out += _posteriors_and_events(scene, streams[state.selected], width, posterior_rows)
     out += blank * (gaps >= 3)
     out.append(rule(scene.line(width), "health", width).row())
     out.append(health(scene, width))
@@ -140,8 +140,10 @@ def _small(scene: Scene, width: int, height: int) -> list[Row]:
 
 
 def _stream_rows(scene: Scene, width: int, rows: int, *, names: int, intents: int) -> list[Row]:
-    """As many streams as there are rows, the chosen one among them; `names` and `intents` bound
-    the widths of those columns."""
+    """Rows of as many streams as fit, the selected one among them.
+
+    `names` and `intents` bound the widths of those columns.
+    """
     state = scene.state
     streams = list(state.streams.values())
     first = _first_shown(state, rows)
@@ -159,8 +161,8 @@ def _first_shown(state: DashboardState, rows: int) -> int:
     return max(0, min(state.selected - rows // 2, len(state.streams) - rows))
 
 
-def _thought_and_events(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
-    """What is thought at the left, the latest events at the right."""
+def _posteriors_and_events(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
+    """Posteriors at the left, the latest events at the right."""
     theme = scene.theme
     several = len(scene.state.streams) > 1
     left = min(width // 2 - 1, 90)
@@ -174,11 +176,11 @@ def _thought_and_events(scene: Scene, stream: StreamState, width: int, rows: int
         rule(title, "thinks", left)
     title.raw("  ")
     rule(title, "events", right)
-    thoughts = bars(scene, stream, left, rows)
+    posteriors = bars(scene, stream, left, rows)
     events = feed(scene, right, rows, with_stream=several)
     return [title.row()] + [
-        scene.line(width).join(thought, left).raw("  ").join(event, right).row()
-        for thought, event in zip(thoughts, events, strict=True)
+        scene.line(width).join(posterior, left).raw("  ").join(event, right).row()
+        for posterior, event in zip(posteriors, events, strict=True)
     ]
 
 
