@@ -11,7 +11,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
@@ -25,6 +25,18 @@ from daemon.base.program import (
     want_debug,
 )
 from daemon.base.signals import not_yet
+
+if TYPE_CHECKING:
+    from daemon.config import Sources
+
+KEYS = {
+    "device": "audio.device",
+    "wait_for_device": "audio.wait_for_device",
+    "model": "model.path",
+    "headless": "output.headless",
+    "jsonl": "output.jsonl",
+}
+"""The settings that options of the same meaning give."""
 
 app = typer.Typer(
     name="intentd",
@@ -80,12 +92,12 @@ def _root(
         print(context.get_help())
 
 
-def _layers(
-    config: Path | None, assignments: Sequence[str] | None, **options: tuple[str, Any]
-) -> dict[str, Any]:
-    """The arguments of `load_settings`; options come as section_key=("--option", value)."""
-    named = {key.replace("__", "."): value for key, value in options.items()}
-    return {"config": config, "assignments": tuple(assignments or ()), "options": named}
+def _sources(config: Path | None, assignments: Sequence[str] | None, **given: Any) -> Sources:
+    """What the command line says of the settings; options by their names."""
+    from daemon.config.sources import Option, Sources
+
+    options = [Option(KEYS[name], f"--{name.replace('_', '-')}", given[name]) for name in given]
+    return Sources(config, tuple(assignments or ()), tuple(options))
 
 
 def _device(given: str | None) -> str | int | None:
@@ -120,14 +132,14 @@ def live(
     from daemon.commands.live import run
 
     return run(
-        _layers(
+        _sources(
             config,
             assignments,
-            audio__device=("--device", _device(device)),
-            audio__wait_for_device=("--wait-for-device", _flag(wait_for_device)),
-            model__path=("--model", model),
-            output__headless=("--headless", _flag(headless)),
-            output__jsonl=("--jsonl", jsonl),
+            device=_device(device),
+            wait_for_device=_flag(wait_for_device),
+            model=model,
+            headless=_flag(headless),
+            jsonl=jsonl,
         ),
         debug=debugging(),
     )
@@ -161,12 +173,12 @@ def replay(
     return run(
         paths,
         speed,
-        _layers(
+        _sources(
             config,
             assignments,
-            model__path=("--model", model),
-            output__headless=("--headless", _flag(headless)),
-            output__jsonl=("--jsonl", jsonl),
+            model=model,
+            headless=_flag(headless),
+            jsonl=jsonl,
         ),
         debug=debugging(),
     )
@@ -194,11 +206,11 @@ def check(
     from daemon.commands.check import run
 
     return run(
-        _layers(
+        _sources(
             config,
             assignments,
-            audio__device=("--device", _device(device)),
-            model__path=("--model", model),
+            device=_device(device),
+            model=model,
         )
     )
 
@@ -252,7 +264,7 @@ def bench(
     from daemon.commands.bench.measure import Plan
 
     return run(
-        _layers(config, assignments, model__path=("--model", path or model)),
+        _sources(config, assignments, model=path or model),
         Plan(rounds, tuple(sorted({int(count) for count in counts})), seconds, recording),
         shape=shape,
         json_file=json_file,
@@ -276,7 +288,7 @@ def config_(
 
     if init:
         return write(config)
-    return run(_layers(config, assignments, model__path=("--model", model)))
+    return run(_sources(config, assignments, model=model))
 
 
 def _expanded(recordings: Sequence[str]) -> list[str]:
@@ -328,8 +340,8 @@ def service_install(
     """Write the unit and start it; a second call brings it up to date."""
     from daemon.commands.service import install
 
-    arguments, layers = _live_options(options or [])
-    return install(arguments, layers, sandbox=sandbox, network=network)
+    arguments, sources = _live_options(options or [])
+    return install(arguments, sources, sandbox=sandbox, network=network)
 
 
 @service.command("uninstall")
@@ -349,9 +361,8 @@ def service_status(debug: Debug = False) -> int:
     return status()
 
 
-def _live_options(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
-    """Options of `live`, checked, with paths that hold in any working directory; and the settings'
-    layers that they make."""
+def _live_options(options: Sequence[str]) -> tuple[list[str], Sources]:
+    """Validates options of `live`; returns them with absolute paths, and as sources of settings."""
     command: Any = typer.main.get_command(app)
     live_command = command.commands["live"]
     with live_command.make_context("intentd live", list(options)) as context:
@@ -369,14 +380,14 @@ def _live_options(options: Sequence[str]) -> tuple[list[str], dict[str, Any]]:
         elif value is not None:
             for each in value if isinstance(value, list | tuple) else [value]:
                 arguments += [name, str(each)]
-    layers = _layers(
+    sources = _sources(
         Path(values["config"]) if values["config"] else None,
         values["assignments"],
-        audio__device=("--device", values["device"]),
-        model__path=("--model", values["model"]),
-        output__jsonl=("--jsonl", values["jsonl"]),
+        device=_device(values["device"]),
+        model=values["model"],
+        jsonl=values["jsonl"],
     )
-    return arguments, layers
+    return arguments, sources
 
 
 def run(arguments: Sequence[str]) -> int:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.config import Loaded, Settings, load_settings
@@ -39,7 +40,7 @@ def reread(setup: Setup) -> Reread:
             f"window.hop is {wanted.window.hop} and the windows have {old.window.seconds} s "
             "until the next start; lower it, or start intentd anew"
         )
-    idle = loaded.without_effect(setup.info)
+    idle = without_effect(loaded, setup.info)
     changed = list(differences(old, wanted))
     idle = {key: text for key, text in idle.items() if key in changed}
     changed = [key for key in changed if key not in idle]
@@ -56,9 +57,7 @@ def reread(setup: Setup) -> Reread:
 
 
 def _load(setup: Setup) -> Loaded:
-    loaded = load_settings(
-        **setup.layers, model=lambda _: (setup.model_name, setup.info.settings())
-    )
+    loaded = load_settings(setup.sources, model=lambda _: (setup.model_name, setup.info.settings()))
     if setup.file is not None and loaded.file is None:
         raise UserError(f"the settings file {setup.file} is gone; bring it back")
     loaded.check_labels(setup.info.labels)

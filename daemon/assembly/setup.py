@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
+from daemon.assembly.effect import without_effect
 from daemon.base.journal import complain
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
-from daemon.config import EventSettings, ModelSettings, Settings, load_settings
+from daemon.config import EventSettings, ModelSettings, Settings, Sources, load_settings
+from daemon.config.loading import NO_SOURCES
 from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
@@ -44,8 +46,8 @@ class Setup:
 
     settings: Settings
     info: ModelInfo
-    layers: Mapping[str, Any] = field(default_factory=dict)
-    """The arguments of `load_settings`, to read the settings again."""
+    sources: Sources = NO_SOURCES
+    """To read the settings again."""
     file: str | None = None
     """The settings file that was read."""
 
@@ -127,16 +129,16 @@ class Setup:
         )
 
 
-def prepare(layers: Mapping[str, Any]) -> Setup:
+def prepare(sources: Sources) -> Setup:
     """Settings and model, checked against each other; remarks go to stderr. Raises `UserError`."""
-    loaded = load_settings(**layers, model=model_layer)
+    loaded = load_settings(sources, model=model_layer)
     settings = loaded.settings
     info = read_info(settings.model)
-    for warning in loaded.warnings(info):
+    for warning in loaded.warnings(without_effect(loaded, info)):
         note(warning)
     loaded.check_labels(info.labels)
     info.window_samples(settings.window.seconds)
-    return Setup(settings, info, layers, loaded.file)
+    return Setup(settings, info, sources, loaded.file)
 
 
 def load_model(setup: Setup) -> Classifier:

@@ -8,18 +8,18 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 import daemon
+from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import Setup, load_gates, load_model, model_layer, read_info
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text
-from daemon.config import AudioSettings, Settings, load_settings
+from daemon.config import AudioSettings, Settings, Sources, load_settings
 from daemon.output.registry import OUTPUTS
 
 LISTEN_SECONDS = 2.0
@@ -42,10 +42,10 @@ Outcome = tuple[bool, str, str]
 """Worked, what was found, the fix."""
 
 
-def run(layers: Mapping[str, Any]) -> int:
+def run(sources: Sources) -> int:
     """Print a line a trial, a second one for the fix; status 1 if any failed."""
     failed = False
-    for finding in trials(layers):
+    for finding in trials(sources):
         failed |= not finding.ok
         print(f"{'ok  ' if finding.ok else 'FAIL'}  {finding.name}: {screen_text(finding.text)}")
         if finding.fix:
@@ -54,13 +54,13 @@ def run(layers: Mapping[str, Any]) -> int:
     return 1 if failed else 0
 
 
-def trials(layers: Mapping[str, Any]) -> Iterator[Finding]:
+def trials(sources: Sources) -> Iterator[Finding]:
     """One finding after the other, as they come. Raises `UserError` for settings that are wrong,
     since nothing can be tried without any."""
-    settings = load_settings(**layers).settings
+    settings = load_settings(sources).settings
     yield _attempt("packages", foreign_packages)
     setup: list[Setup] = []
-    yield _attempt("settings", lambda: _settings(layers, setup))
+    yield _attempt("settings", lambda: _settings(sources, setup))
     yield _attempt("model", lambda: _model(setup))
     yield _attempt("speech gate", lambda: gate_works(setup[0].settings if setup else settings))
     for name, (folder, key) in folders(settings).items():
@@ -113,13 +113,14 @@ def foreign_packages(path: list[str] | None = None) -> Outcome:
     return True, f"intentd {daemon.__version__} in {ours}", ""
 
 
-def _settings(layers: Mapping[str, Any], setup: list[Setup]) -> Outcome:
-    loaded = load_settings(**layers, model=model_layer)
+def _settings(sources: Sources, setup: list[Setup]) -> Outcome:
+    loaded = load_settings(sources, model=model_layer)
     info = read_info(loaded.settings.model)
     loaded.check_labels(info.labels)
     info.window_samples(loaded.settings.window.seconds)
     setup.append(Setup(loaded.settings, info))
-    return True, loaded.file or "no file, so the defaults", "; ".join(loaded.warnings(info))
+    warnings = loaded.warnings(without_effect(loaded, info))
+    return True, loaded.file or "no file, so the defaults", "; ".join(warnings)
 
 
 def _model(setup: list[Setup]) -> Outcome:

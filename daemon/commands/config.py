@@ -3,25 +3,33 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
+from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import model_layer, note, read_info
 from daemon.base.errors import UserError
-from daemon.config import Loaded, keys, load_settings, printable, shipped_text, toml, user_file
+from daemon.config import (
+    Loaded,
+    Sources,
+    keys,
+    load_settings,
+    printable,
+    shipped_text,
+    toml,
+    user_file,
+)
 
 
-def run(layers: Mapping[str, Any]) -> int:
+def run(sources: Sources) -> int:
     """Print every key with its value and origin, as TOML. Status 1 if the model, which may bring
     settings along, can't be read."""
     failure: UserError | None = None
     try:
-        loaded = load_settings(**layers, model=model_layer)
-        warnings = loaded.warnings(read_info(loaded.settings.model))
+        loaded = load_settings(sources, model=model_layer)
+        warnings = loaded.warnings(without_effect(loaded, read_info(loaded.settings.model)))
     except UserError as error:
         # Wrong settings fail here again; a model that can't be read leaves the rest to show.
-        loaded = load_settings(**layers)
+        loaded = load_settings(sources)
         warnings = loaded.warnings()
         failure = error
     for warning in warnings:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from contextlib import nullcontext
 from functools import partial
-from typing import Any
 
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, note, prepare
@@ -13,7 +11,7 @@ from daemon.base.native_stderr import native_noise_to
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
-from daemon.config import AudioSettings
+from daemon.config import AudioSettings, Sources
 from daemon.runtime.inputs import LiveInput
 from daemon.service.notify import Notifier, Patience
 
@@ -22,10 +20,10 @@ MARGIN_SECONDS = 2.0
 piece, and not the ring block by block."""
 
 
-def run(layers: Mapping[str, Any], *, debug: bool) -> int:
+def run(sources: Sources, *, debug: bool) -> int:
     """Listen until the user or a signal ends it. Returns the exit status; raises `UserError` if
     nothing could be started."""
-    setup = prepare(layers)
+    setup = prepare(sources)
     audio = setup.settings.audio
     wake = Wake()
     quiet = nullcontext if debug else partial(native_noise_to, None)

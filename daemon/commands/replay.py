@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from contextlib import nullcontext
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
 
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, note, prepare
 from daemon.base.errors import UserError
 from daemon.base.native_stderr import native_noise_to
 from daemon.capture.recording.recording import Recording
-from daemon.config import AudioSettings
+from daemon.config import AudioSettings, Sources
 from daemon.runtime.inputs import Recordings
 
 DEMO = Path(str(files("daemon"))) / "bundled" / "demo.flac"
@@ -23,11 +22,11 @@ RING_SECONDS = 4.0
 """What a recording's ring holds: one batch of windows, and not more than memory bears."""
 
 
-def run(paths: Sequence[str], speed: str, layers: Mapping[str, Any], *, debug: bool) -> int:
+def run(paths: Sequence[str], speed: str, sources: Sources, *, debug: bool) -> int:
     """Replay `paths` at `speed` ("max" or a factor). Returns the exit status; raises `UserError`
     if nothing could be started."""
     factor = parse_speed(speed)
-    setup = prepare(layers)
+    setup = prepare(sources)
     with nullcontext() if debug else native_noise_to(None):  # libmpg123's remarks
         recordings, refusals = open_recordings(paths, setup.settings.audio)
     classifier, gates = load_model(setup), setup.load_gates()

@@ -5,14 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from daemon.assembly.setup import note
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text
-from daemon.config import Settings, load_settings
+from daemon.config import Settings, Sources, load_settings
 from daemon.output.registry import OUTPUTS, needs_network
 from daemon.service.systemd import remove_unit, systemctl, unit_path, write_unit
 from daemon.service.unit import NAME, Unit, command_line
@@ -23,15 +22,13 @@ NO_MANAGER = (
 )
 
 
-def install(
-    arguments: Sequence[str], layers: Mapping[str, Any], *, sandbox: bool, network: bool
-) -> int:
+def install(arguments: Sequence[str], sources: Sources, *, sandbox: bool, network: bool) -> int:
     """Write the unit for `live` with `arguments`, and start it. Settings are checked first.
 
     Raises `UserError` if settings are wrong or the unit can't be written.
     """
     _only_linux()
-    loaded = load_settings(**layers)
+    loaded = load_settings(sources)
     for warning in loaded.warnings():
         note(warning)
     settings = loaded.settings

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import tomllib
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,38 @@ MAX_BYTES = 1 << 20
 """More than any settings need; keeps a wrong path from being read into memory whole."""
 MOST_DOTS = 1000
 """In one line, which may be a path's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Option:
+    """A setting that an option of the command line gives."""
+
+    key: str
+    """The dotted key."""
+    flag: str
+    """The option as the user wrote it, for example "--device"."""
+    value: Any
+    """None: the option was not given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """What a command line says of the settings."""
+
+    config: Path | None = None
+    """The file that --config names; without one it is looked for."""
+    assignments: tuple[str, ...] = ()
+    """`section.key=value` strings of --set."""
+    options: tuple[Option, ...] = ()
+
+    def having(self, *options: Option, assignments: Sequence[str] = ()) -> Sources:
+        """The same with more options, which go before those of the same key."""
+        kept = [each for each in self.options if each.key not in {o.key for o in options}]
+        return replace(
+            self,
+            options=(*kept, *options),
+            assignments=(*self.assignments, *assignments),
+        )
 
 
 def user_file() -> Path:
@@ -122,12 +155,11 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
     return Layer("environment", "environment", values, names), warnings
 
 
-def from_options(assignments: Sequence[str], options: Mapping[str, Any]) -> Layer:
-    """The command line: `--set section.key=value` strings, and `options` as dotted keys with the
-    option's name, `{"audio.device": ("--device", "USB")}`; None values are options not given."""
+def from_command_line(sources: Sources) -> Layer:
+    """The layer of assignments and options. Raises `UserError` for what is no assignment."""
     values: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
-    for assignment in assignments:
+    for assignment in sources.assignments:
         dotted, equals, text = assignment.partition("=")
         path = dotted.strip().split(".")
         if not equals or len(path) < 2:
@@ -136,12 +168,12 @@ def from_options(assignments: Sequence[str], options: Mapping[str, Any]) -> Laye
                 "--set gate.kind=off"
             )
         _put(values, names, path, text.strip(), f"--set {dotted.strip()}")
-    for dotted, (option, value) in options.items():
-        if value is None:
+    for option in sources.options:
+        if option.value is None:
             continue
-        section, key = dotted.split(".", 1)
-        values.setdefault(section, {})[key] = value
-        names[dotted] = option
+        section, key = option.key.split(".", 1)
+        values.setdefault(section, {})[key] = option.value
+        names[option.key] = option.flag
     return Layer("command line", "command line", values, names)
 
 

@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from daemon.base.errors import UserError
-from daemon.config import Loaded, Settings, keys, load_settings, model_keys, shipped_text
+from daemon.config import (
+    Loaded,
+    Option,
+    Settings,
+    Sources,
+    keys,
+    load_settings,
+    model_keys,
+    shipped_text,
+)
 from daemon.config.sentences import allowed
 from daemon.config.settings import sections
 
 ROOT = Path(__file__).resolve().parents[2]
+GIVEN = Sources(Path("given.toml"))
 
 
 @pytest.fixture(autouse=True)
@@ -30,7 +39,7 @@ def elsewhere(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def load(text: str = "", *assignments: str, environ: dict[str, str] | None = None) -> Loaded:
     Path("given.toml").write_text(text)
-    return load_settings("given.toml", assignments=assignments, environ=environ or {})
+    return load_settings(Sources(Path("given.toml"), assignments), environ=environ or {})
 
 
 def refusal(text: str = "", *assignments: str, environ: dict[str, str] | None = None) -> str:
@@ -44,7 +53,7 @@ def refusal(text: str = "", *assignments: str, environ: dict[str, str] | None = 
 
 def from_model(values: Mapping[str, Any], text: str = "") -> Loaded:
     Path("given.toml").write_text(text)
-    return load_settings("given.toml", environ={}, model=lambda _: ("tiny", dict(values)))
+    return load_settings(GIVEN, environ={}, model=lambda _: ("tiny", dict(values)))
 
 
 # ---- the shipped file ---------------------------------------------------------------------------
@@ -102,10 +111,12 @@ def test_each_layer_goes_before_the_one_below() -> None:
     model = {"gate": {"on": 0.55, "off": 0.25, "min_silence": 0.5}, "window": {"hop": 0.12}}
     Path("given.toml").write_text(text)
     loaded = load_settings(
-        "given.toml",
+        Sources(
+            Path("given.toml"),
+            ("gate.on=0.8",),
+            (Option("audio.device", "--device", "USB"), Option("model.path", "--model", None)),
+        ),
         environ={"INTENTD_GATE__ON": "0.7", "INTENTD_AUDIO__RATE": "16000"},
-        assignments=["gate.on=0.8"],
-        options={"audio.device": ("--device", "USB"), "model.path": ("--model", None)},
         model=lambda _: ("tiny", model),
     )
     settings, origins = loaded.settings, loaded.origins
@@ -145,43 +156,6 @@ def test_overruling_the_model_is_said_and_agreeing_with_it_is_not() -> None:
     assert from_model(model).warnings() == []
 
 
-@dataclass
-class Described:
-    unit: Literal["word", "utterance"] = "word"
-    labels: tuple[str, ...] = ("up", "down", "unknown")
-    non_intents: frozenset[str] = frozenset({"unknown"})
-
-
-def test_what_changes_nothing_with_the_model_is_said() -> None:
-    model = {
-        "events": {"threshold": 0.7, "thresholds": {"up": 0.5, "down": 0.6, "unknown": 0.3}},
-        "rolling": {"windows": 3, "forgetting": 1.0},
-    }
-    words = from_model(
-        model,
-        "[events]\nthreshold = 0.9\nthresholds = {unknown = 0.4}\n[rolling]\nforgetting = 0.8",
-    )
-    assert words.warnings(Described()) == [
-        "given.toml sets events.threshold, which changes nothing: every intent has a threshold of "
-        "its own; set events.thresholds, for example events.thresholds.up",
-        "given.toml sets events.thresholds.unknown, which changes nothing: unknown is no intent "
-        "and never an event",
-        "given.toml sets rolling.forgetting, which changes nothing: the model hears words",
-    ]
-    (overruled,) = from_model(model, "[rolling]\nforgetting = 0.8").warnings(Described("utterance"))
-    assert "in place of the 1.0" in overruled
-    (idle,) = from_model(model, "[rolling]\nwindows = 5").warnings(Described("utterance"))
-    assert idle.endswith("rolling.windows, which changes nothing: the model hears utterances")
-    # What the model brings along itself is nobody's mistake, and a default is none either.
-    assert from_model(model).warnings(Described()) == []
-
-
-def test_the_threshold_counts_while_an_intent_has_none_of_its_own() -> None:
-    model = {"events": {"threshold": 0.7, "thresholds": {"up": 0.5}}}
-    (warning,) = from_model(model, "[events]\nthreshold = 0.9").warnings(Described())
-    assert "in place of the 0.7" in warning
-
-
 def test_a_model_may_not_set_what_is_the_users() -> None:
     loaded = from_model({"output": {"jsonl": "/tmp/x"}, "gate": {"kind": "off"}})
     assert loaded.settings.output.jsonl == ""
@@ -207,7 +181,7 @@ def test_the_file_is_searched_here_then_in_the_users_folder(elsewhere: Path) -> 
     loaded = load_settings(environ={})
     assert loaded.settings.audio.rate == 16000 and loaded.file == "./config.toml"
     Path("third.toml").write_text("")
-    assert load_settings("third.toml", environ={}).settings.audio.rate == 0
+    assert load_settings(Sources(Path("third.toml")), environ={}).settings.audio.rate == 0
 
 
 def test_another_programs_config_is_passed_over_with_a_remark(elsewhere: Path) -> None:
@@ -220,7 +194,7 @@ def test_another_programs_config_is_passed_over_with_a_remark(elsewhere: Path) -
     (remark,) = loaded.warnings()
     assert "./config.toml" in remark and "--config ./config.toml" in remark
     with pytest.raises(UserError, match="baseURL"):
-        load_settings("config.toml", environ={})
+        load_settings(Sources(Path("config.toml")), environ={})
 
 
 def test_a_broken_local_file_stops_rather_than_being_ignored() -> None:
@@ -243,7 +217,7 @@ def test_a_file_that_cannot_be_read_is_named(make: Callable[[Path], object], exp
     path = Path("odd.toml")
     make(path)
     with pytest.raises(UserError, match=expected) as caught:
-        load_settings(path, environ={})
+        load_settings(Sources(path), environ={})
     assert "odd.toml" in str(caught.value)
 
 
@@ -399,11 +373,11 @@ def test_any_value_is_taken_or_refused_in_one_sentence(
     values: dict[str, dict[str, object]] = {}
     for (section, key), value in chosen:
         values.setdefault(section, {})[key] = value
-    options = {
-        f"{s}.{k}": (f"--{s}-{k}", v) for s, table in values.items() for k, v in table.items()
-    }
+    options = tuple(
+        Option(f"{s}.{k}", f"--{s}-{k}", v) for s, table in values.items() for k, v in table.items()
+    )
     try:
-        loaded = load_settings(environ={}, options=options)
+        loaded = load_settings(Sources(options=options), environ={})
     except UserError as error:
         assert str(error).isprintable()
         return
@@ -417,7 +391,7 @@ def test_any_value_is_taken_or_refused_in_one_sentence(
 def test_any_bytes_are_settings_or_refused_in_one_sentence(raw: bytes) -> None:
     Path("any.toml").write_bytes(raw)
     try:
-        load_settings("any.toml", environ={})
+        load_settings(Sources(Path("any.toml")), environ={})
     except UserError as error:
         assert str(error).isprintable()
 

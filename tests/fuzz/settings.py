@@ -14,7 +14,7 @@ from fuzz.screen import check_sentence, check_text
 
 from daemon.base.errors import UserError
 from daemon.commands.config import text
-from daemon.config import keys, load_settings, shipped_text
+from daemon.config import Sources, keys, load_settings, shipped_text
 
 
 class SettingsCases:
@@ -34,9 +34,8 @@ class SettingsCases:
         try:
             with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
                 loaded = load_settings(
-                    file,
+                    Sources(file, tuple(assignments)),
                     environ=environ,
-                    assignments=assignments,
                     model=lambda _: (rng.choice(NASTY_TEXT), self._from_model(rng)),
                 )
                 loaded.check_labels(("up", "down"))

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from support.model_checkpoints import KINDS, LABELS, edit, save
 
 from daemon.base.errors import UserError
-from daemon.config import load_settings
+from daemon.config import Sources, load_settings
 from daemon.model.description.architecture import HEADS
 from daemon.model.description.fields import Fields
 from daemon.model.description.info import Calibration, read_model_info, write_intentd_key
@@ -76,7 +76,7 @@ def test_the_settings_are_a_layer_of_config_toml(tmp_path: Path) -> None:
     info = read_model_info(directory)
     (tmp_path / "config.toml").touch()
     settings = load_settings(
-        tmp_path / "config.toml", environ={}, model=lambda _: ("test", info.settings())
+        Sources(tmp_path / "config.toml"), environ={}, model=lambda _: ("test", info.settings())
     ).settings
     assert (settings.window.seconds, settings.window.hop) == (0.96, 0.24)
     assert (settings.gate.kind, settings.gate.on) == ("energy", 0.6)

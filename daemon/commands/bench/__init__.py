@@ -5,18 +5,18 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from daemon.assembly.setup import prepare
 from daemon.base.errors import UserError
 from daemon.commands.bench.measure import Plan, measure
 from daemon.commands.bench.report import check_plotting, plot, text
+from daemon.config import Option, Sources
 
 
 def run(
-    layers: Mapping[str, Any],
+    sources: Sources,
     plan: Plan,
     *,
     shape: str | None,
@@ -36,16 +36,15 @@ def run(
             from daemon.commands.bench.shapes import make_shape
 
             made = make_shape(shape, Path(folder) / shape)
-            options = {**layers["options"], "model.path": ("--shape", str(made))}
-            layers = {**layers, "options": options}
-        setup = prepare(layers)
+            sources = sources.having(Option("model.path", "--shape", str(made)))
+        setup = prepare(sources)
         if agree:
             from daemon.commands.bench import agreement
 
             found = agreement.agreement(setup, agree)
             said = agreement.text(found)
         else:
-            found = measure(setup, layers, plan, _tell)
+            found = measure(setup, sources, plan, _tell)
             if plot_file is not None:
                 plot(found, plot_file)
             said = text(found)

@@ -9,7 +9,7 @@ import statistics
 import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,7 @@ from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.commands.bench import sounds
 from daemon.commands.bench.parent import Child
+from daemon.config import Sources
 from daemon.model.backends import Job
 from daemon.model.backends.selection import candidates
 from daemon.model.cores import SMALL, has_fast_bf16, machine
@@ -50,7 +51,7 @@ class Plan:
     """Where the speech comes from; None: the demo recording."""
 
 
-def measure(setup: Setup, layers: Mapping[str, Any], plan: Plan, tell: Tell) -> Figures:
+def measure(setup: Setup, sources: Sources, plan: Plan, tell: Tell) -> Figures:
     """All figures, ready for JSON. Raises `UserError` for a model or recording that can't be
     used."""
     speech = sounds.speech_of(plan.recording)
@@ -58,7 +59,7 @@ def measure(setup: Setup, layers: Mapping[str, Any], plan: Plan, tell: Tell) -> 
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intentd-bench-")))
         files = _Files(folder, speech, plan)
         tell("loading the model on each backend")
-        bench = _Bench(setup, layers, plan, files, stack)
+        bench = _Bench(setup, sources, plan, files, stack)
         for number in range(plan.rounds):
             tell(f"round {number + 1} of {plan.rounds}")
             bench.round(number)
@@ -90,7 +91,7 @@ class _Bench:
     def __init__(
         self,
         setup: Setup,
-        layers: Mapping[str, Any],
+        sources: Sources,
         plan: Plan,
         files: _Files,
         stack: contextlib.ExitStack,
@@ -103,11 +104,10 @@ class _Bench:
         self._threads = job.threads
         self._windows = 4 * WINDOWS if job.weights.stat().st_size <= SMALL else WINDOWS
         common = {"model": str(setup.info.directory), "hop": hop}
-        plain = _portable(layers)
         # The daemon first: it converts the model and chooses a backend where that was not done yet.
-        self._daemon = stack.enter_context(Child(kind="daemon", layers=plain))
-        ungated = {**plain, "assignments": [*plain["assignments"], "gate.kind=off"]}
-        self._ungated = stack.enter_context(Child(kind="daemon", layers=ungated))
+        self._daemon = stack.enter_context(Child(kind="daemon", sources=asdict(sources)))
+        ungated = asdict(sources.having(assignments=["gate.kind=off"]))
+        self._ungated = stack.enter_context(Child(kind="daemon", sources=ungated))
         sizes = sorted({*SIZES, settings.model.max_batch})
         self._backends: dict[str, Child] = {}
         self._failed: dict[str, str] = {}
@@ -287,16 +287,6 @@ def _closest(backends: Mapping[str, Child], name: str) -> str:
         if name.startswith(child.about["name"]):
             return each
     return next(iter(backends))
-
-
-def _portable(layers: Mapping[str, Any]) -> Figures:
-    """The arguments of `load_settings` for JSON."""
-    config = layers.get("config")
-    return {
-        "config": None if config is None else str(config),
-        "assignments": list(layers.get("assignments", ())),
-        "options": dict(layers.get("options", {})),
-    }
 
 
 def _machine() -> Figures:

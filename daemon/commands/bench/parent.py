@@ -47,7 +47,7 @@ class Child:
         """The figures of an order. Raises `UserError` with the child's sentence."""
         assert self._process.stdin is not None and self._process.stdout is not None
         try:
-            self._process.stdin.write(json.dumps(order) + "\n")
+            self._process.stdin.write(json.dumps(order, default=str) + "\n")
             self._process.stdin.flush()
         except BrokenPipeError:
             pass  # it tells why on its output

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from daemon.assembly.setup import Setup, load_model, prepare
 from daemon.commands.replay import open_recordings
+from daemon.config import Option, Sources
 from daemon.messages import Message, Prediction, Summary
 from daemon.output.dispatch import Dispatcher
 from daemon.output.jsonl import JsonLines
@@ -25,11 +26,16 @@ Figures = dict[str, Any]
 
 
 def whole(what: Figures) -> tuple[Any, Figures]:
-    """The daemon without a screen: JSON lines go to the null device. `what`: layers, as
-    `load_settings` takes them."""
-    layers = what["layers"]
-    config = None if layers["config"] is None else Path(layers["config"])
-    setup = prepare({**layers, "config": config, "assignments": tuple(layers["assignments"])})
+    """The daemon without a screen: JSON lines go to the null device. `what`: sources, the
+    fields of `Sources`."""
+    given = what["sources"]
+    setup = prepare(
+        Sources(
+            None if given["config"] is None else Path(given["config"]),
+            tuple(given["assignments"]),
+            tuple(Option(**option) for option in given["options"]),
+        )
+    )
     classifier = load_model(setup)
     settings = setup.settings
 

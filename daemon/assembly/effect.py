@@ -1,12 +1,9 @@
-"""Settings that somebody made and that change nothing with the model in use."""
+"""Finds settings that have no effect with the loaded model."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence, Set
-from typing import Literal, Protocol
-
-from daemon.config.layers import Origin, printable
-from daemon.config.settings import Settings
+from daemon.config import Loaded, printable
+from daemon.model.description.info import ModelInfo
 
 _OTHER_UNIT = {
     "word": ("forgetting", "max_seconds"),
@@ -15,24 +12,12 @@ _OTHER_UNIT = {
 """Keys of [rolling] that a model of this unit has no use for."""
 
 
-class Described(Protocol):
-    """What must be known of a model: `ModelInfo` has it."""
-
-    @property
-    def labels(self) -> Sequence[str]: ...
-    @property
-    def non_intents(self) -> Set[str]: ...
-    @property
-    def unit(self) -> Literal["word", "utterance"]: ...
-
-
-def without_effect(
-    settings: Settings, origins: Mapping[str, Origin], model: Described
-) -> dict[str, str]:
+def without_effect(loaded: Loaded, model: ModelInfo) -> dict[str, str]:
     """Dotted key to a sentence, for each setting of a file, a variable or an option that changes
     nothing with `model`."""
+    origins = loaded.origins
     reasons: dict[str, str] = {}
-    thresholds = settings.events.thresholds
+    thresholds = loaded.settings.events.thresholds
     intents = [label for label in model.labels if label not in model.non_intents]
     if intents and all(label in thresholds for label in intents):
         reasons["events.threshold"] = (
