@@ -120,7 +120,7 @@ class Feeder:
         except BaseException as error:
             self.failure = error
             for feed in crew.feeds:
-                feed.recording.error = f"{feed.recording.name}: {type(error).__name__}: {error}"
+                feed.recording.fail(f"{feed.recording.name}: {type(error).__name__}: {error}")
         finally:
             crew.end()
             if self._wake is not None:

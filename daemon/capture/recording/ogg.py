@@ -1,33 +1,44 @@
-"""Whether an Ogg file was cut short, told by its last page (RFC 3533).
+"""Ogg pages (RFC 3533): where joined streams begin, and whether the last one was cut short.
 
-libsndfile takes such a file for whole: there is no length in its header that could be missed.
+libsndfile reads the first of several streams and takes a file that was cut for whole: there is no
+length in its header that could be missed.
 """
 
 from __future__ import annotations
 
-import os
+from collections.abc import Iterator
+
+from daemon.capture.recording.content import Content, find
 
 _HEADER = 27
-_TAIL = 2 * (_HEADER + 255 + 255 * 255)
+_LONGEST_PAGE = _HEADER + 255 + 255 * 255
+_TAIL = 2 * _LONGEST_PAGE
 """Bytes from the end that are looked at: the longest page, and tags of other formats behind it."""
 _CAPTURE_PATTERN = b"OggS\0"
+_FIRST_PAGE = b"OggS\0\x02"
 _END_OF_STREAM = 4
 
 
-def ogg_was_cut(fd: int) -> bool:
-    """Whether the file ends within a page, or its last page is not the end of its stream. Of
-    streams that are chained or side by side, each of which has an end, that is the last one's.
+def ogg_links(content: Content) -> Iterator[int]:
+    """Offsets at which a stream begins, several side by side counted once. Raises: OSError."""
+    at = find(content, _FIRST_PAGE)
+    following = -1
+    while at >= 0:
+        if at != following:
+            yield at
+        header = content.read_at(at, _HEADER + 255)
+        segments = header[_HEADER : _HEADER + header[26]] if len(header) > _HEADER else b""
+        following = at + _HEADER + len(segments) + sum(segments)
+        at = find(content, _FIRST_PAGE, at + 1)
 
-    The descriptor's position stays. False if there is no page near the end. Raises OSError.
+
+def ogg_was_cut(content: Content) -> bool:
+    """Whether the file ends within a page, or its last page is not the end of its stream.
+
+    Of streams that are chained or side by side, each of which has an end, that is the last one's.
+    False if there is no page near the end. Raises: OSError.
     """
-    position = os.lseek(fd, 0, os.SEEK_CUR)
-    try:
-        os.lseek(fd, -min(_TAIL, os.fstat(fd).st_size), os.SEEK_END)
-        tail = b""
-        while block := os.read(fd, _TAIL):
-            tail += block
-    finally:
-        os.lseek(fd, position, os.SEEK_SET)
+    tail = content.read_at(max(0, content.size - _TAIL), _TAIL)
     start = tail.rfind(_CAPTURE_PATTERN)
     if start < 0:
         return False

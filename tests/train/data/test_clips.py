@@ -73,9 +73,9 @@ def test_rows_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) -> 
     loaded = load_clips(recipe(tmp_path, {"path": "d.parquet"}))
     assert [clip.path for clip in loaded.clips] == ["fine.wav", "fine2.wav"]
     reasons = {problem.path: problem.reason for problem in loaded.problems}
-    assert "decoded" in reasons["noise.txt"]
+    assert "not a recording that can be read" in reasons["noise.txt"]
     assert "too short" in reasons["short.wav"]
-    assert "too short" in reasons["empty.wav"]
+    assert "holds no sound" in reasons["empty.wav"]
     assert "silent" in reasons["silent.wav"]
     assert "not finite" in reasons["nan.wav"]
     assert "no label" in reasons["unlabelled.wav"]
