@@ -37,6 +37,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 # The bundled model from raw recordings in DATA: three to five hours; goes on where it stopped. On one
 # thread, so that it gives the same model each time.

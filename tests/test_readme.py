@@ -1,6 +1,6 @@
-"""Every command that the README shows in a `sh` block is run as it stands there.
+"""Every command in a `sh` block of the README and of docs/ is run as it stands there.
 
-What only a fresh machine can show (installing) stands in `console` blocks and is not run here.
+What takes minutes or needs a fresh machine (training, installing) stands in `console` blocks.
 """
 
 from __future__ import annotations
@@ -19,19 +19,24 @@ import pytest
 from support.virtual_mic import VirtualMic, missing_packages
 
 ROOT = Path(__file__).resolve().parent.parent
-README = (ROOT / "README.md").read_text(encoding="utf-8")
-COMMANDS = [
-    line
-    for block in re.findall(r"```sh\n(.*?)```", README, re.DOTALL)
-    for line in block.splitlines()
-    if line.strip()
-]
+# training.md has a test of its own (tests/train/test_document.py).
+DOCS = [page for page in (ROOT / "docs").glob("*.md") if page.name != "training.md"]
+PAGES = [ROOT / "README.md", *sorted(DOCS)]
+COMMANDS = sorted(
+    {
+        line
+        for page in PAGES
+        for block in re.findall(r"```sh\n(.*?)```", page.read_text(encoding="utf-8"), re.DOTALL)
+        for line in block.splitlines()
+        if line.strip()
+    }
+)
 NEEDS_MICROPHONE = {"check", "devices", "live"}
 
 
 @pytest.fixture
 def desk(tmp_path: Path) -> Path:
-    """A folder with the recordings that the README speaks of."""
+    """A folder with the recordings that the documents name."""
     import soundfile
 
     demo = Path(str(files("daemon"))) / "bundled" / "demo.flac"

@@ -138,6 +138,6 @@ def fetches(model: str) -> bool:
 def _only_linux() -> None:
     if not sys.platform.startswith("linux"):
         raise UserError(
-            "services are installed under systemd, which is Linux's; the README shows the same "
-            "for launchd and for Windows"
+            "services are installed under systemd, which is Linux's; docs/service.md shows the "
+            "same for launchd on macOS"
         )
