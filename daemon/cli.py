@@ -17,6 +17,7 @@ import typer
 
 from daemon.base.errors import UserError
 from daemon.base.program import (
+    complete,
     debugging,
     leave,
     open_closed_streams,
@@ -41,7 +42,6 @@ KEYS = {
 app = typer.Typer(
     name="intentd",
     help="Hears spoken intents in live audio, on your own machine.",
-    add_completion=False,
     no_args_is_help=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
@@ -398,6 +398,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
     open_closed_streams()
+    complete(app, "intentd")
     not_yet()
     try:
         status = run(sys.argv[1:])

@@ -35,7 +35,6 @@ Assignments = Annotated[
 ]
 
 app = typer.Typer(
-    add_completion=False,
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     help="Train, calibrate and measure the models that intentd runs. "

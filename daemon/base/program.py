@@ -65,6 +65,13 @@ def open_closed_streams() -> None:
             setattr(sys, name, null)
 
 
+def complete(app: typer.Typer, program: str) -> None:
+    """Answer a shell that asks for completions, and end the process; else do nothing."""
+    variable = f"_{program.upper()}_COMPLETE"
+    if variable in os.environ:
+        typer.main.get_command(app).main(args=[], prog_name=program, complete_var=variable)
+
+
 def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
     """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
     global _debug  # noqa: PLW0603

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import subprocess
 import sys
 import tomllib
@@ -75,6 +76,31 @@ def test_what_wants_no_model_loads_nothing_heavy(command: str) -> None:
 def test_version() -> None:
     result = intentd("--version")
     assert (result.returncode, result.stdout) == (0, f"intentd {__version__}\n")
+
+
+@pytest.mark.skipif(shutil.which("bash") is None, reason="needs bash")
+@pytest.mark.parametrize(
+    ("words", "found"),
+    [("re", ["replay"]), ("replay --sp", ["--speed"]), ("service u", ["uninstall"])],
+)
+def test_bash_completes_commands_and_options(elsewhere: Path, words: str, found: list[str]) -> None:
+    program = elsewhere / "intentd"
+    program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m daemon "$@"\n')
+    program.chmod(0o755)
+    script = (
+        'eval "$(intentd --show-completion)" && '
+        f"COMP_WORDS=(intentd {words}) COMP_CWORD={len(words.split())} && "
+        '_intentd_completion intentd && echo "${COMPREPLY[@]}"'
+    )
+    path = f"{elsewhere}{os.pathsep}{os.environ['PATH']}"
+    result = subprocess.run(
+        ["bash", "-c", script],
+        capture_output=True,
+        text=True,
+        check=True,
+        env={**os.environ, "PYTHONPATH": str(ROOT), "PATH": path},
+    )
+    assert result.stdout.split() == found, result.stderr
 
 
 def test_without_a_command_the_help_is_shown() -> None:
