@@ -27,66 +27,7 @@ fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
 
 ROOT = Path(__file__).parents[2]
 ENTERED, LEFT = b"\x1b[?1049h", b"\x1b[?1049l"
-
-CHILD = """
-import os, signal, sys, threading, time
-from pathlib import Path
-sys.path.insert(0, "tests")
-from support.pictures import run_info
-from daemon.messages import Level, Status, Summary, Verdict
-from daemon.output.dashboard import Dashboard
-
-class Controls:
-    @property
-    def load(self):
-        if mode == "defect" and ticks > 5:
-            raise ZeroDivisionError("a defect in the picture")
-        return 0.04
-    def pause(self, paused):
-        print("paused" if paused else "listening", file=log, flush=True)
-    def quit(self):
-        print("quit", file=log, flush=True)
-        stop.set()
-
-mode, log = sys.argv[1], open(sys.argv[2], "a")
-if mode == "hangup ignored":
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-stop = threading.Event()
-
-ticks = 0
-def tick():
-    global ticks
-    ticks += 1
-    if mode == "noise" and ticks == 5:
-        os.write(2, b"ALSA lib: straight to descriptor 2\\n")
-        dashboard.publish(Status("mic", "the microphone is gone", "warning"))
-    if mode == "trouble" and ticks == 5:
-        for number in range(30):
-            dashboard.publish(Status("mic", f"trouble {number}", "error"))
-    dashboard.publish(Level("mic", -20.0 - ticks % 3, -9.0, True, ticks / 10))
-
-dashboard = Dashboard(Controls(), log=Path(sys.argv[3]))
-dashboard.open(run_info("mic"))
-dashboard.run_until(stop, tick)
-dashboard.publish(Summary("mic", 9, 5, 4, 1, (Verdict("up", 0.9),), 9, 5, 4, 0, 1.0, 2.0))
-dashboard.close()
-if mode == "hangup ignored":
-    print("over", file=log, flush=True)
-"""
-
-SHELL = """
-import fcntl, os, signal, subprocess, sys, termios
-
-# What a shell does: the terminal is this session's, the program a job of its own in front.
-fcntl.ioctl(1, termios.TIOCSCTTY, 0)
-child = subprocess.Popen(sys.argv[2:], process_group=0)
-open(sys.argv[1], "w").write(str(child.pid))
-signal.signal(signal.SIGTTOU, signal.SIG_IGN)
-os.tcsetpgrp(1, child.pid)
-os.kill(child.pid, signal.SIGCONT)
-status = child.wait()
-sys.exit(status if status >= 0 else 128 - status)
-"""
+SUPPORT = ROOT / "tests" / "support"
 
 
 class Terminal:
@@ -99,14 +40,23 @@ class Terminal:
         self.resize(80, 24)
         self.before = termios.tcgetattr(self.slave)
         self.seen = b""
-        program = [sys.executable, "-c", CHILD, mode, str(self.log), str(self.stderr_log)]
+        files = (str(self.log), str(self.stderr_log))
         self.child = subprocess.Popen(
-            [sys.executable, "-c", SHELL, str(self.pid_file), *program],
+            [
+                *(sys.executable, str(SUPPORT / "foreground_job.py"), str(self.pid_file)),
+                *(sys.executable, str(SUPPORT / "dashboard_program.py"), mode, *files),
+            ],
             stdin=self.slave,
             stdout=self.slave,
             stderr=self.slave,
             cwd=ROOT,
-            env={**os.environ, "TERM": "xterm-256color", "COLORTERM": "", "LC_ALL": "C.UTF-8"},
+            env={
+                **os.environ,
+                "PYTHONPATH": f"{ROOT}{os.pathsep}{ROOT / 'tests'}",
+                "TERM": "xterm-256color",
+                "COLORTERM": "",
+                "LC_ALL": "C.UTF-8",
+            },
             start_new_session=True,
         )
 
