@@ -10,7 +10,7 @@
 FROM python:3.13-slim-trixie AS build
 WORKDIR /src
 RUN python -m venv /opt/intentd
-COPY pyproject.toml README.md LICENSE config.toml ./
+COPY pyproject.toml README.md LICENSE ./
 COPY daemon daemon
 COPY train train
 # The CPU build of PyTorch: the one from PyPI brings several GB of CUDA.
