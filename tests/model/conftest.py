@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from support.model_checkpoints import save
 
-from daemon.model.backends import conversion, selection
+from daemon.model.backends import conversion, table
 
 
 @pytest.fixture(autouse=True)
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is chosen is float32, which the tests compare with to a ten-thousandth, on processors
     with bfloat16 too; those about bfloat16 ask for it."""
-    monkeypatch.setattr(selection, "has_fast_bf16", lambda: False)
+    monkeypatch.setattr(table, "has_fast_bf16", lambda: False)
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ import pytest
 from support.model_checkpoints import save, windows
 
 from daemon.base.errors import UserError
-from daemon.model.backends import Job, choices, open_backend, selection
+from daemon.model.backends import Job, choices, open_backend, selection, table
 from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
 from daemon.model.backends.selection import choose, time_all
@@ -138,7 +138,7 @@ def test_the_slow_are_soon_timed_no_more_and_time_is_bounded() -> None:
 def test_the_fastest_that_agrees_is_kept_and_repeated(
     bf16: bool, checkpoint: Checkpoint, empty: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "has_fast_bf16", lambda: bf16)
+    monkeypatch.setattr(table, "has_fast_bf16", lambda: bf16)
     job = job_of(checkpoint("wav2vec2"))
     calls: list[int] = []
     whole = ["torch-cpu", "onnx", "openvino"]
@@ -186,7 +186,7 @@ def test_a_damaged_entry_is_measured_anew(
     damage: bytes, checkpoint: Checkpoint, empty: Path
 ) -> None:
     job = job_of(checkpoint("wav2vec2"))
-    entry = choices.entry(selection._circumstances(job, BATCH, selection.candidates(job)))
+    entry = choices.entry(selection._circumstances(job, BATCH, table.candidates(job)))
     entry.parent.mkdir()
     entry.write_bytes(damage)
     assert not chosen(job)[1].remembered
@@ -208,7 +208,7 @@ def test_scores_that_depend_on_company_are_passed_over(checkpoint: Checkpoint, e
     swayed = opener(job, onnx={"company": 0.05})
     trials = {trial.backend: trial for trial in chosen(job, swayed)[1].trials}
     assert "what shares a batch" in trials["onnx"].refused
-    assert selection.COMPANY < (trials["onnx"].difference or 0) <= selection.TOLERANCE
+    assert selection.BATCH_TOLERANCE < (trials["onnx"].difference or 0) <= selection.TOLERANCE
 
 
 def test_a_backend_that_fails_is_no_reason_to_stop(checkpoint: Checkpoint, empty: Path) -> None:

@@ -13,8 +13,7 @@ from daemon.assembly.setup import Setup, load_model
 from daemon.base.errors import UserError
 from daemon.commands.bench.sounds import read
 from daemon.commands.bench.whole import scores_of
-from daemon.model.backends import Job
-from daemon.model.backends.selection import candidates
+from daemon.model.backends import Job, candidates
 from daemon.model.classifier import load_classifier
 from daemon.model.description.info import ModelInfo
 from daemon.model.scores import probabilities

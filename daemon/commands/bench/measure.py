@@ -20,8 +20,7 @@ from daemon.base.errors import UserError
 from daemon.commands.bench import sounds
 from daemon.commands.bench.parent import Child
 from daemon.config import Sources
-from daemon.model.backends import Job
-from daemon.model.backends.selection import candidates
+from daemon.model.backends import Job, candidates
 from daemon.model.cores import SMALL, has_fast_bf16, machine
 from daemon.windowing import RATE
 

@@ -1,20 +1,18 @@
-"""What `backend = "auto"` stands for: each installed backend is tried on the real model, once.
+"""Chooses the backend for "auto": tries each installed one on the real model, once.
 
 A backend is passed over if its probabilities differ from torch's in float32 by more than
-`TOLERANCE`, or move by more than `COMPANY` when other windows share the batch. Of the others the
-one with the smallest product of two times is kept: a window alone, as live sound of one stream
-asks for, and a window in a full batch, as replays and many streams do. The choice is remembered
-for the model, the machine, the versions and the settings, so that later runs repeat it without
-measuring.
+`TOLERANCE`, or move by more than `BATCH_TOLERANCE` when other windows share the batch. Of the
+others the one with the smallest product of two times is kept: a window alone, as live sound of one
+stream asks for, and a window in a full batch, as replays and many streams do. The choice is
+remembered for the model, the machine, the versions and the settings, so that later runs repeat it
+without measuring.
 """
 
 from __future__ import annotations
 
-import importlib.util
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,22 +22,19 @@ from daemon.model import cache
 from daemon.model.backends import choices, conversion
 from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
-from daemon.model.backends.conversion import Part
-from daemon.model.cores import SMALL, accelerators, has_fast_bf16, machine
+from daemon.model.backends.job import Job
+from daemon.model.backends.table import REFERENCE, candidates
+from daemon.model.cores import accelerators, machine
 from daemon.model.features import Features
 from daemon.model.probe import following_windows, probe_windows
 from daemon.model.scores import probabilities
 
-if TYPE_CHECKING:
-    from daemon.model.backends import Job
-
 VERSION = 3
 """To be raised when backends are chosen otherwise."""
 TOLERANCE = 0.02
-"""Largest difference of a probability from torch in float32 that is put up with."""
-COMPANY = 0.005
-"""Largest difference of a probability between a window alone and in a full batch."""
-REFERENCE = "torch-cpu"
+"""Largest tolerated difference of a probability from torch in float32."""
+BATCH_TOLERANCE = 0.005
+"""Largest tolerated difference of a probability between a window alone and in a full batch."""
 SECONDS = 2.0
 """Of timing, after which no further round begins."""
 ROUNDS = 15
@@ -81,38 +76,6 @@ def choose(job: Job, features: Features, batch: int, open_: Open) -> tuple[Backe
     opened, choice = _try_all(job, features, batch, names, open_)
     kept = choices.remember(entry, choice)
     return opened[kept.backend] if kept.backend in opened else open_(kept.backend), kept
-
-
-def candidates(job: Job) -> list[str]:
-    """Backends that are worth a trial here, the reference first."""
-    names = [REFERENCE]
-    bf16 = has_fast_bf16()
-    large = job.weights.stat().st_size > SMALL
-    if accelerators():
-        names.append("torch")
-    if bf16:
-        names.append("torch-bf16")
-    if _installed("onnxruntime") and _has_graphs(job, in_parts=job.overlap is not None):
-        names.append("onnx")
-        if large:  # a small model's matrices are read fast enough as they are
-            names.append("onnx-int8")
-    if _installed("openvino") and _has_graphs(job, in_parts=False):
-        names.append("openvino")
-        if bf16:
-            names.append("openvino-bf16")
-    return names
-
-
-def _has_graphs(job: Job, *, in_parts: bool) -> bool:
-    """Whether graphs are there or can be made."""
-    parts = (Part.CONVOLUTIONS, Part.REST) if in_parts else (Part.WHOLE,)
-    return _installed("onnx") or all(
-        conversion.is_cached(job.info, job.weights, job.window, part) for part in parts
-    )
-
-
-def _installed(package: str) -> bool:
-    return importlib.util.find_spec(package) is not None
 
 
 def _circumstances(job: Job, batch: int, names: Sequence[str]) -> tuple[str, ...]:
@@ -180,17 +143,17 @@ def _compare(
     batch: int,
     job: Job,
 ) -> Trial:
-    """How far a backend's scores are from `expected`, and whether they depend on company."""
+    """How far a backend's scores are from `expected`, and whether they depend on the batch."""
     together = _scores(backend, features, windows, batch, job)
     few = len(windows) // 4
     alone = _scores(backend, features, windows[:few], 1, job)
     difference = _largest(together - expected, alone - expected[:few])
-    company = _largest(alone - together[:few])
+    in_batch = _largest(alone - together[:few])
     refused = ""
     if not difference <= TOLERANCE:
         refused = f"its scores differ from float32 by {difference:.2g}"
-    elif not company <= COMPANY:
-        refused = f"its scores depend on what shares a batch, by {company:.2g}"
+    elif not in_batch <= BATCH_TOLERANCE:
+        refused = f"its scores depend on what shares a batch, by {in_batch:.2g}"
     return Trial(name, difference=float(f"{difference:.2g}"), refused=refused)
 
 
