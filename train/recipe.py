@@ -218,9 +218,9 @@ class CalibrateSection(Section):
     """How temperature and thresholds are chosen, on the validation part."""
 
     false_alarms_per_hour: float = Field(default=1.0, gt=0)
-    """What all intents together may raise on command-free audio: talk and noise, or, where the
-    recipe has no talk, single other words. Where it has, an event on a single other word costs as
-    much as a miss."""
+    """Upper 95 % bound of the false alarms an hour of all intents together on command-free audio:
+    talk and noise, or, where the recipe has no talk, single other words. Where it has, an event on
+    a single other word costs as much as a miss."""
     free: tuple[str, ...] = ()
     """Command-free recordings that nothing is trained on, as in [[data]]: hours to count false
     alarms in."""

@@ -3,12 +3,13 @@
 The temperature is fitted on validation data at the level of the unit (windows for words, pooled
 evidence for utterances). Thresholds are then chosen per label on streams of validation clips and on
 command-free audio, by the daemon's own stream: the fewest misses and wrong events (events on
-single words that are no intents among them) that keep the false alarms of all labels together
-within what the recipe asks.
+single words that are no intents among them) with so few false alarms of all labels together that
+the upper 95 % bound of their rate is what the recipe asks.
 """
 
 from __future__ import annotations
 
+import bisect
 import functools
 import operator
 from collections.abc import Mapping, Sequence
@@ -183,6 +184,16 @@ def sweep(
     return found
 
 
+def alarm_budget(rate: float, hours: float) -> int:
+    """Most false alarms in `hours` whose upper 95 % bound is at most `rate` an hour.
+
+    0 if even none in `hours` proves no such rate: 3 / rate hours are needed for that.
+    """
+    most = range(int(rate * hours) + 1)  # the bound lies above the mean
+    within = bisect.bisect_right(most, rate, key=lambda n: metrics.poisson_upper(n, hours) or 0)
+    return max(0, within - 1)
+
+
 def pick(found: Sweep, budget: int) -> tuple[list[int], int]:
     """The column chosen for each label, and the false alarms that are left.
 
@@ -217,14 +228,15 @@ def calibrate(
     hours = _hours(heard)
     rehearsals = [Rehearsal(each.hearing, settings, each.temperature) for each in heard]
     rate = recipe.calibrate.false_alarms_per_hour
+    budget = alarm_budget(rate, hours)
     best: tuple[tuple[float, int], Setup, list[Sweep], list[int]] | None = None
     for windows in recipe.calibrate.rolling_windows or (settings.rolling.windows,):
         tried = replace(settings, rolling=_rolling(settings.rolling, windows))
         sweeps = sweep(heard, rehearsals, tried, intents, recipe.calibrate.threshold)
         found = _total(sweeps)
-        columns, alarms = pick(found, int(rate * hours))
+        columns, alarms = pick(found, budget)
         cost = sum(found.misses[r, c] + found.wrong[r, c] for r, c in enumerate(columns))
-        rank = (float(max(0, alarms - int(rate * hours))), int(cost))
+        rank = (float(max(0, alarms - budget)), int(cost))
         if best is None or rank < best[0]:
             best = rank, tried, sweeps, columns
     assert best is not None
@@ -295,7 +307,7 @@ def alarms_elsewhere(heard: Sequence[Heard], sweeps: Sequence[Sweep], rate: floa
     words = [found for each, found in zip(heard, sweeps, strict=True) if not each.free]
     alarms = 0
     for here, there in (halves, halves[::-1]):
-        budget = int(rate * _hours([heard[n] for n in here]))
+        budget = alarm_budget(rate, _hours([heard[n] for n in here]))
         columns, _ = pick(_total([*words, *(sweeps[n] for n in here)]), budget)
         for number in there:
             alarms += sum(

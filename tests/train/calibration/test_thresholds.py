@@ -9,9 +9,11 @@ import pytest
 
 from daemon.decide import EventSettings, RollingSettings
 from daemon.vad import GateSettings
+from train import metrics
 from train.calibration.thresholds import (
     Heard,
     Sweep,
+    alarm_budget,
     calibrate,
     fit_pooled_temperature,
     fit_temperature,
@@ -60,6 +62,25 @@ def test_thresholds_keep_to_the_budget_and_away_from_both_edges() -> None:
     columns, alarms = pick(found, 0)
     assert columns == [1, 3]
     assert alarms == 0
+
+
+@pytest.mark.parametrize(
+    ("rate", "hours", "alarms"),
+    [(0.5, 1.0, 0), (0.5, 6.0, 0), (0.5, 9.49, 1), (0.5, 17.0, 3), (2.0, 1000.0, 1926)],
+)
+def test_the_upper_bound_of_the_rate_is_kept(rate: float, hours: float, alarms: int) -> None:
+    found = alarm_budget(rate, hours)
+    assert found == alarms
+    upper = metrics.poisson_upper(found, hours)
+    assert upper is not None
+    assert upper <= rate or found == 0
+    after = metrics.poisson_upper(found + 1, hours)
+    assert after is not None
+    assert after > rate
+
+
+def test_no_hours_allow_no_alarm() -> None:
+    assert alarm_budget(0.5, 0.0) == 0
 
 
 def logits_of(plan: list[int | None], strength: float) -> np.ndarray:
