@@ -183,6 +183,23 @@ def draw_noise(noises: Sequence[Audio], length: int, rng: np.random.Generator) -
     return noise[offset : offset + length]
 
 
+def babble(
+    recordings: Sequence[Audio], seconds: float, talkers: int, rng: np.random.Generator
+) -> Audio:
+    """Several people talking at once, without a break, each at the same level."""
+    length = round(seconds * RATE)
+    mixed = np.zeros(length, np.float32)
+    for _ in range(talkers):
+        at = -int(rng.integers(RATE))
+        while at < length:
+            voice = recordings[int(rng.integers(len(recordings)))]
+            first, last = max(0, at), min(length, at + len(voice))
+            if last > first:
+                mixed[first:last] += voice[first - at : last - at] / np.float32(rms(voice))
+            at += len(voice)
+    return mixed * np.float32(0.1 / rms(mixed))
+
+
 def white(level_dbfs: float, length: int, rng: np.random.Generator) -> Audio:
     return (rng.standard_normal(length, np.float32) * np.float32(10 ** (level_dbfs / 20))).astype(
         np.float32

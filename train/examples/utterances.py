@@ -19,7 +19,9 @@ from daemon.decide import evidence_weights
 from daemon.decide.rolling import PROBABILITY_FLOOR
 from train import augment
 from train.augment import Audio
+from train.codecs import CodedRecordings
 from train.data.clips import RATE, Clip
+from train.examples.babble import babble_of
 from train.examples.words import Example, soil
 from train.recipe import AugmentSection
 from train.simulation.offline import Setup, speech_windows
@@ -59,6 +61,10 @@ class UtteranceBags(Dataset[Example]):
         self.hop = settings.hop_samples
         self.overlap = settings.overlap
         self.draw = draw
+        self.recordings = CodedRecordings(
+            [c.samples for c in self.clips], draw.codec_probability if draw else 0.0, seed
+        )
+        self.babble = babble_of(self.clips, draw, seed) if draw else []
         self.noises = noises
         self.limit = limit
         self.first = first
@@ -73,7 +79,7 @@ class UtteranceBags(Dataset[Example]):
 
     def __getitem__(self, index: int) -> Example:
         clip, starts = self.clips[index], self.starts[index]
-        audio = clip.audio
+        audio = self.recordings.audio(index)
         whole = len(starts)
         if self.draw is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index))
@@ -104,7 +110,7 @@ class UtteranceBags(Dataset[Example]):
             starts = np.clip(starts - shift, 0, None)
             if self.limit and len(starts) > self.limit:
                 starts = starts[np.sort(rng.choice(len(starts), self.limit, replace=False))]
-        audio = soil(audio, draw, self.noises, rng)
+        audio = soil(audio, draw, self.noises, rng, self.babble)
         audio = audio * np.float32(10 ** (rng.uniform(*draw.gain_db) / 20))
         return np.clip(audio, -1, 1).astype(np.float32), starts
 

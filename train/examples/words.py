@@ -12,7 +12,9 @@ from torch.utils.data import Dataset
 
 from train import augment
 from train.augment import Audio, Excerpt
+from train.codecs import CodedRecordings, mu_law
 from train.data.clips import RATE, Clip
+from train.examples.babble import babble_of
 from train.examples.soft_targets import Guide
 from train.recipe import AugmentSection
 
@@ -72,6 +74,10 @@ class WordDraws(Dataset[Example]):
             augment.word_bounds(c.audio) if c.placing == "word" else (0, len(c.samples))
             for c in clips
         ]
+        self.recordings = CodedRecordings(
+            [c.samples for c in clips], settings.codec_probability, seed
+        )
+        self.babble = babble_of(clips, settings, seed)
         self.labels = labels
         self.settings = settings
         self.noises = noises
@@ -104,7 +110,7 @@ class WordDraws(Dataset[Example]):
         if chance < s.background_probability:
             window, label = self._background(rng), s.background_label
         elif chance < s.background_probability + s.splice_probability and len(self.words):
-            window = soil(self._spliced(rng), s, self.noises, rng)
+            window = soil(self._spliced(rng), s, self.noises, rng, self.babble)
             label = s.cut_label
         else:
             spent = s.background_probability + s.splice_probability
@@ -123,7 +129,7 @@ class WordDraws(Dataset[Example]):
                 window = self._with_neighbour(number, excerpt, factor, rng)
             elif self.guide is not None:
                 taught = self._taught(self.guide, clip, excerpt, factor, cut)
-            window = soil(window, s, self.noises, rng)
+            window = soil(window, s, self.noises, rng, self.babble)
         window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
         if self.guide is not None and not taught:
             taught = self._untaught(self.guide)
@@ -162,13 +168,13 @@ class WordDraws(Dataset[Example]):
 
     def _spliced(self, rng: np.random.Generator) -> Audio:
         one = int(rng.choice(self.words))
-        samples, bounds = self.clips[one].audio, self.bounds[one]
+        samples, bounds = self.recordings.audio(one), self.bounds[one]
         others = self.words[self.names != self.clips[one].label]
         if not len(others):  # a single intent has nothing to be mixed up with
             return augment.cut_word(samples, bounds, self.length, rng).window
         other = int(rng.choice(others))
         return augment.splice(
-            samples, bounds, self.clips[other].audio, self.bounds[other], self.length, rng
+            samples, bounds, self.recordings.audio(other), self.bounds[other], self.length, rng
         )
 
     def _with_neighbour(
@@ -183,7 +189,7 @@ class WordDraws(Dataset[Example]):
         return augment.add_neighbour(
             excerpt,
             (int(start / factor), int(end / factor)),
-            self.clips[other].audio[first:last],
+            self.recordings.audio(other)[first:last],
             round(rng.uniform(*self.settings.neighbour_gap) * RATE),
             before=bool(rng.random() < 0.5),
         )
@@ -191,7 +197,7 @@ class WordDraws(Dataset[Example]):
     def _excerpt(self, number: int, cut: bool, rng: np.random.Generator) -> tuple[Excerpt, float]:
         """Of a clip at another speed, and the factor of that speed."""
         clip = self.clips[number]
-        samples, bounds, factor = clip.audio, self.bounds[number], 1.0
+        samples, bounds, factor = self.recordings.audio(number), self.bounds[number], 1.0
         low, high = self.settings.speed
         if low < high:
             factor = float(rng.uniform(low, high))
@@ -209,9 +215,14 @@ class WordDraws(Dataset[Example]):
 
 
 def soil(
-    samples: Audio, settings: AugmentSection, noises: Sequence[Audio], rng: np.random.Generator
+    samples: Audio,
+    settings: AugmentSection,
+    noises: Sequence[Audio],
+    rng: np.random.Generator,
+    babble: Sequence[Audio] = (),
 ) -> Audio:
-    """What lies between a mouth and the model: microphone, room, noise or a white floor, line."""
+    """What lies between a mouth and the model: microphone, room, other people, noise or a white
+    floor, line."""
     s = settings
     if s.equalize_db:
         samples = augment.equalize(samples, s.equalize_db, rng)
@@ -219,6 +230,9 @@ def soil(
         samples = augment.room(
             samples, rng.uniform(*s.room_seconds), rng.uniform(*s.room_direct_db), rng
         )
+    if babble and s.babble_probability and rng.random() < s.babble_probability:
+        others = augment.draw_noise(babble, len(samples), rng)
+        samples = augment.mix(samples, others, float(rng.uniform(*s.babble_db)))
     if noises and rng.random() < s.noise_probability:
         noise = augment.draw_noise(noises, len(samples), rng)
         samples = augment.mix(samples, noise, float(rng.uniform(*s.snr_db)))
@@ -226,6 +240,8 @@ def soil(
         samples = samples + augment.white(rng.uniform(*s.floor_db), len(samples), rng)
     if s.telephone_probability and rng.random() < s.telephone_probability:
         samples = augment.telephone(samples)
+        if s.mu_law_probability and rng.random() < s.mu_law_probability:
+            samples = mu_law(samples)
     return samples
 
 
