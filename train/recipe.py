@@ -146,6 +146,16 @@ class AugmentSection(Section):
     """Other microphones: gains of five bands are drawn within so many decibels up or down."""
     telephone_probability: Probability = 0.0
     """Share of windows that pass a telephone's band (300 to 3,400 Hz), pitch as it is."""
+    mu_law_probability: Probability = 0.0
+    """Share of those that pass its codec too: 8 kHz, eight bits of µ-law (G.711)."""
+    codec_probability: Probability = 0.0
+    """Share of recordings that are heard as Opus, Vorbis or MP3 leave them, at random bit rates:
+    which codec a recording was kept in must not give its label away."""
+    babble_probability: Probability = 0.0
+    """Share of windows with other people talking behind: recordings of running speech (placing =
+    "crop") that are trained on, four at a time."""
+    babble_db: Range = (10.0, 30.0)
+    """Speech over babble, decibels."""
     room_probability: Probability = 0.0
     """Share of windows that are heard in a synthetic room."""
     room_seconds: Range = (0.15, 0.6)
@@ -186,16 +196,32 @@ class TrainSection(Section):
     threads: int = Field(default=0, ge=0)
     """Threads of the processor; 0: all cores."""
     precision: Literal["auto", "fp32", "bf16"] = "auto"
-    """auto: bf16 on a GPU that has it, else fp32."""
+    """auto: bf16 on a GPU that has it, and in pretraining on a processor with AMX; else fp32."""
     push_to_hub: str | None = None
     """Hub id that the finished model is pushed to."""
 
 
 class DistilSection(Section):
-    """Pretraining: the encoder learns the frames of a larger one, without labels."""
+    """Pretraining: the encoder learns to give a larger one's vectors of words, without labels."""
 
-    teacher: str = "whisper-base"
-    """See train/distillation/whisper.py: "whisper-base", or a directory in CTranslate2's format."""
+    teacher: str = "efficientword-net"
+    """See train/distillation/word_embedding.py: "efficientword-net", or an ONNX file of the same
+    interface."""
+    cache: str | None = None
+    """Folder for the teacher's vectors, which many runs can share; None: the user's cache."""
+    windows_per_second: float = Field(default=1.3, gt=0)
+    """Windows that the teacher hears of a second of a recording."""
+    windows_per_clip: int = Field(default=3, ge=1)
+    """At least so many of each recording."""
+    lengths: Annotated[tuple[Annotated[float, Field(ge=0.5, le=5)], ...], Field(min_length=1)] = (
+        1.0,
+        1.0,
+        1.0,
+        1.5,
+        2.0,
+    )
+    """Seconds of the student's windows, drawn evenly for each batch; the teacher always hears the
+    1.5 s in the middle."""
 
 
 class TeachSection(Section):
@@ -203,7 +229,7 @@ class TeachSection(Section):
     makes of each window is a second target beside the label (train/distillation/soft_labels.py)."""
 
     teacher: str = "whisper-base"
-    """As in [distil]."""
+    """See train/distillation/whisper.py: "whisper-base", or a directory in CTranslate2's format."""
     epochs: float = Field(default=20.0, gt=0)
     """Of the head, over the clips to train on."""
     weight: Probability = 0.7

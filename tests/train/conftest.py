@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 import torch
 from support.taught import Command, Taught, run_command, teach
+from support.word_teacher import small_word_teacher
 
 
 @pytest.fixture(scope="session")
@@ -47,3 +48,9 @@ def whisper(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("whisper")
     spec.save(str(folder))
     return folder
+
+
+@pytest.fixture(scope="session")
+def word_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A network with the interface of EfficientWord-Net's and random weights, as ONNX."""
+    return small_word_teacher(tmp_path_factory.mktemp("word-teacher") / "teacher.onnx")

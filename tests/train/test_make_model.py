@@ -65,7 +65,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """All that the recipes read; of what the command has spoken by synthesisers, a little too."""
     root = tmp_path_factory.mktemp("data")
     write_parquet(root / "speech_commands" / "train.parquet", (*WORDS, *OTHERS), 12)
-    for name in ("other_speech", "orders"):
+    for name in ("other_speech", "talk", "orders"):
         write_parquet(root / name / "train.parquet", ("any",), 20)
     for name, labels in (
         ("synthetic", (*WORDS, "_sentences")),
@@ -83,7 +83,7 @@ def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
-def start(recordings: Path, whisper: Path, place: Path) -> subprocess.Popen[str]:
+def start(recordings: Path, teachers: tuple[Path, Path], place: Path) -> subprocess.Popen[str]:
     options = [part for setting in SHORT for part in ("--set", setting)]
     return subprocess.Popen(
         ["sh", str(ROOT / "tools" / "make_model.sh"), str(recordings), *options],
@@ -91,7 +91,8 @@ def start(recordings: Path, whisper: Path, place: Path) -> subprocess.Popen[str]
         env={
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "TEACHER": str(whisper),
+            "WORD_TEACHER": str(teachers[0]),
+            "TEACHER": str(teachers[1]),
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -118,15 +119,16 @@ def interrupted(process: subprocess.Popen[str], sign: Path, number: signal.Signa
 
 
 def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
-    recordings: Path, whisper: Path, tmp_path: Path
+    recordings: Path, word_teacher: Path, whisper: Path, tmp_path: Path
 ) -> None:
+    teachers = (word_teacher, whisper)
     runs = tmp_path / "runs"
-    first = start(recordings, whisper, tmp_path)
+    first = start(recordings, teachers, tmp_path)
     interrupted(first, runs / "pretrain" / "checkpoints", signal.SIGTERM)
-    assert not (runs / "pretrain_further").exists()
-    second = start(recordings, whisper, tmp_path)
+    assert not (runs / "commands").exists()
+    second = start(recordings, teachers, tmp_path)
     interrupted(second, runs / "commands" / "checkpoints", signal.SIGINT)
-    process = start(recordings, whisper, tmp_path)
+    process = start(recordings, teachers, tmp_path)
     said, _ = process.communicate(timeout=400)
     assert process.returncode == 0, said
 
@@ -142,7 +144,7 @@ def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
     assert set(calibration["intentd"]["thresholds"]) == set(WORDS)
 
     made = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
-    assert start(recordings, whisper, tmp_path).wait(60) == 0  # there is nothing left to do
+    assert start(recordings, teachers, tmp_path).wait(60) == 0  # there is nothing left to do
     assert {path: path.stat().st_mtime_ns for path in runs.rglob("*")} == made
 
 

@@ -153,7 +153,7 @@ def _trainer(
         metric_for_best_model="accuracy",
         logging_steps=10,
         seed=settings.seed,
-        bf16=_bf16(settings.precision),
+        bf16=bf16(settings.precision),
         use_cpu=without_accelerator(),
         dataloader_num_workers=0,
         disable_tqdm=True,
@@ -271,9 +271,12 @@ def _compute(prediction: Any) -> dict[str, float]:
     return metrics.compute(np.asarray(prediction.predictions), np.asarray(prediction.label_ids))
 
 
-def _bf16(precision: str) -> bool:
+def bf16(precision: str, amx: bool = False) -> bool:
+    """Whether to compute in bfloat16. `amx`: "auto" means so on a processor with AMX too."""
     if precision == "auto":
-        return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        if torch.cuda.is_available():
+            return bool(torch.cuda.is_bf16_supported())
+        return amx and bool(torch.cpu._is_amx_tile_supported())
     return precision == "bf16"
 
 

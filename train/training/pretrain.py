@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from rich.console import Console
 from transformers import (
@@ -17,13 +19,16 @@ from transformers import (
 )
 
 from daemon.base.errors import UserError
-from train.data.clips import Clip, Loaded
-from train.distillation import features as distil
-from train.distillation.soft_labels import TEACHER
+from train.codecs import CodedRecordings
+from train.data.clips import RATE, Clip, Loaded
+from train.distillation.windows import TeacherWindows, hear
+from train.distillation.word_student import WordStudent, cosine_distance
 from train.distributed import without_accelerator
+from train.examples.babble import babble_of
+from train.examples.word_windows import WindowBatches, first_item
 from train.recipe import Recipe
 from train.training.fast_convolution import quicken
-from train.training.finetune import StoppedError, noises_of
+from train.training.finetune import StoppedError, bf16, noises_of
 from train.training.initial_model import build_model
 from train.training.progress import RichProgress
 from train.training.trainer import (
@@ -35,7 +40,7 @@ from train.training.trainer import (
     seconds_of,
 )
 
-VALIDATION_WINDOWS = 256
+VALIDATION_BATCHES = 15
 
 
 def pretrain(
@@ -50,15 +55,13 @@ def pretrain(
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     clips = [clip for clip in loaded.clips if clip.part != "test"]
-    lesson = distil.listen(
-        clips, recipe.distil.teacher, output / TEACHER, torch.get_num_threads(), console
-    )
+    windows = hear(clips, recipe.distil, torch.get_num_threads(), console)
     set_seed(recipe.train.seed)
     model, extractor = build_model(recipe, ("speech", "other"))
     if not isinstance(model, Wav2Vec2ForSequenceClassification):
         raise UserError("Only a Wav2Vec2 can be pretrained; set model.base to one, or to 'small'.")
-    student = distil.Student(model.wav2vec2, len(lesson.mean))
-    trainer = _trainer(recipe, student, extractor, clips, lesson, output)
+    student = WordStudent(model.wav2vec2, windows.vectors.shape[1])
+    trainer = _trainer(recipe, student, extractor, clips, windows, output)
     trainer.add_callback(RichProgress(console))
     checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
     keeper = keeper_of(trainer)
@@ -82,55 +85,69 @@ def pretrain(
         "distance": distance,
         "seconds": keeper.seconds,
         "hours": sum(len(c.samples) for c in clips if c.part == "train") / 16_000 / 3600,
+        "windows": len(windows.of(_numbers(clips, "train")).rows),
         "log": trainer.state.log_history,
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",
     }
 
 
+def _numbers(clips: Sequence[Clip], part: str) -> list[int]:
+    return [number for number, clip in enumerate(clips) if clip.part == part]
+
+
+def _batches(
+    recipe: Recipe, clips: Sequence[Clip], windows: TeacherWindows, extractor: Any
+) -> tuple[WindowBatches, WindowBatches]:
+    """To train on and to validate on."""
+    assert recipe.distil is not None
+    settings, noises = recipe.train, noises_of(recipe)
+    lengths = [round(seconds * RATE) for seconds in recipe.distil.lengths]
+    talkers = babble_of(clips, recipe.augment, settings.seed)
+    recordings = [clip.samples for clip in clips]
+    sets = []
+    for part, share in (("train", recipe.augment.codec_probability), ("validation", 0.0)):
+        some = windows.of(_numbers(clips, part))
+        if not len(some.rows):
+            raise UserError(f"The split leaves no recording for {part}; add data.")
+        weights = np.array([recipe.data[clips[n].source].weight for n in some.recordings])
+        held = part == "validation"
+        sets.append(
+            WindowBatches(
+                CodedRecordings(recordings, share, settings.seed),
+                some,
+                weights,
+                recipe.augment,
+                noises,
+                talkers,
+                extractor,
+                lengths,
+                settings.batch_size,
+                VALIDATION_BATCHES if held else max(1, len(some.rows) // settings.batch_size),
+                settings.seed + held,
+                fixed=held,
+            )
+        )
+    return sets[0], sets[1]
+
+
 def _trainer(
     recipe: Recipe,
-    student: distil.Student,
+    student: WordStudent,
     extractor: Any,
-    clips: list[Clip],
-    lesson: distil.Lesson,
+    clips: Sequence[Clip],
+    windows: TeacherWindows,
     output: Path,
 ) -> IntentTrainer:
     settings = recipe.train
-    length = round(recipe.model.window * 16_000)
-    grid = distil.Grid.of(student.wav2vec2.config, length)
-    noises = noises_of(recipe)
-    parts = {
-        part: [n for n, clip in enumerate(clips) if clip.part == part]
-        for part in ("train", "validation")
-    }
-    draws = distil.Windows(
-        lesson,
-        parts["train"],
-        grid,
-        length,
-        recipe.augment,
-        noises,
-        len(parts["train"]),
-        settings.seed,
-    )
-    held = distil.Windows(
-        lesson,
-        parts["validation"],
-        grid,
-        length,
-        recipe.augment,
-        noises,
-        VALIDATION_WINDOWS,
-        settings.seed + 1,
-        fixed=True,
-    )
-    steps = settings.steps or int(settings.epochs * -(-len(draws) // settings.batch_size))
+    draws, held = _batches(recipe, clips, windows, extractor)
+    steps = settings.steps or max(1, int(settings.epochs * len(draws)))
     every = settings.eval_every or max(1, steps // 10)
     arguments = TrainingArguments(
         output_dir=str(output / "checkpoints"),
         max_steps=steps,
-        per_device_train_batch_size=settings.batch_size,
-        per_device_eval_batch_size=settings.batch_size,
+        # An item of the data set is a whole batch.
+        per_device_train_batch_size=1,
+        per_device_eval_batch_size=1,
         gradient_accumulation_steps=settings.gradient_accumulation,
         learning_rate=settings.learning_rate,
         warmup_steps=settings.warmup,
@@ -143,12 +160,13 @@ def _trainer(
         save_total_limit=2,
         logging_steps=10,
         seed=settings.seed,
+        bf16=bf16(settings.precision, amx=True),
         use_cpu=without_accelerator(),
         dataloader_num_workers=0,
         disable_tqdm=True,
         report_to="none",
         remove_unused_columns=False,
-        label_names=["labels", "heard"],
+        label_names=["labels"],
         prediction_loss_only=True,
     )
     trainer = IntentTrainer(
@@ -156,9 +174,9 @@ def _trainer(
         args=arguments,
         train_dataset=draws,
         eval_dataset=held,
-        data_collator=distil.Collator(extractor),
+        data_collator=first_item,
         average=settings.average,
-        loss=distil.distance,
+        loss=cosine_distance,
     )
     trainer.remove_callback(PrinterCallback)
     if trainer.args.device.type == "cpu":
@@ -178,10 +196,13 @@ tags: [wav2vec2, distillation]
 
 # {recipe.description or recipe.name}
 
-An encoder without a head, to finetune from; it recognises nothing by itself. It learned to give the
-frames of {recipe.distil.teacher} (Whisper, Radford et al. 2022, MIT licence) for
-{figures["hours"]:.1f} hours of recordings, without reading a label. Mean squared error on
-validation windows, of features with a variance of one: {figures["distance"]:.3f}.
+An encoder without a head, to finetune from; it recognises nothing by itself. Its mean frame lies
+near another's where the same word is said in another voice. It learned to give the vectors of
+EfficientWord-Net's ResNet-50 (Ant-Brain, Apache-2.0; trained on the Multilingual Spoken Words
+Corpus, MLCommons, CC BY 4.0) for {figures["windows"]:,} windows of {figures["hours"]:.1f} hours of
+recordings, without reading a label. Cosine to the teacher's vectors of clean windows, on validation
+windows of which every other one is clean and the rest as in training:
+{1 - figures["distance"]:.3f}.
 
 ## Data
 
