@@ -28,7 +28,7 @@ _MIN_RECORDS = 1024
 
 
 class Settable(Protocol):
-    """What the writer calls after each block: a `Wake`, or a `threading.Event`."""
+    """What the writer sets after a block: a `Wake`, or a `threading.Event`."""
 
     def set(self) -> None: ...
 
@@ -85,10 +85,11 @@ class Ring:
     """Preallocated ring of `capacity_frames` samples of `channels` channels at `rate` Hz.
 
     With `shed` the writer never waits: it takes all and overwrites the oldest samples, which are
-    counted. Without, it takes what fits, and the writer waits with `wait_for_space`.
+    counted. Without, it takes what fits, and the writer waits with `writer_wake`.
     `wake` is set after a block, if by then as much waits as the reader asked for (`await_frames`),
-    and at the end; `room` after a read that a writer waits for. Both may be replaced before the
-    first write: one worker reads many rings, and one thread may fill several.
+    and at the end; `writer_wake` after a read that follows a write which did not take all: write
+    again and look at what it takes. Both may be replaced before the first write: one worker reads
+    many rings, and one thread may fill several.
     """
 
     def __init__(
@@ -99,7 +100,7 @@ class Ring:
         shed: bool,
         *,
         wake: Settable | None = None,
-        room: Wake | None = None,
+        writer_wake: Wake | None = None,
     ) -> None:
         if capacity_frames < 1 or channels < 1 or rate < 1:
             raise ValueError("capacity, channels and rate must be at least 1")
@@ -108,7 +109,7 @@ class Ring:
         self.rate = rate
         self.sheds = shed
         self.wake = wake
-        self.room = room if room is not None else Wake()
+        self.writer_wake = writer_wake if writer_wake is not None else Wake()
         self._samples = np.zeros((capacity_frames, channels), dtype=np.float32)
 
         # One record a written block; the ring holds at most this many blocks.
@@ -136,7 +137,7 @@ class Ring:
         self._next = 0  # record that holds the next sample
         self._tail = 0  # next stored sample
         self._skip_to = 0  # stored samples below are to be shed at the reader's wish
-        self._gaps_told = 0
+        self._gaps_read = 0
         self._shed = 0
         self._wake_at = 0  # stored samples that are worth waking the reader for
         self._sooner_at = 0  # the same once something loud has been heard
@@ -155,7 +156,7 @@ class Ring:
         n = len(block)
         k, head = self._blocks, self._head
         if not self.sheds:
-            self._cramped = True  # before looking, so that a read in between is told of
+            self._cramped = True  # before looking, so that no read in between is missed
             if k - self._next >= self._records:
                 return 0
             n = min(n, self.capacity - (head - self._tail))
@@ -205,28 +206,13 @@ class Ring:
         self._never_arrived += samples
 
     def finish(self, error: str | None = None) -> None:
-        """Nothing more will come; `error` is a sentence if it ended before its time."""
+        """End the stream; `error` is a sentence if it ended early."""
         if self._done:
             return
         self._error = error
         self._done = True
         if self.wake is not None:
             self.wake.set()
-
-    def wait_for_space(self, timeout: float | None = None) -> bool:
-        """Wait until the reader has read something since a write that did not take all; False
-        after `timeout` seconds without.
-
-        True does not promise room: write again and look at what it takes.
-        """
-        return self.room.wait(timeout)
-
-    @property
-    def space(self) -> int:
-        """Frames that `write` would take now without shedding."""
-        if self._blocks - self._next >= self._records:
-            return 0
-        return max(0, self.capacity - (self._head - self._tail))
 
     # ---- reader -------------------------------------------------------------------------------
 
@@ -245,7 +231,7 @@ class Ring:
             # Every record holds at least one frame, so these suffice unless `tail` has jumped.
             count = min(blocks - first, max_frames)
             if count <= 0 or tail >= self._end_of(blocks):
-                return self._last_words() if done and blocks == self._blocks else None
+                return self._last_gap() if done and blocks == self._blocks else None
             slots = np.arange(first, first + count) % self._records
             ends, gaps, times = self._end[slots], self._gaps[slots], self._time[slots]
             if self._oldest > first:
@@ -258,7 +244,7 @@ class Ring:
             stop = int(np.searchsorted(gaps, gap, side="right"))
             last = min(int(ends[stop - 1]), tail + max_frames)
             samples = self._copy(tail, last)
-            reason, told_by = self._reasons[(first + k) % self._records], first + k
+            reason, gap_record = self._reasons[(first + k) % self._records], first + k
 
             floor = self._floor
             if floor > tail:  # overwritten while it was copied: the newer part stands
@@ -267,19 +253,19 @@ class Ring:
                 samples = samples[floor - tail :]
                 tail = floor
                 k = int(np.searchsorted(ends, tail, side="right"))
-            if self._oldest > told_by:
+            if self._oldest > gap_record:
                 reason = ""
             stop = k + 1 + int(np.searchsorted(ends[k:stop], last, side="left"))
             chunk = self._account(tail, gap, reason, samples, (ends[k:stop] + gap, times[k:stop]))
             self._next = first + stop - (last < int(ends[stop - 1]))
             self._tail = last
             if self._cramped:
-                self.room.set()
+                self.writer_wake.set()
             return chunk
 
     def await_frames(self, frames: int, sooner: int = 0, louder: float = math.inf) -> None:
         """Ask to be woken only once `frames` wait to be read, or the ring is finished; `called`
-        tells whether that is so already, and no call may come then.
+        is True if that is so already, and then `wake` may not be set again.
 
         With `louder`, `sooner` frames suffice if a sample among them, written since it was first
         asked for, is larger than that in magnitude. Holds until it is asked again.
@@ -302,8 +288,8 @@ class Ring:
 
     @property
     def finished(self) -> bool:
-        """The writer has finished, and everything has been read and told."""
-        return self._done and self._tail == self._head and self._gaps_told == self._never_arrived
+        """The writer has finished, and everything has been read."""
+        return self._done and self._tail == self._head and self._gaps_read == self._never_arrived
 
     @property
     def error(self) -> str | None:
@@ -319,18 +305,13 @@ class Ring:
 
     @property
     def shed(self) -> int:
-        """Samples shed so far, also those that no chunk has told of yet."""
+        """Samples shed so far, those that no chunk has counted yet included."""
         return self._shed + max(self._tail, self._floor, self._skip_to) - self._tail
 
     @property
     def never_arrived(self) -> int:
         """Samples that never arrived so far, by `lose`."""
         return self._never_arrived
-
-    @property
-    def read_so_far(self) -> int:
-        """Samples that chunks have carried so far: captured = read + shed + unread."""
-        return self._tail - self._shed
 
     @property
     def called(self) -> bool:
@@ -373,12 +354,12 @@ class Ring:
         blocks: tuple[NDArray[np.int64], NDArray[np.float64]],
     ) -> Chunk:
         shed = tail - self._tail
-        missing = gap - self._gaps_told
+        missing = gap - self._gaps_read
         self._shed += shed
-        self._gaps_told = gap
+        self._gaps_read = gap
         if shed >= missing:
             reason = SHED if shed else ""
-        elif not reason:  # the block that told it was shed itself
+        elif not reason:  # the block that followed the gap was shed itself
             reason = self._last_reason
         return Chunk(
             samples=samples,
@@ -392,9 +373,9 @@ class Ring:
             never_arrived=gap,
         )
 
-    def _last_words(self) -> Chunk | None:
-        """After the end: what was lost behind the last sample that could be read."""
-        if self._tail == self._head and self._gaps_told == self._never_arrived:
+    def _last_gap(self) -> Chunk | None:
+        """The samples lost behind the last one that could be read; None if none were."""
+        if self._tail == self._head and self._gaps_read == self._never_arrived:
             return None
         empty = np.zeros((0, self.channels), dtype=np.float32)
         chunk = self._account(

@@ -1,4 +1,4 @@
-"""A wake-up call that costs the caller nothing it could wait for."""
+"""A wake-up signal whose sender never blocks."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ class Wake:
 
     `threading.Event.set` takes a lock that the waiting thread holds for a while; a PortAudio
     callback must not wait for that. Here `set` only releases a lock, which never blocks. `wait`
-    consumes the call, so there is nothing to clear and nothing can be lost between a clear and
-    a wait. Calls that come while one is pending are one call.
+    consumes the signal, so there is nothing to clear and nothing can be lost between a clear and
+    a wait. Signals that come while one is pending count as one.
     """
 
     __slots__ = ("_lock",)
@@ -28,5 +28,5 @@ class Wake:
             pass
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a call for up to `timeout` seconds (None: for ever); False if none came."""
+        """Wait for a signal for up to `timeout` seconds (None: for ever); False if none came."""
         return self._lock.acquire(timeout=-1.0 if timeout is None else max(0.0, timeout))

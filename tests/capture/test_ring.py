@@ -104,7 +104,7 @@ def test_live_accounts_for_every_sample(
                 assert chunk.arrival(position) == arrivals[position - chunk.never_arrived]
         assert ring.captured == written
         assert ring.never_arrived == lost
-        assert ring.read_so_far + ring.shed + ring.unread == written
+        assert ledger.read + ring.shed + ring.unread == written
         assert ring.unread <= capacity
     ring.finish("gone")
     assert ring.error == "gone"
@@ -129,7 +129,7 @@ def test_replay_waits_and_loses_nothing(sizes: list[int], reads: list[int], capa
     for size in sizes:
         pending = block(written, size)
         while len(pending):
-            space = ring.space
+            space = capacity - ring.unread
             taken = ring.write(pending, 0.0)
             assert taken == min(len(pending), space)
             pending = pending[taken:]
@@ -231,9 +231,9 @@ def test_the_writer_wakes_the_reader_and_the_reader_the_writer() -> None:
     assert not wake.wait(0)
     assert ring.write(block(0, 6), 0.0) == 4
     assert wake.wait(0)
-    assert not ring.wait_for_space(0.01)
+    assert not ring.writer_wake.wait(0.01)
     ring.read(2)
-    assert ring.wait_for_space(0)
+    assert ring.writer_wake.wait(0)
     assert ring.write(block(4, 2), 0.0) == 2
     ring.finish()
     wake.wait(0)
@@ -395,7 +395,7 @@ def test_a_waiting_writer_and_a_reader_pass_everything_once() -> None:
             taken = ring.write(block(written, min(173, total - written)), 0.0)
             written += taken
             if not taken:
-                ring.wait_for_space(0.1)
+                ring.writer_wake.wait(0.1)
         ring.finish()
 
     thread = threading.Thread(target=writer)

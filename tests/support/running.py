@@ -83,7 +83,7 @@ class Sound:
             taken = self.ring.write(self._samples[at : at + block], time.monotonic())
             at += taken
             if not taken:
-                self.ring.wait_for_space(0.1)
+                self.ring.writer_wake.wait(0.1)
         self.ring.finish()
 
     @property

@@ -59,11 +59,11 @@ class Feeder:
         files = [r for r in recordings if not r.blocking]
         crews = ([files] if files else []) + [[r] for r in recordings if r.blocking]
         for crew in crews:
-            room = Wake()
+            writer_wake = Wake()
             feeds = []
             for number, recording in enumerate(crew):
                 recording.ring.wake = wake
-                recording.ring.room = room
+                recording.ring.writer_wake = writer_wake
                 rate = recording.info.rate
                 ahead = 0 if recording.blocking else round(_READ_AHEAD * rate)
                 frames = block or max(1, round(block_ms * rate / 1000))
@@ -71,7 +71,7 @@ class Feeder:
                     frames = max(frames, ahead)
                 starts = max(1, round(spread * rate / frames))
                 feeds.append(_Feed(recording, frames, ahead, number % starts * frames / rate))
-            self._crews.append(_Crew(feeds, room))
+            self._crews.append(_Crew(feeds, writer_wake))
         self._threads = [
             threading.Thread(target=self._run, args=(crew,), name=f"feeder-{i}", daemon=True)
             for i, crew in enumerate(self._crews)
@@ -89,7 +89,7 @@ class Feeder:
         for crew in self._crews:
             for feed in crew.feeds:
                 feed.recording.interrupt()
-            crew.room.set()
+            crew.wake.set()
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join()
@@ -104,19 +104,14 @@ class Feeder:
         """Go on, as if no time had passed."""
         self._clock.resume()
         for crew in self._crews:
-            crew.room.set()
-
-    @property
-    def alive(self) -> bool:
-        """Some recording is still being fed."""
-        return any(thread.is_alive() for thread in self._threads)
+            crew.wake.set()
 
     def _run(self, crew: _Crew) -> None:
         try:
             while not self._stopping and crew.feeds:
                 wait = crew.step(self._clock)
                 if wait > 0:
-                    crew.room.wait(wait)
+                    crew.wake.wait(wait)
         except BaseException as error:
             self.failure = error
             for feed in crew.feeds:
@@ -207,9 +202,9 @@ class _Feed:
 class _Crew:
     """The recordings of one thread."""
 
-    def __init__(self, feeds: list[_Feed], room: Wake) -> None:
+    def __init__(self, feeds: list[_Feed], wake: Wake) -> None:
         self.feeds = feeds
-        self.room = room
+        self.wake = wake
 
     def step(self, clock: _Clock) -> float:
         """A turn for each recording; returns how long to wait before the next."""

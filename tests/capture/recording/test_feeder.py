@@ -208,7 +208,7 @@ def test_stopping_twice_and_without_starting_gives_everything_back(tmp_path: Pat
             feeder.start()
         feeder.stop()
         feeder.stop()
-        assert not feeder.alive
+        assert not [t for t in threading.enumerate() if t.name.startswith("feeder")]
         assert recording.ring.read(1 << 20) is None or recording.ring.finished
     if before:
         assert len(set(Path("/proc/self/fd").iterdir())) == len(before)
