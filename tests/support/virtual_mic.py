@@ -112,7 +112,9 @@ class VirtualMic:
     def play(self, path: Path | str) -> subprocess.Popen[bytes]:
         """Play a recording into the microphone; returns at once. `wait()` waits for its end."""
         # Channels by their number, not by names that a WAV file does not have.
-        player = subprocess.Popen(["paplay", "--no-remap", str(path)], env=self.env)
+        player = subprocess.Popen(
+            ["paplay", "--no-remap", "--device=vmic_sink", str(path)], env=self.env
+        )
         self._players.append(player)
         return player
 
@@ -142,6 +144,7 @@ class VirtualMic:
             "module-remap-source",
             f"master={name}_sink.monitor",
             f"source_name={name}",
+            "channel_map=mono",
             f"source_properties=device.description={description}",
         )
 
@@ -151,14 +154,24 @@ class VirtualMic:
             "module-remap-source",
             "master=vmic_sink.monitor",
             "source_name=vmic",
+            "channel_map=mono",
             "source_properties=device.description=VirtualMic",
         )
-        self.pactl("set-default-source", "vmic")
+        deadline = time.monotonic() + 5
+        while True:
+            try:
+                self.pactl("set-default-source", "vmic")
+            except subprocess.CalledProcessError:
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.05)  # PipeWire's session manager is not ready yet
+            else:
+                return
 
     def remove_source(self, name: str = "vmic") -> None:
         """Unplug one source; the server stays."""
         for line in self.pactl("list", "short", "modules").splitlines():
-            index, module, arguments = [*line.split("\t"), ""][:3]
+            index, module, arguments = [*line.split("\t"), "", ""][:3]
             if module == "module-remap-source" and f"source_name={name} " in arguments + " ":
                 self.pactl("unload-module", index)
                 return

@@ -1,4 +1,4 @@
-"""Which inputs there are, and which of them a user means."""
+"""Lists input devices and resolves the one that a user names."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from daemon.capture.microphone import pulse
 
 RATES = (8000, 16000, 22050, 32000, 44100, 48000, 96000)
 """Rates that are tried, in Hz."""
+SOUND_SERVER = "sound server"
+"""The host API of inputs that are sources of PulseAudio or PipeWire."""
+_PLUGINS = ("pulse", "pipewire", "default")
+"""ALSA's devices that lead to a sound server, the best one first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,82 +40,143 @@ class InputDevice:
     """The device that PortAudio opens for it."""
     channel_map: tuple[int, ...] = ()
     """Where each channel of a sound server's source lies, as libpulse numbers positions."""
+    is_monitor: bool = False
+    """It records what an output plays."""
+
+    @property
+    def server_name(self) -> str:
+        """The sound server's name if it is one of the server's sources, else ""."""
+        return self.source or "" if self.host_api == SOUND_SERVER else ""
 
 
 def portaudio() -> Any:
-    """The module sounddevice. UserError if PortAudio is not there."""
+    """The module sounddevice, whose import initialises PortAudio; see `with_time_limit`.
+
+    Raises: UserError if PortAudio is not installed.
+    """
     try:
         import sounddevice
     except (ImportError, OSError) as error:
         raise UserError(
-            "PortAudio is missing, without which no microphone can be heard: install libportaudio2 "
-            "(Debian, Ubuntu) or portaudio (Fedora, Arch, Homebrew)"
+            "PortAudio is missing, without which no microphone can be opened: install libportaudio2"
+            " (Debian, Ubuntu) or portaudio (Fedora, Arch, Homebrew)"
         ) from error
     return sounddevice
 
 
-def list_inputs(*, rates: bool = True) -> list[InputDevice]:
-    """All inputs, PortAudio's first. `rates` asks each device, which takes a moment.
+def list_inputs() -> list[InputDevice]:
+    """All inputs, PortAudio's first, as of the last initialisation (see `reinitialise`).
 
-    UserError if PortAudio is missing. The list is PortAudio's of when it was last initialised;
-    see `reinitialise`.
+    A device that leads to a sound server stands for the server's default microphone, and is left
+    out where the server has none.
+
+    Raises: UserError if PortAudio is not installed.
     """
     sd = portaudio()
-    devices: list[InputDevice] = []
     apis = [api["name"] for api in sd.query_hostapis()]
     default = int(sd.default.device[0])
-    server: int | None = None
     everything = list(sd.query_devices())
-    for index, device in enumerate(everything):
-        if device["max_input_channels"] < 1:
-            continue
-        devices.append(
-            InputDevice(
-                index=index,
-                name=device["name"],
-                host_api=apis[device["hostapi"]],
-                channels=device["max_input_channels"],
-                default_rate=round(device["default_samplerate"]),
-                rates=_rates(sd, index) if rates else (),
-                is_default=index == default,
-                portaudio_index=index,
-            )
-        )
-        if device["name"] == "pulse" or (device["name"] == "default" and server is None):
-            server = index
-    sources = pulse.list_sources() if server is not None else None
-    if server is None or not sources:
-        return devices
-    if any(s.is_default for s in sources):
-        devices = [replace(d, is_default=False) for d in devices]
-    return devices + [
+    devices = [
         InputDevice(
-            index=len(everything) + s.index,
-            name=s.description,
-            host_api="sound server",
-            channels=len(s.channel_map),
-            channel_map=s.channel_map,
-            default_rate=s.rate,
-            rates=RATES if rates else (),  # the server converts
-            is_default=s.is_default,
-            source=s.name,
-            portaudio_index=server,
+            index=index,
+            name=device["name"],
+            host_api=apis[device["hostapi"]],
+            channels=device["max_input_channels"],
+            default_rate=round(device["default_samplerate"]),
+            is_default=index == default,
+            portaudio_index=index,
         )
-        for s in sources
+        for index, device in enumerate(everything)
+        if device["max_input_channels"] > 0
     ]
+    plugins = {device.name: device for device in devices if device.name in _PLUGINS}
+    plugin = next((plugins[name] for name in _PLUGINS if name in plugins), None)
+    sources = None if plugin is None else pulse.list_sources()
+    if plugin is None or sources is None:
+        return devices
+    served = [_served(source, len(everything), plugin.index) for source in sources]
+    return with_server(devices, served)
+
+
+def with_server(devices: Sequence[InputDevice], served: Sequence[InputDevice]) -> list[InputDevice]:
+    """PortAudio's inputs and a sound server's, with one default and no way to a monitor but its
+    name."""
+    usual = default_source(served)
+    known = []
+    for device in devices:
+        if device.name not in _PLUGINS:
+            known.append(replace(device, is_default=False))
+        elif usual is not None:
+            known.append(
+                replace(
+                    usual,
+                    index=device.index,
+                    name=device.name,
+                    host_api=device.host_api,
+                    portaudio_index=device.portaudio_index,
+                    is_default=False,
+                )
+            )
+    return known + [replace(source, is_default=source is usual) for source in served]
+
+
+def default_source(served: Sequence[InputDevice]) -> InputDevice | None:
+    """The server's default unless that is a monitor; then its only microphone, if it has one."""
+    microphones = [source for source in served if not source.is_monitor]
+    chosen = [source for source in microphones if source.is_default]
+    if not chosen and len(microphones) == 1:
+        chosen = microphones
+    return chosen[0] if chosen else None
+
+
+def _served(source: pulse.PulseSource, first: int, plugin: int) -> InputDevice:
+    return InputDevice(
+        index=first + source.index,
+        name=source.description,
+        host_api=SOUND_SERVER,
+        channels=len(source.channel_map),
+        channel_map=source.channel_map,
+        default_rate=source.rate,
+        is_default=source.is_default,
+        is_monitor=source.is_monitor,
+        source=source.name,
+        portaudio_index=plugin,
+    )
+
+
+def with_rates(device: InputDevice) -> InputDevice:
+    """The device with the rates at which it can be opened, each of which is tried."""
+    if device.source is not None:
+        return replace(device, rates=RATES)  # the server resamples
+    sd = portaudio()
+    possible = []
+    for rate in RATES:
+        try:
+            sd.check_input_settings(
+                device=device.portaudio_index, channels=1, dtype="float32", samplerate=rate
+            )
+        except sd.PortAudioError:
+            continue
+        possible.append(rate)
+    return replace(device, rates=tuple(possible))
 
 
 def find_input(spec: str | int | None, inputs: Sequence[InputDevice] | None = None) -> InputDevice:
     """The input that `spec` names: an index, a part of a name in any case (an exact name wins),
     or the default for None, "" and "default".
 
-    UserError, naming what there is, if nothing or more than one thing fits.
+    Raises: UserError, naming the inputs that exist, if none or more than one fits.
     """
-    devices = list(list_inputs(rates=False) if inputs is None else inputs)
+    devices = list(list_inputs() if inputs is None else inputs)
     if not devices:
         raise UserError("no microphone was found: connect one, or start the sound server")
     if spec is None or spec in ("", "default"):
         chosen = [d for d in devices if d.is_default]
+        if all(d.is_monitor for d in devices):
+            raise UserError(
+                "no microphone was found, only monitors of outputs: connect a microphone, or set "
+                f"device to one of {_names(devices)}"
+            )
         if not chosen:
             raise UserError(
                 f"no default microphone is set: choose a device among {_names(devices)}"
@@ -123,10 +188,9 @@ def find_input(spec: str | int | None, inputs: Sequence[InputDevice] | None = No
             raise UserError(f"there is no input {spec}: choose a device among {_names(devices)}")
         return found[0]
     wanted = spec.strip().casefold()
-    exact = [d for d in devices if wanted in (d.name.casefold(), (d.source or "").casefold())]
-    part = [
-        d for d in devices if wanted in d.name.casefold() or wanted in (d.source or "").casefold()
-    ]
+    names = [(d, {d.name.casefold(), d.server_name.casefold()}) for d in devices]
+    exact = [d for d, each in names if wanted in each]
+    part = [d for d, each in names if any(wanted in name for name in each)]
     fits = exact or part
     if not fits:
         raise UserError(f'no input is named "{spec}": choose a device among {_names(devices)}')
@@ -140,27 +204,31 @@ def find_input(spec: str | int | None, inputs: Sequence[InputDevice] | None = No
 
 
 @contextmanager
-def heard_through(device: InputDevice) -> Iterator[int]:
-    """The index for PortAudio to open, with the sound server told which source is meant."""
+def routed_to(device: InputDevice) -> Iterator[int]:
+    """The index for PortAudio to open, while the environment names the device's source.
+
+    PulseAudio's ALSA plugin reads PULSE_SOURCE, PipeWire's reads PIPEWIRE_NODE.
+    """
     if device.source is None:
         yield device.portaudio_index
         return
-    before = os.environ.get("PULSE_SOURCE")
-    os.environ["PULSE_SOURCE"] = device.source
+    before = {name: os.environ.get(name) for name in ("PULSE_SOURCE", "PIPEWIRE_NODE")}
+    for name in before:
+        os.environ[name] = device.source
     try:
         yield device.portaudio_index
     finally:
-        if before is None:
-            del os.environ["PULSE_SOURCE"]
-        else:
-            os.environ["PULSE_SOURCE"] = before
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
 
 
 def reinitialise() -> None:
     """Have PortAudio look for devices again; all its streams must be closed.
 
-    Takes some 50 ms and leaks about 12 kB under ALSA, so that it is not for every attempt: see
-    `Rescan`.
+    Takes some 50 ms and leaks about 12 kB under ALSA, so not every attempt may do it: see `Rescan`.
     """
     sd = portaudio()
     sd._terminate()
@@ -168,7 +236,7 @@ def reinitialise() -> None:
 
 
 class Rescan:
-    """Decides when PortAudio is to look for devices again, since it cannot do so each time."""
+    """Decides when PortAudio looks for devices again."""
 
     _EAGER, _SELDOM = 10.0, 3600.0
 
@@ -178,14 +246,17 @@ class Rescan:
         self._last = time.monotonic()
 
     @property
-    def news(self) -> bool:
-        """Devices or the sound server came or went since the last look; where the system cannot
-        be asked, nobody knows of any."""
+    def changed(self) -> bool:
+        """Devices or the sound server came or went since the last look; False where the system
+        cannot be asked."""
         return _can_be_asked() and self._state != _hardware_state()
 
     def look(self) -> bool:
         """Reinitialise PortAudio if devices or the sound server came or went in the last ten
-        seconds (they need a while to be ready), or once an hour. Whether it was done."""
+        seconds (they need a while to be ready), or once an hour.
+
+        Returns whether it was done.
+        """
         now, state = time.monotonic(), _hardware_state()
         if state != self._state:
             self._state = state
@@ -198,7 +269,7 @@ class Rescan:
 
 
 def _hardware_state() -> object:
-    """Something that changes when devices or the sound server may have come or gone.
+    """A value that changes when devices or the sound server may have come or gone.
 
     Where the system cannot be asked (not Linux) it is different each time.
     """
@@ -208,22 +279,11 @@ def _hardware_state() -> object:
         listed = Path("/proc/asound/cards").read_text()
     except OSError:
         listed = ""
-    return listed, pulse.socket_state()
+    return listed, pulse.socket_states()
 
 
 def _can_be_asked() -> bool:
     return Path("/proc").is_dir()
-
-
-def _rates(sd: Any, index: int) -> tuple[int, ...]:
-    there = []
-    for rate in RATES:
-        try:
-            sd.check_input_settings(device=index, channels=1, dtype="float32", samplerate=rate)
-        except sd.PortAudioError:
-            continue
-        there.append(rate)
-    return tuple(there)
 
 
 def _names(devices: Sequence[InputDevice]) -> str:

@@ -1,4 +1,4 @@
-"""A microphone through PortAudio, which is never lost in silence."""
+"""Records a microphone into a ring, through outages of its device."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ from daemon.capture.microphone.devices import (
     InputDevice,
     Rescan,
     find_input,
-    heard_through,
     portaudio,
+    routed_to,
 )
-from daemon.capture.microphone.gap_estimator import HoleClock
+from daemon.capture.microphone.gap_estimator import GapEstimator
 from daemon.capture.microphone.opening import (
     Shape,
     channels_to_open,
@@ -35,21 +35,27 @@ from daemon.capture.microphone.opening import (
 )
 from daemon.capture.microphone.pulse import MoveWatch
 from daemon.capture.microphone.supervisor import Action, Observation, State, Supervisor
+from daemon.capture.microphone.time_limit import with_time_limit
 from daemon.capture.ring import Ring, Settable
 from daemon.capture.wake import Wake
 from daemon.messages import StreamInfo
 
 _TICK = 0.5
-_ANSWER = 5.0
-"""Seconds within which a device must have been opened; a frozen sound server never answers."""
-_GOODBYE = 1.0
-_LOOKING = 3.0
-"""Seconds that a single look at the device may take."""
+_OPEN_SECONDS = 4.0
+"""Time limit for opening the device at the start."""
+_STOP_SECONDS = 1.0
+"""How long `stop` waits for the microphone's thread."""
+_BLOCK_SECONDS = 0.2
+"""How long `stop` waits for PortAudio's callback."""
+_LOOK_SECONDS = 3.0
+"""A look at the device that takes longer waits for a frozen sound server."""
+DEVICE_LOST = "device lost"
+"""The reason of the gap that an outage makes."""
 
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """What happened to a device, for the status line and the log."""
+    """The loss or the return of a device, as a sentence."""
 
     kind: Literal["lost", "returned"]
     text: str
@@ -58,19 +64,23 @@ class DeviceReport:
 
 
 class Microphone:
-    """One input as a stream: a `Source` that drives itself.
+    """One input as a stream, which fills its ring from `start` to `stop`.
 
     device: an index, a part of a name, or None for the default (see `find_input`).
     rate: in Hz; 0 takes 16000 if the device can, else its own.
     channel: "mix" (mixed when the ring is read: `Chunk.mono`) or a number from 1.
     block_ms: length of a block, fixed, since PortAudio's own choice may be 4 frames.
     buffer_seconds: what the ring holds before it sheds the oldest.
+    wake: what the ring sets (see `Ring`).
     follow_default: after a loss, take whatever the default is by then, if `device` is None.
 
     PortAudio's callback copies into the ring and counts; everything slow (opening, closing,
-    looking after the device) happens in a thread of the microphone's own. A device that is lost
-    is opened again by its name, never another one, and what was missed is counted by the clock
-    and told by the ring as a gap. UserError if there is no such input, or it can't do the rate.
+    supervision) happens in a thread of the microphone. A device that is lost is reopened by its
+    name, never another one in its place. The clock says how much sound was missed; the ring passes
+    that on as a gap.
+
+    Raises: UserError if there is no such input, it can't do the rate, or the sound server does not
+    answer.
     """
 
     def __init__(
@@ -84,31 +94,34 @@ class Microphone:
         wake: Settable | None = None,
         follow_default: bool = False,
     ) -> None:
-        self.device = find_input(device)
         self._follows = follow_default and device in (None, "", "default")
-        check_channel(channel, self.device.channels, f'"{self.device.name}"')
-        width, self._heard = channels_to_open(self.device, channel)
-        rate = choose_rate(self.device, rate, width)
+
+        def choose() -> tuple[InputDevice, int, slice, int]:
+            found = find_input(device)
+            check_channel(channel, found.channels, f'"{found.name}"')
+            width, chosen = channels_to_open(found, channel)
+            return found, width, chosen, choose_rate(found, rate, width)
+
+        self.device, width, self._chosen, rate = with_time_limit(choose)
         block = max(1, round(block_ms * rate / 1000))
         self._shape = Shape(rate, width, block)
-        heard = self._heard.stop - self._heard.start
-        self.info = StreamInfo(self.device.name, rate, heard, live=True)
+        channels = self._chosen.stop - self._chosen.start
+        self.info = StreamInfo(self.device.name, rate, channels, live=True)
         self.ring = Ring(
             max(block * 2, round(buffer_seconds * rate)),
-            heard,
+            channels,
             rate,
             shed=True,
             wake=wake,
         )
         self.error: str | None = None
         self.failure: BaseException | None = None
-        """An error of ours in a thread; the ring is finished then."""
-        self.notify: Callable[[], None] | None = None
-        self.overflows = 0
-        """Overflow flags from PortAudio."""
+        """A programming error in a thread; the ring is finished then."""
+        self.on_report: Callable[[], None] | None = None
+        """Called when `take_reports` has something to give."""
         self._patience = max(0.6, 5 * block_ms / 1000)
         self._supervisor = Supervisor(patience=self._patience)
-        self._clock = HoleClock(rate, block)
+        self._gaps = GapEstimator(rate, block)
         self._reports: deque[DeviceReport] = deque(maxlen=1000)
         self._lost_since: float | None = None
         self._stream: Any = None
@@ -119,7 +132,10 @@ class Microphone:
         self._last_block: float | None = None
         self._paused = False
         self._stopping = False
-        self._alarm = Wake()
+        self._wake = Wake()
+        self._writing = threading.Lock()  # held while the callback writes
+        self._finishing = threading.Lock()
+        self._ended = False
         self._first = threading.Event()
         self._looked_at: float | None = None
         self._refusal: UserError | None = None
@@ -129,34 +145,60 @@ class Microphone:
     # ---- for the engine -----------------------------------------------------------------------
 
     def start(self) -> None:
-        """Open the device and listen. UserError if it can't be opened (busy, gone, no answer)."""
+        """Open the device and begin to fill the ring.
+
+        Raises: UserError if it can't be opened (busy, gone, no answer).
+        """
         self._thread.start()
-        if not self._first.wait(_ANSWER):
+        if not self._first.wait(_OPEN_SECONDS):
             self.stop()
-            raise UserError(f'"{self.device.name}" does not answer: restart the sound server')
+            raise UserError(self._no_answer)
         if self._refusal is not None:
             self.stop()
             raise self._refusal
 
     def probe(self) -> None:
-        """See whether the device could be opened. UserError if not."""
-        with heard_through(self.device) as index:
-            input_stream(self.device, index, self._shape).close()
+        """Try whether the device can be opened. Raises: UserError if not."""
+
+        def open_and_close() -> None:
+            with routed_to(self.device) as index:
+                input_stream(self.device, index, self._shape).close()
+
+        with_time_limit(open_and_close, refusal=self._no_answer)
 
     def stop(self) -> None:
-        """Stop listening and finish the ring. Returns within a second, even if the sound server
-        is frozen; then the thread that waits for it is left behind."""
+        """Finish the ring, then close the device.
+
+        Returns within 1.2 s even if the sound server is frozen; then the thread that waits for it
+        is left behind.
+        """
         self._stopping = True
-        self._alarm.set()
+        self._finish_ring()
+        self._wake.set()
         if self._watch is not None:
             self._watch.stop()
         if self._thread.ident is not None and self._thread is not threading.current_thread():
-            self._thread.join(_GOODBYE)
+            self._thread.join(_STOP_SECONDS)
         if self._thread.is_alive():
-            self._generation += 1  # a late callback must not write
             # sounddevice ends PortAudio at exit, which would wait for the server as well.
             atexit.unregister(portaudio()._exit_handler)
         self.ring.finish(self.error)
+
+    @property
+    def _no_answer(self) -> str:
+        return f'"{self.device.name}" does not answer: restart the sound server'
+
+    def _finish_ring(self) -> None:
+        """Let no callback write any more, and count an outage that lasts until now as a gap."""
+        with self._finishing:
+            if self._ended:
+                return
+            self._ended = True
+            self._generation += 1
+            if self._writing.acquire(timeout=_BLOCK_SECONDS):  # for good
+                if self._lost_since is not None:
+                    self.ring.lose(self._gaps.overdue(time.monotonic()), DEVICE_LOST)
+                self.ring.finish(self.error)
 
     def pause(self) -> None:
         """Stay open, and count what comes as lost by "paused"."""
@@ -170,17 +212,12 @@ class Microphone:
     def state(self) -> State:
         return self._supervisor.state
 
-    @property
-    def alive(self) -> bool:
-        """Blocks are coming."""
-        return self._supervisor.state is State.RUNNING
-
     def searching(self, now: float) -> bool:
-        """The device is away (or has not been heard yet), and its return is being looked for: not
-        so if a sound server that gives no answer keeps us waiting."""
+        """Whether the device is away and attempts to reopen it go on; False while a frozen sound
+        server holds one up."""
         looked = self._looked_at
         away = self._supervisor.state is not State.RUNNING
-        return away and looked is not None and now - looked < _LOOKING
+        return away and looked is not None and now - looked < _LOOK_SECONDS
 
     def last_callback_age(self) -> float | None:
         """Seconds since the last block; None before the first."""
@@ -188,7 +225,7 @@ class Microphone:
         return None if last is None else max(0.0, time.monotonic() - last)
 
     def take_reports(self) -> list[DeviceReport]:
-        """What happened since the last call; `notify` is called when something did."""
+        """Losses and returns of the device since the last call."""
         reports = []
         while self._reports:
             reports.append(self._reports.popleft())
@@ -199,35 +236,39 @@ class Microphone:
     def _on_block(
         self, generation: int, block: NDArray[np.float32], frames: int, when: Any, status: Any
     ) -> None:
-        if generation != self._generation:
-            return  # of a stream that was given up; what it brings is counted as lost
+        if not self._writing.acquire(blocking=False):
+            return  # `stop` has it
         try:
-            now = time.monotonic()
-            overflow = bool(status.input_overflow)
-            if overflow:
-                self.overflows += 1
-            if self._resuming:
-                self._resuming = False
-                missing = self._clock.resumed(now, frames, when.inputBufferAdcTime)
-                self.ring.lose(missing, "device lost")
-            else:
-                missing = self._clock.arrived(now, frames, when.inputBufferAdcTime, overflow)
-                if missing:
-                    self.ring.lose(missing, "overflow" if overflow else "hole")
-            if self._paused:
-                self.ring.lose(frames, "paused")
-            else:
-                self.ring.write(block[:, self._heard], now)
-            self._last_block = now
+            if generation == self._generation:
+                self._write(block, frames, when.inputBufferAdcTime, bool(status.input_overflow))
         except BaseException as error:
             self.failure = error
-            self._alarm.set()
+            self._wake.set()
             raise
+        finally:
+            self._writing.release()
+
+    def _write(
+        self, block: NDArray[np.float32], frames: int, driver: float, overflow: bool
+    ) -> None:
+        now = time.monotonic()
+        if self._resuming:
+            self._resuming = False
+            self.ring.lose(self._gaps.resumed(now, frames, driver), DEVICE_LOST)
+        else:
+            missing = self._gaps.arrived(now, frames, driver, overflow)
+            if missing:
+                self.ring.lose(missing, "overflow" if overflow else "hole")
+        if self._paused:
+            self.ring.lose(frames, "paused")
+        else:
+            self.ring.write(block[:, self._chosen], now)
+        self._last_block = now
 
     def _on_finished(self, generation: int) -> None:
         if generation == self._generation:
             self._finished = True
-            self._alarm.set()
+            self._wake.set()
 
     # ---- the microphone's own thread ----------------------------------------------------------
 
@@ -240,7 +281,7 @@ class Microphone:
                     break
                 if self._watch is not None and self._watch.failure is not None:
                     self.failure = self._watch.failure
-                self._alarm.wait(self._until_next_look())
+                self._wake.wait(self._until_next_look())
         except BaseException as error:
             self.failure = error
         finally:
@@ -249,12 +290,13 @@ class Microphone:
             self._close()
             if self._watch is not None:
                 self._watch.stop()
+            self._finish_ring()
             self.ring.finish(self.error)
             self._first.set()
 
     def _until_next_look(self) -> float:
-        """Seconds; the stream's end, a move and `stop` set the alarm, so that what is left to be
-        looked for is a stream that goes silent."""
+        """Seconds; the stream's end, a move and `stop` set `_wake`, which leaves streams that go
+        silent to be noticed."""
         if self._supervisor.state is not State.RUNNING:
             return 0.025
         age = self.last_callback_age() or 0.0
@@ -275,16 +317,16 @@ class Microphone:
 
     def _act(self, action: Action) -> None:
         if action is Action.CLOSE:
-            self._tell_loss()
+            self._report_loss()
             self._close()
         elif action is Action.OPEN:
             self._try_to_open()
-        elif action is Action.HEARD and self._lost_since is not None:
+        elif action is Action.RUNNING and self._lost_since is not None:
             away = time.monotonic() - self._lost_since
             self._lost_since = None
             self._report("returned", f'"{self.device.name}" is back after {away:.1f} s')
 
-    def _tell_loss(self) -> None:
+    def _report_loss(self) -> None:
         if self._lost_since is None:
             self._lost_since = time.monotonic()
             reason = self._supervisor.reason
@@ -292,8 +334,8 @@ class Microphone:
 
     def _report(self, kind: Literal["lost", "returned"], text: str) -> None:
         self._reports.append(DeviceReport(kind, text, time.monotonic()))
-        if self.notify is not None:
-            self.notify()
+        if self.on_report is not None:
+            self.on_report()
 
     def _try_to_open(self) -> None:
         try:
@@ -310,14 +352,14 @@ class Microphone:
         self._first.set()
 
     def _reopen(self) -> None:
-        """UserError if the device isn't back."""
+        """Raises: UserError if the device isn't back."""
         self._resuming = True
         if not self._follows:
             check_server(self.device)
         try:
             self._open(self._wanted())
         except UserError:
-            # Devices that came after PortAudio looked are unknown to it.
+            # PortAudio does not know devices that were connected after it looked for them.
             if not self._rescan.look():
                 raise
             self._open(self._wanted())
@@ -326,10 +368,10 @@ class Microphone:
         return find_input(None) if self._follows else same_device(self.device)
 
     def _open(self, device: InputDevice) -> None:
-        """UserError if it can't be opened now."""
+        """Raises: UserError if it can't be opened now."""
         self._generation += 1
         self._finished = False
-        with heard_through(device) as index:
+        with routed_to(device) as index:
             stream = input_stream(
                 device,
                 index,
@@ -350,7 +392,7 @@ class Microphone:
         if self.device.source is None:
             return
         if self._watch is None:
-            self._watch = MoveWatch(self.device.source, self._alarm)
+            self._watch = MoveWatch(self.device.source, self._wake)
             self._watch.start()
         self._watch.rearm(self.device.source)
 

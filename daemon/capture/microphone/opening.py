@@ -1,14 +1,19 @@
-"""How an input is opened: which one it is by now, its rate and channels, or why it is refused."""
+"""Opens an input: finds it again, chooses rate and channels, words refusals."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from daemon.base.errors import UserError
 from daemon.capture.channels import Channel
 from daemon.capture.microphone import pulse
-from daemon.capture.microphone.devices import InputDevice, list_inputs, portaudio
+from daemon.capture.microphone.devices import (
+    SOUND_SERVER,
+    InputDevice,
+    list_inputs,
+    portaudio,
+)
 from daemon.capture.microphone.pulse_stream import PulseStream
 
 MODEL_RATE = 16000
@@ -18,6 +23,9 @@ as it is asked for."""
 _PLAIN_MAPS = ((), (0,), (1, 2))
 """Channel maps that ALSA's plugin for the sound server asks for as well: none known, mono, and
 front left with front right."""
+_LATENCY = 0.2
+"""Seconds of buffer that PortAudio is asked for. PipeWire delivers up to 8192 samples at 48 kHz in
+one piece, 0.17 s, which ALSA's buffer must hold. PortAudio's own choice holds two blocks."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,12 +40,15 @@ class Shape:
 
 
 def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any) -> Any:
-    """A stream of the device, opened as `index` (see `heard_through`) and not started: PortAudio's,
-    or the sound server's own where PortAudio's would get mixed channels.
+    """A stream of the device, opened as `index` (see `routed_to`) and not started.
 
-    UserError if it can't be opened now.
+    It is PortAudio's, or the sound server's own where PortAudio would get mixed channels (or, from
+    PipeWire's ALSA plugin, no monitor).
+
+    Raises: UserError if it can't be opened now.
     """
-    if device.source is not None and device.channel_map not in _PLAIN_MAPS:
+    mixed = device.channel_map not in _PLAIN_MAPS
+    if device.source is not None and (mixed or device.is_monitor):
         try:
             return PulseStream(
                 device.source, device.channel_map, shape.rate, shape.block, **callbacks
@@ -52,6 +63,7 @@ def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any
             channels=shape.width,
             dtype="float32",
             blocksize=shape.block,
+            latency=_LATENCY,
             **callbacks,
         )
     except (sd.PortAudioError, ValueError) as error:
@@ -59,8 +71,11 @@ def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any
 
 
 def check_server(device: InputDevice) -> None:
-    """UserError if the device is a sound server's, and the server is not there or does not know
-    it. PortAudio needs not look for devices anew then, which costs time and memory."""
+    """Ask the sound server for the device's source, if it is one, without PortAudio.
+
+    Raises: UserError if the server or the source is not there. Then PortAudio need not look for
+    devices again, which costs time and memory.
+    """
     if device.source is None:
         return
     if not any(source.name == device.source for source in pulse.list_sources() or ()):
@@ -68,20 +83,27 @@ def check_server(device: InputDevice) -> None:
 
 
 def same_device(device: InputDevice) -> InputDevice:
-    """The device of that very name as it is numbered now. UserError if it is not there."""
-    for other in list_inputs(rates=False):
-        if (other.name, other.host_api, other.source) == (
-            device.name,
-            device.host_api,
-            device.source,
-        ):
+    """The same device with its present index. Raises: UserError if it is not there."""
+    inputs = list_inputs()
+    sources = {other.source for other in inputs if other.host_api == SOUND_SERVER}
+    for other in inputs:
+        if (other.name, other.host_api) != (device.name, device.host_api):
+            continue
+        if device.host_api != SOUND_SERVER and device.source in {None, *sources}:
+            # A plugin of the sound server leads to another default by now, perhaps.
+            return replace(device, index=other.index, portaudio_index=other.portaudio_index)
+        if other.source == device.source:
             return other
     raise UserError(f'"{device.name}" is not there')
 
 
 def choose_rate(device: InputDevice, wanted: int, width: int) -> int:
-    """`wanted` in Hz; for 0 the model's rate if the device can, else its own. `width`: the channels
-    that will be opened. UserError if it can't do the rate."""
+    """`wanted` in Hz; for 0 the model's rate if the device can, else its own.
+
+    width: the channels that will be opened.
+
+    Raises: UserError if the device can't do the rate.
+    """
     sd = portaudio()
 
     def possible(rate: int) -> bool:
@@ -126,7 +148,7 @@ def _is_plug(device: InputDevice) -> bool:
 
 
 def refused(device: InputDevice, rate: int, error: Exception) -> str:
-    """A sentence of what PortAudio says."""
+    """PortAudio's error as a sentence with the fix."""
     text = " ".join(str(error).split())
     lower = text.lower()
     if "busy" in lower or "unavailable" in lower:

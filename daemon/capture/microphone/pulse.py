@@ -1,9 +1,9 @@
-"""Asking the sound server (PulseAudio, or PipeWire in its place) what PortAudio cannot say.
+"""Queries of the sound server (PulseAudio, or PipeWire in its place) beside PortAudio.
 
-PortAudio sees one device, `pulse` or `default`, whatever microphones there are; and when a
-source goes away the server moves a recording to another one without a word. So sources are
+PortAudio sees one device, `pulse`, `pipewire` or `default`, whatever microphones exist; and when a
+source goes away the server moves a recording to another one and reports nothing. So sources are
 listed, chosen and watched through the server itself. Needs the package pulsectl; without it, or
-without a server, everything here says None.
+without a server, every query gives None.
 """
 
 from __future__ import annotations
@@ -16,15 +16,18 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
+from daemon.base.errors import UserError
 from daemon.capture.wake import Wake
 
 _T = TypeVar("_T")
 
-_TIMEOUT = 1.0
+NO_ANSWER = "the sound server does not answer: restart it"
+_PROCESS = "application.process.id"
+_TIMEOUT = 2.0
 _INTERVAL = 0.4
 _LOOKS = 5
 _LONG_INTERVAL = 5.0
-"""Seconds after which the server is asked again although it told of no change."""
+"""Seconds after which the server is asked again although it reported no change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +41,7 @@ class PulseSource:
     channel_map: tuple[int, ...]
     """Where each channel lies, as libpulse numbers positions."""
     is_monitor: bool
-    """It plays back what goes to a loudspeaker."""
+    """It records what an output plays."""
     is_default: bool
 
 
@@ -46,37 +49,35 @@ _asking = threading.Lock()
 
 
 def list_sources() -> list[PulseSource] | None:
-    """The server's sources; None if it cannot be asked (no pulsectl, no server, no answer
-    within a second)."""
+    """The server's sources; None without pulsectl or a server.
+
+    Raises: UserError if the server does not answer within two seconds.
+    """
     # pulsectl's own timeout is no way out: it waits for all of it even when all goes well, and
-    # knows none for questions. While one question hangs in a frozen server, no other is asked.
+    # has none for queries. While one query hangs in a frozen server, no other is made.
     if not _asking.acquire(blocking=False):
-        return None
+        raise UserError(NO_ANSWER)
     answer: list[list[PulseSource] | None] = []
 
     def ask() -> None:
-        with _asking_ends():
+        try:
             answer.append(_list_sources())
+        finally:
+            _asking.release()
 
     thread = threading.Thread(target=ask, name="list-sources", daemon=True)
     thread.start()
     thread.join(_TIMEOUT)
+    if thread.is_alive():
+        raise UserError(NO_ANSWER)
     return answer[0] if answer else None
-
-
-@contextmanager
-def _asking_ends() -> Iterator[None]:
-    try:
-        yield
-    finally:
-        _asking.release()
 
 
 def _list_sources() -> list[PulseSource] | None:
     with _connected() as server:
         if server is None:
             return None
-        return _told(lambda: _sources_of(server))
+        return _answer(lambda: _sources_of(server))
 
 
 def _sources_of(server: Any) -> list[PulseSource]:
@@ -96,46 +97,52 @@ def _sources_of(server: Any) -> list[PulseSource]:
 
 
 def _recorded_source_of(server: Any) -> str | None:
-    """The name of the source that this process's newest recording hears now; None if nobody can
-    tell. Hangs for as long as the server is frozen."""
+    """The name of the source that this process's newest recording is connected to; None if that
+    is unknown. Hangs for as long as the server is frozen."""
     names: dict[int, str] = {s.index: s.name for s in server.source_list()}
     own = str(os.getpid())
+    # PipeWire's ALSA plugin gives the process to its client alone.
+    clients = {c.index for c in server.client_list() if c.proplist.get(_PROCESS) == own}
     ours = [
-        o for o in server.source_output_list() if o.proplist.get("application.process.id") == own
+        output
+        for output in server.source_output_list()
+        if output.proplist.get(_PROCESS) == own or output.client in clients
     ]
-    return names.get(max(ours, key=lambda o: o.index).source) if ours else None
+    return names.get(max(ours, key=lambda output: output.index).source) if ours else None
 
 
-def socket_state() -> tuple[int, int] | None:
-    """What changes when the server goes or comes: its socket's inode and time; None without."""
-    place = os.environ.get("PULSE_SERVER", "").removeprefix("unix:")
-    if not place.startswith("/"):
-        runtime = os.environ.get("PULSE_RUNTIME_PATH")
-        folder = (
-            Path(runtime) if runtime else Path(os.environ.get("XDG_RUNTIME_DIR", "/")) / "pulse"
-        )
-        place = str(folder / "native")
+def socket_states() -> list[tuple[int, int] | None]:
+    """Inode and time of change of each server's socket, None where it has none: they change when
+    the server goes or comes."""
+    runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/"))
+    pulse = os.environ.get("PULSE_SERVER", "").removeprefix("unix:")
+    if not pulse.startswith("/"):
+        pulse = str(Path(os.environ.get("PULSE_RUNTIME_PATH") or runtime / "pulse") / "native")
+    pipewire = Path(os.environ.get("PIPEWIRE_RUNTIME_DIR") or runtime) / "pipewire-0"
+    return [_state(Path(pulse)), _state(pipewire)]
+
+
+def _state(socket: Path) -> tuple[int, int] | None:
     try:
-        status = Path(place).stat()
+        status = socket.stat()
     except OSError:
         return None
     return status.st_ino, status.st_ctime_ns
 
 
 class MoveWatch:
-    """Notices at once that a recording hears another source than it should.
+    """Notices within half a second that the server moved a recording to another source.
 
-    The server tells of every change; only then, and for a while after the recording was opened, is
-    it asked. A thread of its own, since a frozen server lets questions hang for as long as it is
-    frozen.
+    The server reports every change; only then, and for a while after the recording was opened, is
+    it asked. In a thread of its own, since queries hang for as long as a server is frozen.
     """
 
-    def __init__(self, expected: str, alarm: Wake | None = None) -> None:
-        """`alarm` is set when the recording has moved."""
+    def __init__(self, expected: str, wake: Wake | None = None) -> None:
+        """`wake` is set when the recording has moved."""
         self.failure: Exception | None = None
-        """An error of ours in the thread, which has ended then."""
+        """A programming error in the thread, which has then ended."""
         self._expected = expected
-        self._alarm = alarm
+        self._wake = wake
         self._generation = 0
         self._moved: tuple[int, str] | None = None
         self._stop = threading.Event()
@@ -149,13 +156,13 @@ class MoveWatch:
         self._stop.set()
 
     def rearm(self, expected: str) -> None:
-        """The recording was opened anew on this source; forget what was seen before."""
+        """The recording was reopened on this source; forget earlier moves."""
         self._expected = expected
         self._generation += 1
 
     @property
     def moved_to(self) -> str | None:
-        """The source that is heard instead; None if all is well, or nobody can tell."""
+        """The source that is recorded instead; None if there was no move, or none is known."""
         moved = self._moved
         return moved[1] if moved is not None and moved[0] == self._generation else None
 
@@ -164,7 +171,7 @@ class MoveWatch:
             while not self._stop.wait(_INTERVAL):
                 with _connected() as server:
                     if server is not None:
-                        _told(lambda: self._follow(server))
+                        _answer(lambda: self._follow(server))
         except Exception as error:
             self.failure = error
 
@@ -180,11 +187,11 @@ class MoveWatch:
         seen, looks = -1, 0
         while not self._stop.is_set():
             generation, expected = self._generation, self._expected
-            heard = _recorded_source_of(server)
-            if heard is not None and heard != expected:
-                self._moved = (generation, heard)
-                if self._alarm is not None:
-                    self._alarm.set()
+            recorded = _recorded_source_of(server)
+            if recorded is not None and recorded != expected:
+                self._moved = (generation, recorded)
+                if self._wake is not None:
+                    self._wake.set()
             # A recording that has just been opened may not be known to the server yet.
             seen, looks = generation, looks + 1 if generation == seen else 0
             server.event_listen(_INTERVAL if looks < _LOOKS else _LONG_INTERVAL)
@@ -192,7 +199,7 @@ class MoveWatch:
 
 @contextmanager
 def _connected() -> Iterator[Any]:
-    """A connection of a moment; None if there is none to be had."""
+    """A connection for the length of the block; None without pulsectl or a server."""
     try:
         import pulsectl
     except (ImportError, OSError):
@@ -211,11 +218,11 @@ def _connected() -> Iterator[Any]:
         server.close()
 
 
-def _told(question: Callable[[], _T]) -> _T | None:
-    """The answer, or None if the server went away while it was asked."""
+def _answer(query: Callable[[], _T]) -> _T | None:
+    """The query's result; None if the server went away meanwhile."""
     import pulsectl
 
     try:
-        return question()
+        return query()
     except (pulsectl.PulseError, pulsectl.PulseDisconnected):
         return None

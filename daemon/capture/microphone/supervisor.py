@@ -1,4 +1,4 @@
-"""When a microphone counts as lost, and when to try again. Pure: fed with times."""
+"""Decides when a microphone counts as lost and when to reopen it. Pure: fed with times."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ _STALL = 0.3
 
 class State(Enum):
     OPENING = "opening"
-    """Not heard yet, or reopened and not heard yet."""
+    """No block has come since it was opened, or reopened."""
     RUNNING = "running"
     LOST = "lost"
 
@@ -21,13 +21,13 @@ class Action(Enum):
     """Try to open the device; answer with `opened` or `failed`."""
     CLOSE = "close"
     """It was just lost: close it. `reason` says why."""
-    HEARD = "heard"
+    RUNNING = "running"
     """The first block has come since it was opened."""
 
 
 @dataclass(frozen=True, slots=True)
 class Observation:
-    """What can be seen of a stream; times in seconds of one monotonic clock."""
+    """The state of a stream; times in seconds of one monotonic clock."""
 
     now: float
     last_block: float | None
@@ -35,7 +35,7 @@ class Observation:
     active: bool
     """PortAudio says that it runs, and has not said that it finished."""
     moved_to: str | None = None
-    """Another source is heard instead of the right one."""
+    """The source that is recorded instead of the right one."""
 
 
 class Supervisor:
@@ -55,10 +55,8 @@ class Supervisor:
     ) -> None:
         self.state = State.OPENING
         self.reason = ""
-        self.lost_at: float | None = None
-        """When the present outage was noticed; None if there is none."""
         self.attempts = 0
-        """Attempts that failed since the device was last heard."""
+        """Attempts that failed since the last block."""
         self._patience = patience
         self._opening_patience = opening_patience
         self._first_wait = first_wait
@@ -70,26 +68,23 @@ class Supervisor:
         self._grace_until = float("-inf")
 
     def tick(self, seen: Observation) -> Action:
-        """What to do now; to be asked ten times a second or more often."""
+        """What to do now; to be called ten times a second or more often."""
         now = seen.now
         if self._last_tick is not None and now - self._last_tick > _STALL:
-            # The whole process stood still; blocks that wait deserve a chance to be heard first.
+            # The whole process stood still; waiting blocks may come first.
             self._grace_until = now + _STALL
         self._last_tick = now
         if not self._open:
             return Action.OPEN if now >= self._next_try else Action.NOTHING
         reason = self._complaint(seen)
         if reason is not None:
-            if self.state is State.RUNNING:
-                self.lost_at = now
             self.reason = reason
             self._back_off(now)
             return Action.CLOSE
         if seen.last_block is not None and self.state is not State.RUNNING:
             self.state = State.RUNNING
             self.attempts = 0
-            self.lost_at = None
-            return Action.HEARD
+            return Action.RUNNING
         return Action.NOTHING
 
     def opened(self, now: float) -> None:

@@ -108,7 +108,6 @@ def main() -> None:  # noqa: PLR0915 - one loop, told from top to bottom
         lost=lost,
         position=ring.position,
         oldest_callback=age,
-        overflows=mic.overflows,
         error=mic.error,
         threads=threading.active_count(),
         descriptors=len(list(Path("/proc/self/fd").iterdir())),
