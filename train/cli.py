@@ -284,7 +284,7 @@ def mine(
     steps.quiet()
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} is not empty; give another folder.")
-    clips = load_plain(recordings)
+    clips = load_plain(recordings, note=lambda text: print(text, file=sys.stderr))
     classifier = steps.open_model(resolve_model(model))
     seconds = sum(len(clip.samples) for clip in clips) / RATE
     found: Counter[str] = Counter()

@@ -16,8 +16,10 @@ import numpy as np
 import soundfile
 from fuzz.hostile_wav import hostile_wav
 from fuzz.mutators import mutate_bytes, nasty_name
+from fuzz.odd_recordings import odd_recording
 from fuzz.screen import check_messages, check_sentence
 from numpy.typing import NDArray
+from support.capture_helpers import read_all
 
 from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording
@@ -26,6 +28,7 @@ from daemon.runtime.inputs import Recordings
 from daemon.runtime.worker import Track, Worker
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
+from train.data.decoding import RATE, decode
 
 LABELS = ("go", "\x1b[31mstop[/red]", "background")
 LONG_ENOUGH = 0.3
@@ -61,6 +64,8 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
 
     def __init__(self) -> None:
         self._seeds = seeds()
+        kinds = {kind: data for (kind, _, _), data in zip(_KINDS, self._seeds, strict=True)}
+        self._kinds = {**kinds, "WAV": self._seeds[0]}
         self._gates = GateBank.load(GateSettings(kind="energy"))
 
     def run(self, rng: random.Random, folder: Path) -> str:
@@ -74,12 +79,18 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
             file.write(content)
         if rng.random() < 0.02:
             os.chmod(path, 0)  # noqa: PTH101
+        if rng.random() < 0.3:
+            _compare_with_training(path, content)
         return self._replay(path, rng)
 
     def _content(self, rng: random.Random) -> bytes:
-        match rng.randrange(10):
+        match rng.randrange(13):
             case 0 | 1 | 2 | 3:
                 return hostile_wav(rng)
+            case 10 | 11:
+                return odd_recording(rng, self._kinds)
+            case 12:
+                return mutate_bytes(rng, odd_recording(rng, self._kinds), self._seeds)
             case 4:
                 return mutate_bytes(rng, hostile_wav(rng), self._seeds)
             case 5:
@@ -201,6 +212,28 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
             head[40:44] = b"\xff\xff\xff\xff"
             file.write(head)
             file.truncate(100 << 30)
+
+
+def _compare_with_training(path: str, content: bytes) -> None:
+    """Training takes the samples of a replay, or leaves them out with the replay's sentence."""
+    try:
+        recording = Recording(path)
+        heard = read_all(recording, 4096)
+        error = recording.error
+        broken = any("no numbers" in notice for notice in recording.notices)
+    except UserError as refusal:
+        heard, error, broken = np.zeros(0, np.float32), str(refusal), False
+    for audio in (path, content):
+        if isinstance(audio, bytes) and error is not None and "denied" in error:
+            continue  # its bytes may be read all the same
+        try:
+            taken = decode(audio)
+        except ValueError as refusal:
+            assert broken or (error is not None and error.endswith(str(refusal))), (error, refusal)
+        else:
+            assert error is None, error
+            if recording.info.rate == RATE:
+                np.testing.assert_array_equal(taken, heard)
 
 
 class _Even:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
+from daemon.base.text import screen_text
 from daemon.base.text_files import write_text
 from train.data.copies import keep_apart
 from train.data.decoding import RATE, decode
@@ -37,7 +38,6 @@ __all__ = [
     "load_plain",
 ]
 
-SUFFIXES = {".wav", ".flac", ".ogg", ".mp3", ".opus", ".aiff", ".aif", ".au"}
 SHORTEST = 0.1
 SILENCE = 1e-4
 """Peak below which a clip counts as silent (-80 dBFS)."""
@@ -150,12 +150,22 @@ def _nothing_usable(section: DataSection, problems: Sequence[Problem]) -> UserEr
     return UserError(f"data source {section.path!r} holds no usable recording{some}.")
 
 
-def load_plain(path: str, root: str = ".") -> list[Clip]:
-    """The recordings of one source, whatever is said in them. Raises UserError as `load_clips`."""
+def load_plain(
+    path: str, root: str = ".", note: Callable[[str], None] = lambda _: None
+) -> list[Clip]:
+    """The recordings of one source, whatever is said in them.
+
+    `note` is called with a sentence about what was left out. Raises: UserError as `load_clips`.
+    """
     source = DataSection(path=path, label="any", placing="crop", holdout=False)
     # A recipe that distils looks at no label.
     recipe = Recipe(name=path, root=root, data=(source,), distil=DistilSection())
-    return list(load_clips(recipe).clips)
+    loaded = load_clips(recipe)
+    if loaded.problems:
+        first = loaded.problems[0]
+        count = len(loaded.problems)
+        note(f"{path}: {count} left out; the first, {screen_text(first.path)}, {first.reason}")
+    return list(loaded.clips)
 
 
 def labels_of(recipe: Recipe, clips: Sequence[Clip]) -> tuple[str, ...]:
@@ -218,11 +228,24 @@ def load_noises(folder: Path, exclude: tuple[str, ...]) -> list[NDArray[np.float
     """Noise recordings of a folder as mono 16 kHz float32, by file name order."""
     if not folder.is_dir():
         raise UserError(f"The noise folder {folder} does not exist; set augment.noise.")
-    paths = sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
-    noises = [load_noise(path) for path in paths if path.name not in exclude]
+    paths = sorted(p for p in folder.iterdir() if not p.is_dir() and p.name[0] != ".")
+    noises = [load_noise(path) for path in paths if path.name not in exclude and not _is_text(path)]
     if not noises:
         raise UserError(f"The noise folder {folder} holds no recordings.")
     return noises
+
+
+def _is_text(path: Path) -> bool:
+    """Whether a file is a note or a licence beside the recordings."""
+    if not path.is_file():
+        return False
+    with path.open("rb") as file:
+        start = file.read(4096)
+    try:
+        text = start[:-3].decode()  # the last character may be cut
+    except UnicodeDecodeError:
+        return False
+    return bool(text) and "\0" not in text
 
 
 def load_noise(path: Path) -> NDArray[np.float32]:

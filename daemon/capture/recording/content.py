@@ -29,6 +29,8 @@ class FileContent:
         self.size = os.fstat(descriptor).st_size
 
     def read_at(self, offset: int, count: int) -> bytes:
+        if not 0 <= offset < self.size:
+            return b""
         os.lseek(self._descriptor, offset, os.SEEK_SET)
         data = os.read(self._descriptor, count)
         while len(data) < count and (more := os.read(self._descriptor, count - len(data))):
@@ -44,7 +46,7 @@ class MemoryContent:
         self.size = len(data)
 
     def read_at(self, offset: int, count: int) -> bytes:
-        return bytes(self._data[offset : offset + count])
+        return bytes(self._data[offset : offset + count]) if offset >= 0 else b""
 
 
 def find(content: Content, pattern: bytes, start: int = 0, end: int | None = None) -> int:

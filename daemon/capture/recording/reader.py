@@ -82,13 +82,11 @@ class Reader:
             outside = (size > _BEYOND_SCALE) & (size <= _LARGEST_INTEGER)
         if not outside.any():
             return samples
-        peak = float(size[outside].max())
-        bits = next(bits for bits in (16, 24, 32) if peak <= 2.0 ** (bits - 1))
         first = int(outside.argmax())
         self._ended = True
         self._fail(
-            f"holds samples up to {peak:.0f} at {self._at(first)}, where full scale is 1; if they "
-            f"are in the scale of {bits}-bit integers, divide them by {2 ** (bits - 1)}"
+            f"holds a sample of {size[first]:.0f} at {self._at(first)}, where full scale is 1; if "
+            "its floats are in the scale of integers, divide them by that (by 32768 for 16 bits)"
         )
         return samples[:first]
 

@@ -22,9 +22,11 @@ def test_what_sounds_like_an_intent_is_kept_with_what_lies_about_it(
     words = [word(label, 100 + n) for n, label in enumerate(("rise", "flat", "fall", "flat"))]
     sound = np.concatenate([pause, *(piece for each in words for piece in (each, pause))])
     soundfile.write(others / "talk.flac", sound, RATE)
+    (others / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(400))
     out = tmp_path / "mined"
     assert intentd_train("mine", taught.model, others, out, "--least", 0.5) == 0
-    said = capsys.readouterr().out
+    said, complaints = capsys.readouterr()
+    assert "1 left out; the first, phone.m4a, is MPEG-4" in complaints
     kept = {file: file.parent.name for file in sorted(out.rglob("*.flac"))}
     assert f"{len(kept)} pieces" in said and len(kept) >= 2
 

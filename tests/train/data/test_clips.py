@@ -17,7 +17,7 @@ from datasets import Audio, ClassLabel, Features, Value
 from support.train_helpers import RATE, word, write_words
 
 from daemon.base.errors import UserError
-from train.data.clips import check_parts, labels_of, load_clips, write_split
+from train.data.clips import check_parts, labels_of, load_clips, load_noises, write_split
 from train.recipe import Recipe, load_recipe
 
 
@@ -216,3 +216,16 @@ def test_every_file_of_a_folder_is_used_or_listed(tmp_path: Path) -> None:
     lost = ("phone.m4a", "notes.txt", "empty.wav", "gone.wav", "device.wav", "pipe.wav")
     assert {problem.path for problem in loaded.problems} == {f"lost/{name}" for name in lost}
     assert loaded.lost_labels == {"lost": len(lost)}
+
+
+def test_noises_are_told_by_content_too(tmp_path: Path) -> None:
+    noise = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
+    soundfile.write(tmp_path / "a.caf", noise, RATE, format="CAF")
+    soundfile.write(tmp_path / "b", noise, RATE, format="OGG", subtype="OPUS")
+    (tmp_path / "README.md").write_text("Recorded in the kitchen.")
+    (tmp_path / "old.wav").mkdir()
+    assert [len(noise) for noise in load_noises(tmp_path, ())] == [2 * RATE, 2 * RATE]
+    (tmp_path / "phone.m4a").write_bytes(b"\0\0\0\x20ftypM4A " + bytes(400))
+    with pytest.raises(UserError, match=r"phone\.m4a is MPEG-4 .* convert it to FLAC"):
+        load_noises(tmp_path, ())
+    assert len(load_noises(tmp_path, ("phone.m4a",))) == 2
