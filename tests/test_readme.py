@@ -72,6 +72,7 @@ def test_make_knows_its_targets(command: str) -> None:
     assert "intentd replay --demo" in done.stdout or "pytest" in done.stdout
 
 
+@pytest.mark.waits
 @pytest.mark.parametrize(
     "command",
     [c for c in COMMANDS if not c.startswith("make ") and word(c) not in NEEDS_MICROPHONE],

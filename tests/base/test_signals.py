@@ -18,6 +18,8 @@ from typing import Any
 import pytest
 from support.making import speechlike, write_wav
 
+pytestmark = pytest.mark.timed
+
 if sys.platform == "win32":
     pytest.skip("POSIX signals", allow_module_level=True)
 

@@ -23,6 +23,8 @@ from support.making import TINY_LABELS, speechlike, write_wav
 
 from daemon.cli import run
 
+pytestmark = pytest.mark.waits
+
 ROOT = Path(__file__).resolve().parents[2]
 Line = dict[str, Any]
 
@@ -408,6 +410,7 @@ def test_a_full_disk_is_no_success_and_what_it_cost_is_told(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
+@pytest.mark.timed
 def test_signals_end_a_real_process(word_model: Path, tmp_path: Path) -> None:
     """SIGINT 130 and SIGTERM 0, with summaries and whole lines, within two seconds."""
     children = []
@@ -453,6 +456,7 @@ def test_headless_says_events_and_a_summary_on_standard_output(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX terminal")
+@pytest.mark.timed
 def test_on_a_terminal_the_dashboard_pauses_and_quits(word_model: Path, tmp_path: Path) -> None:
     """On a real (pseudo) terminal: space holds the recording, q ends with 0 and a summary, and the
     terminal is as it was."""

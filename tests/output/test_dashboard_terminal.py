@@ -23,6 +23,8 @@ from daemon.output.dashboard.screen import Screen
 from daemon.output.dashboard.theme import theme_for
 from daemon.output.dashboard.view import frame
 
+pytestmark = pytest.mark.waits
+
 fcntl, termios = pytest.importorskip("fcntl"), pytest.importorskip("termios")
 
 ROOT = Path(__file__).parents[2]

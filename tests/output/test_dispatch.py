@@ -25,6 +25,8 @@ from daemon.messages import (
 from daemon.output.base import OutputClosed
 from daemon.output.dispatch import Dispatcher
 
+pytestmark = pytest.mark.timed
+
 RUN = RunInfo((), ("up",), frozenset(), (0.5,), "m", "b", 1.0, 0.24)
 
 

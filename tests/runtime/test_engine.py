@@ -30,6 +30,8 @@ from daemon.runtime.worker import KEEP_SECONDS, LagWatch, Load, Track, Worker
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
 
+pytestmark = pytest.mark.timed
+
 if sys.platform == "win32":
     pytest.skip("signals are sent as POSIX does", allow_module_level=True)
 

@@ -16,6 +16,8 @@ from support.running import HOP, RATE, Model, Run, balanced
 from daemon.messages import Gap, Prediction, Status
 from daemon.runtime.worker import REPEAT_SECONDS
 
+pytestmark = pytest.mark.timed
+
 SLOW_SECONDS = 60.0
 LAG_LIMIT = 1.5
 

@@ -20,6 +20,8 @@ if sys.platform == "win32":
 import fcntl
 import termios
 
+pytestmark = pytest.mark.timed
+
 ROOT = Path(__file__).resolve().parents[2]
 START = 120.0
 """A busy machine takes long to start a process."""

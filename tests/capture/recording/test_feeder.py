@@ -16,6 +16,8 @@ from daemon.capture.recording.recording import Recording
 from daemon.capture.ring import Chunk
 from daemon.capture.wake import Wake
 
+pytestmark = pytest.mark.timed
+
 
 def run(
     recordings: list[Recording], feeder: Feeder, wake: Wake, timeout: float = 30.0
