@@ -296,6 +296,9 @@ class Recipe(Section):
     """Rows that cannot be used: listed and left out, or listed and the end of the run."""
     model: ModelSection = ModelSection()
     data: tuple[DataSection, ...]
+    world: bool = True
+    """A recipe with labels that are no intents also trains on the talk and noise that ship in
+    train/world, but for sentences that hold one of its words; false leaves them out."""
     split: SplitSection = SplitSection()
     augment: AugmentSection = AugmentSection()
     train: TrainSection = TrainSection()
@@ -363,10 +366,31 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
     for assignment in assignments:
         _assign(tree, assignment)
     try:
-        return Recipe.model_validate(tree)
+        return with_world(Recipe.model_validate(tree))
     except ValidationError as error:
         given = {assignment.partition("=")[0].strip() for assignment in assignments}
         raise UserError(_sentence(path, given, error.errors()[0])) from error
+
+
+WORLD = "train/world"
+"""Path by which a data section names the recordings that ship."""
+
+
+def with_world(recipe: Recipe) -> Recipe:
+    """The recipe with the shipped recordings as one more source, where it wants them: its `world`
+    is not off, and it has a label for what is no intent."""
+    if not recipe.world or recipe.distil is not None or not recipe.model.non_intents:
+        return recipe
+    if any(section.path == WORLD for section in recipe.data):
+        return recipe
+    names = recipe.model.non_intents
+    section = DataSection(
+        path=WORLD,
+        label="unknown" if "unknown" in names else names[0],
+        placing="crop",
+        attribution="The recordings in train/world of intentd; its README names their authors",
+    )
+    return recipe.model_copy(update={"data": (*recipe.data, section)})
 
 
 def _sentence(path: Path, given: set[str], problem: Any) -> str:

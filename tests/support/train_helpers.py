@@ -124,6 +124,7 @@ def recipe_tree(data: Path, base: Path, **train: Any) -> dict[str, Any]:
     """A recipe for made-up words, as TOML would give it."""
     return {
         "name": "tiny",
+        "world": False,
         "root": str(data.parent),
         "model": {
             "base": str(base),

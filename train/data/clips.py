@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from hashlib import sha1
 from pathlib import Path
@@ -21,10 +21,11 @@ from daemon.base.text import screen_text
 from daemon.base.text_files import write_text
 from train.data.copies import keep_apart
 from train.data.decoding import RATE, decode
+from train.data.phonemes import spoken
 from train.data.rows import Row
 from train.data.sources import rows_of
 from train.data.split import PARTS, Part, counts, draw_stratified, part_of
-from train.recipe import DataSection, DistilSection, Recipe
+from train.recipe import WORLD, DataSection, DistilSection, Recipe
 
 __all__ = [
     "RATE",
@@ -115,7 +116,7 @@ def load_clips(recipe: Recipe) -> Loaded:
         if section.optional and not recipe.path(section.path).exists():
             continue
         before = len(clips)
-        for row in rows_of(section, recipe.path(section.path), notes.append):
+        for row in _rows(section, recipe, clips, notes.append):
             if section.only and row.recording and row.label not in section.only:
                 continue
             try:
@@ -148,6 +149,22 @@ def _nothing_usable(section: DataSection, problems: Sequence[Problem]) -> UserEr
     reasons = {p.reason for p in problems if p.source == section.path}
     some = f" ({'; '.join(sorted(reasons)[:3])})" if reasons else ""
     return UserError(f"data source {section.path!r} holds no usable recording{some}.")
+
+
+def _rows(
+    section: DataSection, recipe: Recipe, clips: Sequence[Clip], note: Callable[[str], None]
+) -> Iterator[Row]:
+    """The rows of a source; of the recordings that ship those that hold no intent."""
+    if section.path != WORLD:
+        yield from rows_of(section, recipe.path(section.path), note)
+        return
+    from train import world
+
+    intents = [each for each in labels_of(recipe, clips) if each not in recipe.model.non_intents]
+    pack = world.recordings()
+    for number in world.without([spoken(intent.replace("_", " ")) for intent in intents]):
+        if pack[number].kind != world.NOISE:
+            yield Row(pack[number].data, pack[number].path, None, pack[number].speaker)
 
 
 def load_plain(

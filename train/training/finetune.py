@@ -29,7 +29,7 @@ from train.distillation.soft_labels import (
 from train.distributed import without_accelerator
 from train.examples.utterances import BagCollator, BagLoss, UtteranceBags
 from train.examples.words import FixedWindows, WindowCollator, WordDraws, shares
-from train.recipe import Recipe
+from train.recipe import WORLD, Recipe
 from train.simulation.conditions import setup_of_recipe
 from train.training.fast_convolution import quicken
 from train.training.initial_model import build_model
@@ -54,9 +54,17 @@ class StoppedError(Exception):
 
 
 def noises_of(recipe: Recipe) -> list[Audio]:
-    """The recordings of `augment.noise`; none if the recipe mixes none in."""
+    """The recordings of `augment.noise`; without it those that ship, where the recipe trains on
+    what ships, else none."""
     if recipe.augment.noise is None:
-        return []
+        if not any(section.path == WORLD for section in recipe.data):
+            return []
+        from train import world
+
+        pack = world.recordings()
+        return [
+            each.audio for each in pack if each.kind == world.NOISE and each.part == world.TRAIN
+        ]
     return load_noises(recipe.path(recipe.augment.noise), recipe.augment.noise_exclude)
 
 
