@@ -6,6 +6,7 @@
     intentd-train report MODEL RECIPE           metrics.json and the model card anew
     intentd-train synthesize OUT WORD…          synthetic speech to train with
     intentd-train mine MODEL RECORDINGS OUT     what a model takes for its words, to train with
+    intentd-train words FOLDER                  a model of own words; also intentd-train FOLDER
 
 A recipe may not be called like a command; give such a one with its path.
 """
@@ -25,11 +26,20 @@ from rich.console import Console
 
 from daemon.base.errors import UserError
 from daemon.base.program import open_closed_streams, stdout_fault, version_printer
+from train.commands.words import words
 
 if TYPE_CHECKING:
     from train.training.finetune import StoppedError
 
-COMMANDS = ("evaluate", "calibrate", "mine", "report", "synthesize", "train")
+COMMANDS = (
+    "evaluate",
+    "calibrate",
+    "mine",
+    "report",
+    "synthesize",
+    "train",
+    "words",
+)
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, instead of the recipe's.")
 ]
@@ -300,13 +310,17 @@ def mine(
     )
 
 
+app.command()(words)
+
+
 def main() -> None:
-    """Run the command that the arguments name; a first argument that is none is a recipe."""
+    """Run the command that the arguments name; a first argument that is none is a recipe, or a
+    folder of own words."""
     open_closed_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = sys.argv[1:]
     if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        arguments = ["train", *arguments]
+        arguments = ["words" if Path(arguments[0]).is_dir() else "train", *arguments]
     try:
         app(args=arguments, prog_name="intentd-train")
     except UserError as error:

@@ -68,6 +68,7 @@ def small_world(folder: Path) -> Iterator[Path]:
     world.recordings.cache_clear()
     with (
         mock.patch.object(world, "world_file", lambda: path),
+        mock.patch("train.words.background.world_file", lambda: path),
         mock.patch("daemon.model.cache.directory", lambda kind: folder / "cache" / kind),
     ):
         yield path

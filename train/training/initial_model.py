@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -23,6 +25,8 @@ from train.training.small_encoder import small_config, small_extractor, start_as
 
 SMALL = "small"
 """As model.base: random weights of a small Wav2Vec2."""
+WORDS = "words"
+"""As model.base: the encoder of spoken words that ships for training."""
 WEIGHTS = ("model.safetensors", "pytorch_model.bin", "model.safetensors.index.json")
 
 
@@ -78,6 +82,8 @@ def find_base(base: str) -> str:
     """
     if base == BUNDLED:
         return str(bundled_model())
+    if base == WORDS:
+        return str(words_encoder())
     folder = local_path(base).expanduser()
     if folder.is_dir():
         return str(folder)
@@ -85,7 +91,7 @@ def find_base(base: str) -> str:
     if name is None:
         raise UserError(
             f"model.base is {base!r}, and there is no such directory; give one that exists, "
-            "'bundled', 'small', or a hub id such as hub:facebook/wav2vec2-base."
+            "'words', 'bundled', 'small', or a hub id such as hub:facebook/wav2vec2-base."
         )
     if not _in_cache(name) and not hub_answers():
         raise UserError(
@@ -93,6 +99,12 @@ def find_base(base: str) -> str:
             "fetch it; connect to the network, or give a directory."
         )
     return name
+
+
+def words_encoder() -> Path:
+    """The directory of the encoder that `model.base = "words"` names."""
+    folder = Path(str(files("train") / "encoders" / "words"))
+    return folder if folder.is_dir() else bundled_model()
 
 
 def _in_cache(name: str) -> bool:

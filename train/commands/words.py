@@ -1,0 +1,61 @@
+"""Command-line options of `intentd-train words`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+Folder = Annotated[
+    Path, typer.Argument(help="A folder with a subfolder a word, as `record` makes it.")
+]
+Output = Annotated[
+    Path | None, typer.Option(help="Where the model goes; runs/FOLDER if not given.")
+]
+Language = Annotated[
+    str,
+    typer.Option(help="In which the words are spoken, as espeak-ng calls it (espeak-ng --voices)."),
+]
+Threads = Annotated[int, typer.Option(min=0, help="Threads of the processor; 0: all cores.")]
+
+
+def words(
+    folder: Folder,
+    output: Output = None,
+    language: Language = "en-us",
+    window: Annotated[
+        float | None,
+        typer.Option(min=0.5, max=3.0, help="Seconds of a window; by the takes if not given."),
+    ] = None,
+    alarms: Annotated[
+        float,
+        typer.Option(
+            "--alarms-per-hour", min=0.01, help="False alarms that are bearable, in other talk."
+        ),
+    ] = 0.5,
+    base: Annotated[
+        str, typer.Option(help="The encoder to build on, as model.base in a recipe.")
+    ] = "words",
+    voices: Annotated[
+        bool, typer.Option("--voices/--no-voices", help="Let synthesisers say the words as well.")
+    ] = True,
+    threads: Threads = 0,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same model.")] = 0,
+) -> None:
+    """Train a model of your own words, in minutes and without anything else."""
+    from train.words.learn import Settings
+    from train.words.run import Request, train_words
+
+    settings = Settings(
+        base=base, window=window, alarms_per_hour=alarms, threads=threads, seed=seed
+    )
+    target = output or output_of(folder)
+    train_words(Request(folder, target, language, voices, settings))
+    print(f"The model is in {target}; try: intentd live --model {target}")
+
+
+def output_of(folder: Path) -> Path:
+    """Where the model of a folder goes by default."""
+    place = folder.resolve()
+    return Path("runs") / place.name

@@ -1,0 +1,59 @@
+"""A learned head as a model directory like any other."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import AutoFeatureExtractor, Wav2Vec2ForSequenceClassification
+
+from daemon.model.description.calibration import Calibration, write_intentd_key
+from train.words.embedder import Embedder
+from train.words.learn import Learned
+
+
+def save_model(
+    output: Path, embedder: Embedder, learned: Learned, measured: dict[str, Any]
+) -> None:
+    """Write config.json, model.safetensors and preprocessor_config.json into `output`.
+
+    The head is transformers' own: the projection is the identity, the classifier `learned.head`.
+    """
+    network = Wav2Vec2ForSequenceClassification.from_pretrained(
+        embedder.directory, num_labels=len(learned.labels), ignore_mismatched_sizes=True
+    )
+    config = network.config
+    config.classifier_proj_size = config.hidden_size
+    config.id2label = dict(enumerate(learned.labels))
+    config.label2id = {label: number for number, label in enumerate(learned.labels)}
+    if hasattr(config, "intentd"):
+        del config.intentd
+    network.projector = torch.nn.Linear(config.hidden_size, config.hidden_size)
+    torch.nn.init.eye_(network.projector.weight)
+    torch.nn.init.zeros_(network.projector.bias)
+    network.classifier = torch.nn.Linear(config.hidden_size, len(learned.labels))
+    with torch.no_grad():
+        network.classifier.weight.copy_(torch.from_numpy(learned.head.weight))
+        network.classifier.bias.copy_(torch.from_numpy(learned.head.bias))
+    network.save_pretrained(output)
+    AutoFeatureExtractor.from_pretrained(embedder.directory).save_pretrained(output)
+    write_intentd_key(output, calibration_of(learned, measured))
+
+
+def calibration_of(learned: Learned, measured: dict[str, Any]) -> Calibration:
+    """The `intentd` key."""
+    setup = learned.setup
+    return Calibration(
+        window=setup.window,
+        hop=setup.hop,
+        unit=setup.unit,
+        non_intents=setup.non_intents,
+        temperature=round(learned.temperature, 4),
+        thresholds=learned.thresholds,
+        gate=setup.gate.model_dump(),
+        rolling=setup.rolling.model_dump(),
+        events=setup.events.model_dump(exclude={"thresholds"}),
+        measured=json.loads(json.dumps(measured)),
+    )

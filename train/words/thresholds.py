@@ -1,0 +1,58 @@
+"""Thresholds for few false alarms from little talk: the tail of what talk scores, extrapolated.
+
+An hour of talk says which scores occur once an hour, and nothing of rarer ones. Log odds of the
+greatest scores fall off nearly exponentially, so the mean by which they exceed one of them says
+where rarer ones lie (Pickands 1975, with the shape 0; the estimate is Hill's, 1975, in log odds).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+
+LIMIT = 12.0
+"""Greatest log odds that are told apart."""
+
+Floats = NDArray[np.float64]
+
+
+def log_odds(values: NDArray[np.floating]) -> Floats:
+    """Natural logarithm of p / (1 - p), within ± `LIMIT`."""
+    edge = 1 / (1 + math.exp(LIMIT))
+    clipped = np.clip(np.asarray(values, np.float64), edge, 1 - edge)
+    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
+
+
+def probability(value: float) -> float:
+    """The inverse of `log_odds`."""
+    return 1 / (1 + math.exp(-value))
+
+
+def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = 20) -> float:
+    """The score that talk exceeds `per_hour` times an hour.
+
+    `scores`: the greatest log odds of each recording of `hours` of talk, recordings in which the
+    word never led left out. `tail`: of how many the fall is taken.
+    """
+    ordered = np.sort(scores)[::-1]
+    count = min(tail, len(ordered) - 1)
+    if count < 2 or hours <= 0:
+        return 0.0
+    base = ordered[count]
+    fall = max(float(np.mean(ordered[:count] - base)), 0.05)
+    return float(base + fall * math.log(count / (per_hour * hours)))
+
+
+def expected(scores: Floats, hours: float, threshold: float, tail: int = 20) -> float:
+    """How often an hour talk exceeds `threshold`, by the same fall."""
+    ordered = np.sort(scores)[::-1]
+    count = min(tail, len(ordered) - 1)
+    if count < 2 or hours <= 0:
+        return 0.0
+    base = ordered[count]
+    if threshold <= base:
+        return float((ordered >= threshold).sum() / hours)
+    fall = max(float(np.mean(ordered[:count] - base)), 0.05)
+    return count / hours * math.exp(-(threshold - base) / fall)

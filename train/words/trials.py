@@ -1,0 +1,87 @@
+"""Takes as a stream brings them: each alone, in quiet and in noise, as the daemon would hear it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from train.augment import Audio, rms, white
+from train.data.clips import RATE
+from train.simulation.offline import Hearing, Setup, hear, replay
+from train.simulation.tracks import with_noise
+from train.words.embedder import Embedder
+
+LEVELS: tuple[float | None, ...] = (None, 20.0, 10.0)
+"""Decibels over the noise; None: none is mixed in."""
+LEAD = 1.2
+"""Seconds before and after."""
+QUIET_DBFS = -70.0
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True, slots=True)
+class Listened:
+    """A recording that was listened to: embeddings of its windows, gated ones as None's place."""
+
+    embeddings: Floats
+    """Of the windows with speech, shape (n, hidden size)."""
+    open: NDArray[np.bool_]
+    """Which of all windows those are, shape (windows,)."""
+    samples: int
+
+    @classmethod
+    def of(cls, hearing: Hearing, setup: Setup) -> Listened:
+        flags = [not prediction.gated for prediction in replay(hearing, setup).predictions]
+        return cls(hearing.logits, np.array(flags, bool), hearing.samples)
+
+    def rolling(self, probabilities: Floats, windows: int) -> Floats:
+        """What the daemon's rolling mean gives after each window, shape (windows, labels), from
+        probabilities of the windows with speech, shape (n, labels); see `WordRolling`."""
+        spread = np.zeros((len(self.open), probabilities.shape[1]), np.float64)
+        spread[self.open] = probabilities
+        sums = np.cumsum(spread, axis=0)
+        sums[windows:] -= sums[:-windows].copy()
+        counts = np.minimum(np.arange(1, len(spread) + 1), windows)
+        return np.asarray(sums / counts[:, None], np.float32)
+
+
+def peaks(rolling: Floats) -> Floats:
+    """The greatest value of each label while it is the greatest of all, shape (labels,): the
+    highest threshold at which its event would begin; 0 where it never is."""
+    found = np.zeros(rolling.shape[1], np.float32)
+    if len(rolling):
+        top = rolling.argmax(axis=1)
+        np.maximum.at(found, top, rolling[np.arange(len(rolling)), top])
+    return found
+
+
+def in_quiet(samples: Audio, seed: int) -> Audio:
+    """A recording with quiet before and after, over a white floor."""
+    lead = np.zeros(round(LEAD * RATE), np.float32)
+    whole = np.concatenate([lead, samples, lead])
+    return whole + white(QUIET_DBFS, len(whole), np.random.default_rng(seed))
+
+
+def in_noise(samples: Audio, noise: Audio, level: float, number: int) -> Audio:
+    """A recording in noise that begins before it and goes on after it; `level` in decibels, of the
+    recording's RMS over the noise's."""
+    whole = in_quiet(samples, number)
+    return with_noise(whole, noise, level + 20 * np.log10(rms(whole) / rms(samples)), number)
+
+
+def trials(
+    sounds: Sequence[Audio], noise: Audio, embedder: Embedder, setup: Setup
+) -> dict[float | None, list[Hearing]]:
+    """Each of `sounds` at each level."""
+    heard = {}
+    for level in LEVELS:
+        placed = [
+            in_quiet(sound, number) if level is None else in_noise(sound, noise, level, number)
+            for number, sound in enumerate(sounds)
+        ]
+        heard[level] = hear(placed, setup, embedder.embed)
+    return heard
