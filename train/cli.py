@@ -6,6 +6,8 @@
     intentd-train report MODEL RECIPE           metrics.json and the model card anew
     intentd-train synthesize OUT WORD…          synthetic speech to train with
     intentd-train mine MODEL RECORDINGS OUT     what a model takes for its words, to train with
+    intentd-train record WORD…                  takes of your words, through the microphone
+    intentd-train teach WORD…                   record, train, listen
     intentd-train words FOLDER                  a model of own words; also intentd-train FOLDER
 
 A recipe may not be called like a command; give such a one with its path.
@@ -26,6 +28,7 @@ from rich.console import Console
 
 from daemon.base.errors import UserError
 from daemon.base.program import open_closed_streams, stdout_fault, version_printer
+from train.commands.record import record, teach
 from train.commands.words import words
 
 if TYPE_CHECKING:
@@ -35,8 +38,10 @@ COMMANDS = (
     "evaluate",
     "calibrate",
     "mine",
+    "record",
     "report",
     "synthesize",
+    "teach",
     "train",
     "words",
 )
@@ -310,7 +315,8 @@ def mine(
     )
 
 
-app.command()(words)
+for command in (record, words, teach):
+    app.command()(command)
 
 
 def main() -> None:

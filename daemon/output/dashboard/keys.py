@@ -7,7 +7,7 @@ import os
 import select
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import TracebackType
 from typing import Any, Protocol, Self
 
@@ -27,16 +27,16 @@ KEYS = {
 }
 
 
-def decode(data: bytes) -> list[str]:
+def decode(data: bytes, names: Mapping[bytes, str] = KEYS) -> list[str]:
     """Names of the keys in a terminal's input.
 
-    Keys that are not in `KEYS` are skipped, escape sequences as a whole.
+    Keys that are not in `names` are skipped, escape sequences as a whole.
     """
     keys: list[str] = []
     at = 0
     while at < len(data):
         end = _sequence_end(data, at)
-        key = KEYS.get(data[at:end])
+        key = names.get(data[at:end])
         if key is not None:
             keys.append(key)
         at = end
@@ -79,8 +79,8 @@ class Keyboard(Protocol):
 class PosixKeyboard:
     """Keys from a terminal in cbreak mode, where Ctrl-C and Ctrl-Z stay signals."""
 
-    def __init__(self, fd: int) -> None:
-        self._fd = fd
+    def __init__(self, fd: int, names: Mapping[bytes, str] = KEYS) -> None:
+        self._fd, self._names = fd, names
         self._before: list[Any] | None = None
 
     def __enter__(self) -> Self:
@@ -120,7 +120,7 @@ class PosixKeyboard:
             raise EOFError from error
         if not data:
             raise EOFError
-        return decode(data)
+        return decode(data, self._names)
 
 
 WINDOWS_KEYS = {b"H": "up", b"P": "down", b"I": "page up", b"Q": "page down"}
@@ -129,6 +129,9 @@ WINDOWS_KEYS = {b"H": "up", b"P": "down", b"I": "page up", b"Q": "page down"}
 
 class WindowsKeyboard:
     """Keys from the console; Ctrl-C stays a signal."""
+
+    def __init__(self, names: Mapping[bytes, str] = KEYS) -> None:
+        self._names = names
 
     def __enter__(self) -> Self:
         return self
@@ -155,7 +158,7 @@ class WindowsKeyboard:
                 if character in (b"\x00", b"\xe0"):
                     keys += filter(None, [WINDOWS_KEYS.get(read())])
                 else:
-                    keys += decode(character)
+                    keys += decode(character, self._names)
             left = end - time.monotonic()
             if keys or left <= 0:
                 return keys
@@ -182,10 +185,14 @@ class NoKeyboard:
 
 
 @contextlib.contextmanager
-def keyboard() -> Iterator[Keyboard]:
-    """Open the keyboard of this terminal, also if standard input is a recording."""
+def keyboard(names: Mapping[bytes, str] = KEYS) -> Iterator[Keyboard]:
+    """Open the keyboard of this terminal, also if standard input is a recording.
+
+    Args:
+        names: of the keys that are wanted, by what a terminal sends for them.
+    """
     if sys.platform == "win32":
-        with WindowsKeyboard() as windows:
+        with WindowsKeyboard(names) as windows:
             yield windows
         return
     with contextlib.ExitStack() as stack:
@@ -197,4 +204,4 @@ def keyboard() -> Iterator[Keyboard]:
                 yield NoKeyboard()
                 return
             stack.callback(os.close, fd)
-        yield stack.enter_context(PosixKeyboard(fd))
+        yield stack.enter_context(PosixKeyboard(fd, names))
