@@ -6,6 +6,7 @@
     intentd-train report MODEL RECIPE           metrics.json and the model card anew
     intentd-train synthesize OUT WORD…          synthetic speech to train with
     intentd-train mine MODEL RECORDINGS OUT     what a model takes for its words, to train with
+    intentd-train export MODEL --to onnx        one file for other programs and browsers
     intentd-train record WORD…                  takes of your words, through the microphone
     intentd-train teach WORD…                   record, train, listen
     intentd-train words FOLDER                  a model of own words; also intentd-train FOLDER
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
 COMMANDS = (
     "evaluate",
     "calibrate",
+    "export",
     "mine",
     "record",
     "report",
@@ -313,6 +315,29 @@ def mine(
         f"{found.total()} pieces of {seconds / 3600:.2f} h are in {output}"
         + (f", most of them taken for {most}." if found else ".")
     )
+
+
+@app.command()
+def export(
+    model: Annotated[str, typer.Argument(help="A model directory or hub id.")],
+    to: Annotated[str, typer.Option("--to", help="The format: onnx.")] = "onnx",
+    output: Annotated[
+        Path | None, typer.Option(help="The folder; MODEL-onnx if not given.")
+    ] = None,
+) -> None:
+    """Write a model as one file that takes samples and gives scores, and what goes with it."""
+    from daemon.model.description.resolve import resolve_model
+    from train import pipeline as steps
+    from train.commands.export import DESCRIPTION, FORMATS, MODEL
+    from train.commands.export import export as write
+
+    if to not in FORMATS:
+        raise UserError(f"--to {to!r} is none of {', '.join(FORMATS)}.")
+    steps.quiet()
+    directory = resolve_model(model)
+    target = output or Path(f"{directory.name}-{to}")
+    write(directory, target)
+    print(f"{target / MODEL} takes windows of samples; {target / DESCRIPTION} says which.")
 
 
 for command in (record, words, teach):

@@ -61,6 +61,11 @@ ELSEWHERE = {
     "accelerate launch --multi_gpu --num_processes 2 -m train mywords.toml": "test_training.py",
     # With what `accelerate config` has written; the launcher is the same.
     "accelerate launch -m train mywords.toml": "test_training.py",
+    "intentd-train teach lights music next": "test_own_words.py",
+    "intentd-train record": "test_recorder.py",
+    "intentd-train words": "test_words.py",
+    "intentd-train words FOLDER": "test_words.py",
+    "intentd-train FOLDER": "test_words.py",
 }
 
 
@@ -98,7 +103,8 @@ def desk(tmp_path_factory: pytest.TempPathFactory) -> Path:
         assert long in recipe
         recipe = recipe.replace(long, short)
     tomllib.loads(recipe)
-    (folder / "mywords.toml").write_text(recipe, encoding="utf-8")
+    # Hours of other people's talk are not what is tried here.
+    (folder / "mywords.toml").write_text(f"world = false\n{recipe}", encoding="utf-8")
     return folder
 
 
