@@ -103,7 +103,7 @@ class Gap:
     end: float
     samples_lost: int
     reason: str
-    """"overflow", "shed", "paused", "device lost", "hole", …"""
+    """"overflow", "hole", "device lost", "paused", "shed" or "stopped"; see docs/output.md."""
 
 
 @dataclass(frozen=True, slots=True)

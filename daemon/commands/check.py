@@ -26,6 +26,8 @@ LISTEN_SECONDS = 2.0
 DEAF_DBFS = -85.0
 """The noise of any microphone and its amplifier is louder than this; a muted one is not."""
 TIMED_WINDOWS = 9
+MOST_LOST = 0.05
+"""Part of the sound that may be lost while the microphone is tried."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -275,6 +277,13 @@ def listen(audio: AudioSettings) -> Outcome:
         microphone.stop()
     info = microphone.info
     text = f"{info.name}, {info.rate} Hz, {heard / info.rate:.1f} s in {LISTEN_SECONDS:g} s"
+    lost = microphone.ring.never_arrived / max(1, microphone.ring.position)
+    if lost > MOST_LOST:
+        fix = (
+            "close what keeps the processor busy, and under PipeWire what makes it deliver large "
+            "blocks: pw-metadata -n settings 0 clock.force-quantum 0"
+        )
+        return False, f"{text}: {100 * lost:.0f} % of the sound was lost on the way", fix
     if heard < 0.5 * LISTEN_SECONDS * info.rate:
         return False, f"{text}: too little", "choose another input, or restart the sound server"
     level = 10 * math.log10(power / heard + 1e-12)

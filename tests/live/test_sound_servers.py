@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from support.hearing import Hearing
 from support.listening import TONE, Listener, heard_tone
 from support.virtual_mic import VirtualMic
 from support.virtual_pipewire import VirtualPipeWire, missing_pipewire
@@ -198,3 +199,25 @@ def test_nothing_is_lost_to_large_blocks(mic: VirtualMic, tone: Path) -> None:
             last["t"] - first["t"], abs=0.3
         )
         assert listener.stop()["lost"] == 0
+
+
+@pytest.mark.parametrize("mic", ["pulseaudio", "pipewire"], indirect=True)
+def test_a_stop_during_an_outage_keeps_what_came_before(
+    mic: VirtualMic, tone: Path, word_model: Path, tmp_path: Path
+) -> None:
+    mic.play(tone)
+    with Hearing(mic, tmp_path, "--device", "vmic", "--model", str(word_model)) as hearing:
+        hearing.wait_for("window", lambda line: line.get("start", 0) > 2, timeout=60)
+        mic.freeze()
+        frozen = time.monotonic()
+        hearing.wait_to_say("is lost")
+        time.sleep(1.5)  # closing it, or opening it again, hangs in the server
+        stopped = time.monotonic()
+        *lines, summary = hearing.end()
+    mic.cont()
+    gap = lines[-1]
+    assert (gap["type"], gap["reason"]) == ("gap", "device lost")
+    assert gap["end"] - gap["start"] == pytest.approx(stopped - frozen, abs=0.5)
+    assert [line["type"] for line in lines].count("gap") == 1
+    assert summary["samples_captured"] == summary["samples_classified"] + summary["samples_gated"]
+    assert lines[-2]["type"] == "prediction" and lines[-2]["end"] >= gap["start"]

@@ -54,6 +54,7 @@ class VirtualMic:
     """`with VirtualMic() as mic:` a running server with the source `vmic` ("VirtualMic")."""
 
     def __init__(self, channels: int = 1) -> None:
+        self._channels = channels
         self._folder = Path(tempfile.mkdtemp(prefix="vmic."))
         runtime, state = self._folder / "pulse", self._folder / "state"
         for folder in (runtime, state):
@@ -154,7 +155,7 @@ class VirtualMic:
             "module-remap-source",
             "master=vmic_sink.monitor",
             "source_name=vmic",
-            "channel_map=mono",
+            *(["channel_map=mono"] if self._channels == 1 else []),  # PipeWire's default is stereo
             "source_properties=device.description=VirtualMic",
         )
         deadline = time.monotonic() + 5

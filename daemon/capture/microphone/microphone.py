@@ -119,7 +119,7 @@ class Microphone:
         """A programming error in a thread; the ring is finished then."""
         self.on_report: Callable[[], None] | None = None
         """Called when `take_reports` has something to give."""
-        self._patience = max(0.6, 5 * block_ms / 1000)
+        self._patience = max(0.5, 5 * block_ms / 1000)
         self._supervisor = Supervisor(patience=self._patience)
         self._gaps = GapEstimator(rate, block)
         self._reports: deque[DeviceReport] = deque(maxlen=1000)

@@ -48,7 +48,7 @@ class Supervisor:
 
     def __init__(
         self,
-        patience: float = 0.6,
+        patience: float = 0.5,
         opening_patience: float = 2.5,
         first_wait: float = 0.05,
         longest_wait: float = 0.25,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
 from daemon.base.errors import UserError
-from daemon.capture.microphone.devices import InputDevice, find_input
+from daemon.capture.microphone.devices import InputDevice, find_input, routed_to, with_server
 
 INPUTS = [
     InputDevice(0, "HDA Intel: ALC257 (hw:0,0)", "ALSA", 2, 44100),
@@ -102,3 +104,53 @@ def test_listening_to_recordings_needs_no_portaudio() -> None:
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout.split() == ["False", "False"]
+
+
+MICROPHONE = InputDevice(
+    7, "Yeti", "sound server", 1, 48000, source="alsa_input.yeti", is_default=True
+)
+WEBCAM = InputDevice(8, "Webcam", "sound server", 1, 48000, source="alsa_input.webcam")
+MONITOR = InputDevice(
+    9, "Monitor of HDA", "sound server", 2, 48000, source="hda.monitor", is_monitor=True
+)
+PORTAUDIO = [
+    InputDevice(0, "hw:0,0", "ALSA", 2, 44100),
+    InputDevice(1, "pipewire", "ALSA", 64, 44100, portaudio_index=1),
+    InputDevice(2, "default", "ALSA", 64, 44100, is_default=True, portaudio_index=2),
+]
+
+
+def test_the_server_s_devices_stand_for_its_default_microphone() -> None:
+    inputs = with_server(PORTAUDIO, [WEBCAM, MICROPHONE, MONITOR])
+    assert [d.name for d in inputs if d.is_default] == ["Yeti"]
+    chosen = find_input("pipewire", inputs)
+    assert (chosen.index, chosen.name, chosen.portaudio_index) == (1, "pipewire", 1)
+    assert (chosen.source, chosen.channels, chosen.host_api) == ("alsa_input.yeti", 1, "ALSA")
+    assert find_input("alsa_input.yeti", inputs).name == "Yeti", "one input, not three"
+
+
+@pytest.mark.parametrize("default", [True, False])
+def test_a_monitor_is_chosen_by_its_name_alone(default: bool) -> None:
+    monitor = replace(MONITOR, is_default=default)
+    inputs = with_server(PORTAUDIO[1:], [monitor])
+    assert [d.name for d in inputs] == ["Monitor of HDA"], "no device leads to it by another name"
+    with pytest.raises(UserError, match="no microphone was found, only monitors of outputs"):
+        find_input(None, inputs)
+    assert find_input("monitor of hda", inputs).source == "hda.monitor"
+    only = replace(MICROPHONE, is_default=False)
+    assert find_input(None, with_server(PORTAUDIO, [monitor, only])).name == "Yeti"
+    with pytest.raises(UserError, match="no default microphone is set"):
+        find_input(None, with_server(PORTAUDIO, [monitor, only, WEBCAM]))
+
+
+def test_both_plugins_are_told_the_source_and_the_environment_is_restored(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("PULSE_SOURCE", "before")
+    monkeypatch.delenv("PIPEWIRE_NODE", raising=False)
+    with routed_to(MICROPHONE) as index:
+        assert index == MICROPHONE.portaudio_index
+        named = (os.environ["PULSE_SOURCE"], os.environ["PIPEWIRE_NODE"])
+        assert named == ("alsa_input.yeti", "alsa_input.yeti")
+    assert os.environ["PULSE_SOURCE"] == "before"
+    assert "PIPEWIRE_NODE" not in os.environ
