@@ -69,7 +69,8 @@ def log_filterbank(windows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
     power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) / FFT
     energy = power @ mel_filters()
     energy[energy == 0] = np.finfo(np.float64).eps
-    return np.log(energy)
+    logarithms: NDArray[np.float32] = np.log(energy)
+    return logarithms
 
 
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
