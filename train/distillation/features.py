@@ -81,8 +81,8 @@ def listen(
         tuple(clip.samples for clip in clips),
         frames,
         tuple(int(s) for s in starts),
-        sample.mean(0),
-        sample.std(0) + 1e-3,
+        sample.mean(0, dtype=np.float32),
+        sample.std(0, dtype=np.float32) + np.float32(1e-3),
     )
 
 
