@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from daemon.assembly.reload import Reread, reread
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
-from daemon.base.native_stderr import native_noise_to
+from daemon.base.native_stderr import discard_native_stderr
 from daemon.base.program import leave
 from daemon.capture.wake import Wake
 from daemon.health.vitals import HealthWatcher, Vitals
@@ -46,7 +46,7 @@ def run_session(
         UserError: nothing could be started.
     """
     quiet = not debug and not shows_dashboard(setup.settings)
-    with native_noise_to(None) if quiet else nullcontext():
+    with discard_native_stderr() if quiet else nullcontext():
         session = Session(setup, classifier, gates, source, paced=paced, debug=debug)
         status = session.run()
         if session.stuck:

@@ -1,9 +1,9 @@
-"""Keeping what native libraries print away from the user's terminal.
+"""Keeps what native libraries print away from the user's terminal.
 
 PortAudio, ALSA, JACK and libmpg123 write straight to file descriptor 2, over a full-screen
-dashboard and between plain lines. And sounddevice turns descriptor 2 away to nowhere while
-PortAudio initialises, which may take seconds when a sound server is gone: what a program says
-through it at that time, that the microphone is lost for one, nobody ever reads.
+dashboard and between plain lines. And sounddevice points descriptor 2 at the null device while
+PortAudio initialises, which may take seconds when a sound server is gone. What the program writes
+to it in that time, such as "microphone lost", would be lost.
 """
 
 from __future__ import annotations
@@ -13,16 +13,15 @@ import os
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 
 @contextmanager
-def native_noise_to(log: Path | None) -> Iterator[None]:
-    """For the whole of a program's run: descriptor 2 appends to `log` (None: goes nowhere), while
-    `sys.stderr` keeps writing where it did before.
+def discard_native_stderr() -> Iterator[None]:
+    """For the whole of a program's run: descriptor 2 leads nowhere, while `sys.stderr` keeps
+    writing where it did before.
 
-    Enter it before threads start: descriptors belong to the whole process. A `log` that cannot
-    be written is done without. Where there is no descriptor 2, nothing is changed.
+    Enter it before threads start: descriptors belong to the whole process. Where there is no
+    descriptor 2, nothing is changed.
     """
     try:
         sys.stderr.flush()
@@ -32,7 +31,7 @@ def native_noise_to(log: Path | None) -> Iterator[None]:
         return
     before = sys.stderr
     own = before.fileno() == 2 if _has_descriptor(before) else False
-    sink = _open(log)
+    sink = os.open(os.devnull, os.O_WRONLY)
     os.dup2(sink, 2)
     os.close(sink)
     if own:
@@ -52,15 +51,6 @@ def native_noise_to(log: Path | None) -> Iterator[None]:
         sys.stderr = before
         os.dup2(kept, 2)
         os.close(kept)
-
-
-def _open(log: Path | None) -> int:
-    if log is not None:
-        try:
-            return os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        except OSError:
-            pass
-    return os.open(os.devnull, os.O_WRONLY)
 
 
 def _has_descriptor(stream: object) -> bool:

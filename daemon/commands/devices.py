@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from daemon.base.journal import complain
-from daemon.base.native_stderr import native_noise_to
+from daemon.base.native_stderr import discard_native_stderr
 from daemon.base.text import screen_text
 from daemon.capture.microphone.devices import InputDevice, list_inputs, with_rates
 from daemon.capture.microphone.time_limit import with_time_limit
@@ -17,7 +17,7 @@ def run() -> int:
 
     Raises: UserError without PortAudio, or if the sound server does not answer.
     """
-    with native_noise_to(None):
+    with discard_native_stderr():
         inputs = [
             with_time_limit(partial(with_rates, device)) for device in with_time_limit(list_inputs)
         ]

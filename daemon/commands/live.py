@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
-from functools import partial
 
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, note, prepare
-from daemon.base.native_stderr import native_noise_to
+from daemon.base.native_stderr import discard_native_stderr
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
@@ -26,7 +25,7 @@ def run(sources: Sources, *, debug: bool) -> int:
     setup = prepare(sources)
     audio = setup.settings.audio
     wake = Wake()
-    quiet = nullcontext if debug else partial(native_noise_to, None)
+    quiet = nullcontext if debug else discard_native_stderr
     if audio.wait_for_device:
         # What takes seconds comes first, so that listening begins as soon as there is something
         # to be heard.

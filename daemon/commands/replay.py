@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, note, prepare
 from daemon.base.errors import UserError
-from daemon.base.native_stderr import native_noise_to
+from daemon.base.native_stderr import discard_native_stderr
 from daemon.capture.recording.recording import Recording
 from daemon.config import AudioSettings, Sources
 from daemon.runtime.inputs import Recordings
@@ -27,7 +27,7 @@ def run(paths: Sequence[str], speed: str, sources: Sources, *, debug: bool) -> i
     if nothing could be started."""
     factor = parse_speed(speed)
     setup = prepare(sources)
-    with nullcontext() if debug else native_noise_to(None):  # libmpg123's remarks
+    with nullcontext() if debug else discard_native_stderr():  # libmpg123's remarks
         recordings, refusals = open_recordings(paths, setup.settings.audio)
     classifier, gates = load_model(setup), setup.load_gates()
     source = Recordings(

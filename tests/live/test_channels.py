@@ -22,10 +22,10 @@ RATE = 48000
 MEASURE = """
 import json, sys, time
 import numpy as np
-from daemon.base.native_stderr import native_noise_to
+from daemon.base.native_stderr import discard_native_stderr
 from daemon.capture.microphone.microphone import Microphone
 channel = json.loads(sys.argv[1])
-with native_noise_to(None):
+with discard_native_stderr():
     mic = Microphone(channel=channel)
     mic.start()
     parts, until = [], time.monotonic() + 1.5

@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from daemon.base.errors import UserError
-from daemon.base.native_stderr import native_noise_to
+from daemon.base.native_stderr import discard_native_stderr
 from daemon.capture.microphone.devices import list_inputs
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.microphone.waiting import wait_for_microphone
@@ -115,7 +115,7 @@ def main() -> None:  # noqa: PLR0915 - one loop, told from top to bottom
 
 
 if __name__ == "__main__":
-    with native_noise_to(None):
+    with discard_native_stderr():
         try:
             main()
         except UserError as error:

@@ -112,7 +112,7 @@ def teach(
 
 def record_words(wish: Wish) -> None:
     """A session at the microphone. Raises UserError if there is none, or nothing can be kept."""
-    from daemon.base.native_stderr import native_noise_to
+    from daemon.base.native_stderr import discard_native_stderr
     from daemon.capture.wake import Wake
     from daemon.commands.live import build
     from daemon.config import load_settings
@@ -131,7 +131,7 @@ def record_words(wish: Wish) -> None:
     options = {"audio.device": ("--device", _device(wish.device))}
     audio = load_settings(options=options).settings.audio
     wake = Wake()
-    with native_noise_to(None):
+    with discard_native_stderr():
         sound = MicrophoneSound(build(audio, wake), wake)
         try:
             shelf = Shelf(wish.folder, _speaker(wish.name), sound.device)
