@@ -2,22 +2,23 @@
 
     intentd-train RECIPE [--set key=value]…     train by a recipe
     intentd-train evaluate MODEL DATA           measure a model
-    intentd-train calibrate MODEL RECIPE        temperature and thresholds anew
-    intentd-train report MODEL RECIPE           metrics.json and the model card anew
+    intentd-train calibrate MODEL RECIPE        choose temperature and thresholds again
+    intentd-train report MODEL RECIPE           write metrics.json and the model card again
     intentd-train synthesize OUT WORD…          synthetic speech to train with
-    intentd-train mine MODEL RECORDINGS OUT     what a model takes for its words, to train with
+    intentd-train mine MODEL RECORDINGS OUT     cut out what a model takes for its words
     intentd-train export MODEL --to onnx        one file for other programs and browsers
     intentd-train record WORD…                  takes of your words, through the microphone
     intentd-train teach WORD…                   record, train, listen
     intentd-train words FOLDER                  a model of own words; also intentd-train FOLDER
 
-A recipe may not be called like a command; give such a one with its path.
+A recipe that is called like a command is given with its path.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import shlex
 import signal
 import sys
 from dataclasses import replace
@@ -25,10 +26,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
 
+from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError
-from daemon.base.program import open_closed_streams, stdout_fault, version_printer
+from daemon.base.program import open_closed_streams, run_app, version_printer, want_debug
+from daemon.base.text import screen_text
 from train.commands.record import record, teach
 from train.commands.words import words
 
@@ -50,10 +52,14 @@ COMMANDS = (
 Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, instead of the recipe's.")
 ]
+Debug = Annotated[
+    bool,
+    typer.Option("--debug", help="Show tracebacks on errors.", callback=want_debug, is_eager=True),
+]
 
 app = typer.Typer(
     pretty_exceptions_enable=False,
-    no_args_is_help=True,
+    no_args_is_help=False,
     help="Train, calibrate and measure the models that intentd runs. "
     "`intentd-train RECIPE` is short for `intentd-train train RECIPE`.",
     rich_markup_mode=None,
@@ -61,8 +67,9 @@ app = typer.Typer(
 )
 
 
-@app.callback()
+@app.callback(invoke_without_command=True)
 def _root(
+    context: typer.Context,
     version: Annotated[
         bool,
         typer.Option(
@@ -72,8 +79,10 @@ def _root(
             callback=version_printer("intentd-train"),
         ),
     ] = False,
+    debug: Debug = False,
 ) -> None:
-    """Options of the program itself."""
+    if context.invoked_subcommand is None:
+        print(context.get_help())
 
 
 @app.command()
@@ -94,6 +103,7 @@ def train(
         str | None,
         typer.Option(help="section.key=VALUE,VALUE: with --folds, compare these in one table."),
     ] = None,
+    debug: Debug = False,
 ) -> None:
     """Train a model by a recipe, calibrate it, and measure it."""
     from train import pipeline as steps
@@ -104,7 +114,7 @@ def train(
     loaded = load_recipe(recipe, assignments or ())
     target = output or Path("runs") / loaded.name
     run = steps.Run(
-        loaded, target, steps.command_line(), Console(stderr=True), resume=resume, force=force
+        loaded, target, steps.command_line(), PlainConsole(stderr=True), resume=resume, force=force
     )
     if (alone := left_alone()) is not None:
         run.console.print(f"note: {alone}", highlight=False)
@@ -125,19 +135,26 @@ def train(
                 )
                 for name, assignment in variants(each).items()
             }
-            compare(runs, target, Console())
+            compare(runs, target, PlainConsole())
         else:
             steps.train(run)
             if main_process() and loaded.distil is not None:
-                print(f"The encoder is in {target}; to finetune from it: --set model.base={target}")
+                setting = shlex.quote(f"model.base={target}")
+                _say(f"The encoder is in {target}; to finetune from it: --set {setting}")
             elif main_process():
-                print(f"The model is in {target}; try: intentd replay --model {target} FILE")
+                model = shlex.quote(str(target))
+                _say(f"The model is in {target}; try: intentd replay --model {model} FILE")
                 if loaded.train.push_to_hub:
                     from train.hub import push
 
-                    print(f"It is also at {push(target, loaded.train.push_to_hub)}")
+                    _say(f"It is also at {push(target, loaded.train.push_to_hub)}")
     except StoppedError as stop:
         raise _stopped(stop, "--resume goes on from there") from None
+
+
+def _say(text: str) -> None:
+    """Print a line of which a terminal obeys nothing."""
+    print(screen_text(text))
 
 
 def _stopped(stop: StoppedError, how: str) -> typer.Exit:
@@ -165,6 +182,7 @@ def evaluate(
     backend: Annotated[
         str, typer.Option(help="What runs the model; model.backend in config.toml names them.")
     ] = "torch",
+    debug: Debug = False,
 ) -> None:
     """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
     from train.commands.evaluate import Request, measure
@@ -183,7 +201,7 @@ def evaluate(
             plots,
             backend,
         ),
-        Console(),
+        PlainConsole(),
     )
 
 
@@ -192,9 +210,10 @@ def calibrate(
     model: Annotated[Path, typer.Argument(help="A model directory; its config.json is changed.")],
     recipe: Annotated[str, typer.Argument(help="The recipe it was trained by.")],
     assignments: Assignments = None,
+    debug: Debug = False,
 ) -> None:
-    """Choose temperature and thresholds of a trained model anew, on what the recipe's [calibrate]
-    names. With calibrate.cross_fit the models that hear the training part are trained first, unless
+    """Choose temperature and thresholds of a trained model again, on what the recipe's [calibrate]
+    names. With calibrate.cross_fit the models for the training part are trained first, unless
     MODEL/cross-fit has them."""
     from train import pipeline as steps
     from train.recipe import load_recipe
@@ -220,6 +239,7 @@ def report(
     model: Annotated[Path, typer.Argument(help="A model directory.")],
     recipe: Annotated[str, typer.Argument(help="The recipe it was trained by.")],
     assignments: Assignments = None,
+    debug: Debug = False,
 ) -> None:
     """Measure a trained model on the test part again; write metrics.json, pictures, model card."""
     from train import pipeline as steps
@@ -231,7 +251,7 @@ def report(
     steps.open_model(model, loaded_recipe)
     loaded, _ = steps.load(run)
     steps.finish(run, loaded)
-    print(f"{model / 'README.md'} tells how good it is.")
+    _say(f"{model / 'README.md'} tells how good it is.")
 
 
 @app.command()
@@ -255,6 +275,7 @@ def synthesize(
     apart: Annotated[
         bool, typer.Option("--apart", help="With --vocabulary: its words one by one, with pauses.")
     ] = False,
+    debug: Debug = False,
 ) -> None:
     """Speak words and sentences in many synthetic voices (espeak-ng and Flite)."""
     from rich.progress import track
@@ -271,10 +292,10 @@ def synthesize(
         raise UserError("--apart goes with --vocabulary.")
     known = read_vocabulary(vocabulary) if vocabulary is not None else []
     spoken = speak_all(output, words, voices, sentences, seed, cast, known, sentences_only, apart)
-    console = Console(stderr=True)
+    console = PlainConsole(stderr=True)
     for _ in track(spoken, "speaking", total, console=console):
         pass
-    print(f"{total} recordings are in {output}.")
+    _say(f"{total} recordings are in {output}.")
 
 
 @app.command()
@@ -287,6 +308,7 @@ def mine(
     least: Annotated[
         float, typer.Option(min=0, max=1, help="Probability of an intent that is worth keeping.")
     ] = 0.2,
+    debug: Debug = False,
 ) -> None:
     """Keep what a model takes for its intents in speech without them, to train the next one on."""
     from collections import Counter
@@ -305,13 +327,13 @@ def mine(
     classifier = steps.open_model(resolve_model(model))
     seconds = sum(len(clip.samples) for clip in clips) / RATE
     found: Counter[str] = Counter()
-    with Progress(console=Console(stderr=True)) as progress:
+    with Progress(console=PlainConsole(stderr=True)) as progress:
         task = progress.add_task("listening", total=seconds)
         for piece in mining.mine(classifier, clips, least, lambda s: progress.advance(task, s)):
             mining.write(output, piece)
             found[piece.intent] += 1
     most = ", ".join(f"{intent} ({count})" for intent, count in found.most_common(3))
-    print(
+    _say(
         f"{found.total()} pieces of {seconds / 3600:.2f} h are in {output}"
         + (f", most of them taken for {most}." if found else ".")
     )
@@ -350,18 +372,11 @@ def main() -> None:
     open_closed_streams()
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = sys.argv[1:]
-    if arguments and not arguments[0].startswith("-") and arguments[0] not in COMMANDS:
-        arguments = ["words" if Path(arguments[0]).is_dir() else "train", *arguments]
+    first = next((n for n, argument in enumerate(arguments) if argument != "--debug"), None)
+    if first is not None and arguments[first][:1] != "-" and arguments[first] not in COMMANDS:
+        arguments.insert(first, "words" if Path(arguments[first]).is_dir() else "train")
     try:
-        app(args=arguments, prog_name="intentd-train")
-    except UserError as error:
-        print(f"intentd-train: {error}", file=sys.stderr)
-        sys.exit(error.status)
-    except OSError as error:
-        if not (fault := stdout_fault(error)):
-            raise
-        print(f"intentd-train: {fault}", file=sys.stderr)
-        sys.exit(1)
-    except KeyboardInterrupt:
-        print("intentd-train: interrupted", file=sys.stderr)
-        sys.exit(130)
+        status = run_app(app, arguments, "intentd-train")
+    except KeyboardInterrupt:  # a second one, on the way out
+        status = 130
+    sys.exit(status)

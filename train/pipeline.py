@@ -1,7 +1,7 @@
 """The steps of a recipe in order: data, training, calibration, evaluation, report.
 
-Each step leaves what it found in the output folder, so that a run that was interrupted goes on
-from there.
+Each step writes its result to the output folder before anything is shown of it, so that a run that
+was interrupted goes on from there.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import logging
 import platform
+import shlex
 import shutil
 import sys
 import warnings
@@ -21,8 +22,12 @@ from typing import Any
 
 import numpy as np
 from rich.console import Console
+from rich.text import Text
 
+from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError
+from daemon.base.resources import disk_full, out_of_memory
+from daemon.base.text_files import write_text
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.description.calibration import write_intentd_key
 from train.augment import Audio
@@ -62,9 +67,10 @@ from train.simulation.conditions import (
 )
 from train.simulation.offline import Setup, hear
 from train.simulation.tracks import with_noise
+from train.training.checkpoints import save_whole
 from train.training.finetune import noises_of, train_model, words_of
 from train.training.initial_model import SMALL, find_base
-from train.training.trainer import IntentTrainer, keeper_of, readable
+from train.training.trainer import IntentTrainer, keeper_of
 
 HISTORY = "history.json"
 PACKAGES = (
@@ -89,25 +95,54 @@ class Run:
     output: Path
     command: str
     """As typed, for the model card."""
-    console: Console = field(default_factory=lambda: Console(stderr=True))
+    console: Console = field(default_factory=lambda: PlainConsole(stderr=True))
     resume: bool = False
     force: bool = False
 
+    def say(self, text: str) -> None:
+        """Show a line, in the first of the processes that train together."""
+        if main_process():
+            self.console.print(text, highlight=False)
+
 
 def train(run: Run) -> dict[str, Any]:
-    """The whole recipe; returns what is in metrics.json ({} in processes other than the first).
+    """Run the whole recipe; returns the content of metrics.json ({} in processes other than the
+    first).
 
-    Raises UserError on whatever is wrong with recipe, data or output folder, and StoppedError on
-    a signal.
+    Raises:
+        UserError: something is wrong with recipe, data or output folder, or the system refused
+            disk space or memory; what is saved by then stays.
+        StoppedError: SIGINT or SIGTERM came.
     """
+    try:
+        return _train(run)
+    except Exception as error:
+        if isinstance(error, UserError) or not (sentence := _refused(error, run)):
+            raise
+        raise UserError(sentence, status=1) from error
+
+
+def _refused(error: Exception, run: Run) -> str:
+    """A sentence if the system refused disk space, memory or a file, else ""."""
+    then = f"the same command with --resume goes on with what is saved in {run.output}"
+    if disk_full(error):
+        return f"No space is left on the disk; make room, then {then}."
+    if out_of_memory(error):
+        return f"The system has no memory left for it; close other programs, then {then}."
+    if isinstance(error, OSError) and error.filename is not None:
+        return f"{error.filename} cannot be used ({error.strerror}); then {then}."
+    return ""
+
+
+def _train(run: Run) -> dict[str, Any]:
     quiet()
     for path in run.recipe.calibrate.free:
         if not run.recipe.path(path).exists():
             raise UserError(f"calibrate.free names {run.recipe.path(path)}, which does not exist.")
     if run.recipe.model.base != SMALL:
         find_base(run.recipe.model.base)  # before what takes long
-    if main_process():
-        check_output(run.output, run.recipe, run.resume, run.force)
+    if main_process() and (note := check_output(run.output, run.recipe, run.resume, run.force)):
+        run.say(f"note: {note}")
     loaded, labels = load(run)
     if main_process():
         begin(run.output, run.recipe, run.force)
@@ -127,8 +162,7 @@ def train(run: Run) -> dict[str, Any]:
 
 
 def _save(run: Run, trainer: IntentTrainer) -> None:
-    trainer.save_model(str(run.output))
-    readable(run.output)
+    save_whole(trainer.save_model, run.output)
     history = {
         "seconds": keeper_of(trainer).seconds,
         "steps": trainer.state.global_step,
@@ -141,7 +175,7 @@ def _save(run: Run, trainer: IntentTrainer) -> None:
         "versions": versions(),
         "log": trainer.state.log_history,
     }
-    (run.output / HISTORY).write_text(json.dumps(history) + "\n", encoding="utf-8")
+    write_text(run.output / HISTORY, json.dumps(history) + "\n")
 
 
 def cross_fitted(
@@ -151,8 +185,11 @@ def cross_fitted(
     noises: Sequence[Audio],
     keep: bool = False,
 ) -> list[Part]:
-    """The recipe's models for calibration, in all processes that train together. `keep`: those of
-    another recipe are not replaced, which is a UserError."""
+    """The recipe's models for calibration, in all processes that train together.
+
+    Raises:
+        UserError: with `keep`, a model of another recipe would have to be replaced.
+    """
     parts: list[Part] = []
     if run.recipe.calibrate.cross_fit:
         parts = list(cross_fit(run.recipe, loaded, labels, noises, run.output, run.console, keep))
@@ -175,8 +212,11 @@ def _pretrain(run: Run, loaded: Loaded) -> dict[str, Any]:
 
 
 def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
-    """The recipe's clips, counted on screen. Raises UserError if a row cannot be used and the
-    recipe says that this is fatal."""
+    """The recipe's clips and labels; the clips are counted on the screen.
+
+    Raises:
+        UserError: a row cannot be used and the recipe says that this is fatal.
+    """
     loaded = load_clips(run.recipe)
     if loaded.problems and main_process():
         run.output.mkdir(parents=True, exist_ok=True)
@@ -188,24 +228,23 @@ def load(run: Run) -> tuple[Loaded, tuple[str, ...]]:
             f"{first.reason}; {run.output / PROBLEMS} lists them all."
         )
     table = counts([c.label for c in loaded.clips], [c.part for c in loaded.clips])
-    say = run.console.print if main_process() else lambda *_, **__: None
+    say = run.say
     total = {p: sum(row[p] for row in table.values()) for p in ("train", "validation", "test")}
     say(
         f"{total['train']} clips to train on, {total['validation']} to validate, {total['test']} "
         f"to test; {len(loaded.problems)} left out"
-        + (f" ({run.output / PROBLEMS} says why)" if loaded.problems else ""),
-        highlight=False,
+        + (f" ({run.output / PROBLEMS} says why)" if loaded.problems else "")
     )
     for label, number in loaded.lost_labels.items():
-        say(f"none of the {number} files of {label!r} can be used: it is left out", highlight=False)
+        say(f"none of the {number} files of {label!r} can be used: it is left out")
     for source, number in loaded.unknown_groups.items():
-        say(f"{source}: {number} clips of unknown speakers are split clip by clip", highlight=False)
+        say(f"{source}: {number} clips of unknown speakers are split clip by clip")
     for sentence in loaded.notes:
-        say(f"note: {sentence}", highlight=False)
+        say(f"note: {sentence}")
     if run.recipe.distil is not None:
         return loaded, ()
     for sentence in check_parts(run.recipe, loaded.clips):
-        say(f"note: there is {sentence}", highlight=False)
+        say(f"note: there is {sentence}")
     return loaded, labels_of(run.recipe, loaded.clips)
 
 
@@ -219,7 +258,8 @@ def calibrate_model(
     """Calibrate the model in the output folder and write its `intentd` key; `parts` as
     `cross_fitted` gives them.
 
-    Raises UserError if there is no model, or its labels are not the recipe's.
+    Raises:
+        UserError: there is no model, or its labels are not the recipe's.
     """
     recipe = run.recipe
     classifier = open_calibrated(run, labels)
@@ -254,23 +294,23 @@ def calibrate_model(
         }
         for point in found.curve
     ]
-    (run.output / "calibration.json").write_text(
-        json.dumps({"intentd": found.calibration.to_dict(), "curve": curve}, indent=2) + "\n",
-        encoding="utf-8",
-    )
+    written = {"intentd": found.calibration.to_dict(), "curve": curve}
+    write_text(run.output / "calibration.json", json.dumps(written, indent=2) + "\n")
     measured = found.calibration.measured
-    run.console.print(
+    run.say(
         f"calibrated: temperature {temperature:.2f}, {measured['hits']} of {measured['words']} "
         f"words, {measured['false_alarms']} false alarms in {measured['command_free_hours']:.2f} h "
-        f"({measured['false_alarms_elsewhere']} with thresholds of the other half)",
-        highlight=False,
+        f"({measured['false_alarms_elsewhere']} with thresholds of the other half)"
     )
     return found
 
 
 def open_calibrated(run: Run, labels: tuple[str, ...]) -> Classifier:
-    """The model in the output folder, to be calibrated. Raises UserError if there is none, or its
-    labels are not the recipe's."""
+    """The model in the output folder, to be calibrated.
+
+    Raises:
+        UserError: there is none, or its labels are not the recipe's.
+    """
     classifier = open_model(run.output, run.recipe)
     if classifier.labels != labels:
         raise UserError(
@@ -298,8 +338,8 @@ def temperature_of(
 
 
 def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
-    """Evaluate the model in the output folder on the test part and write metrics.json, the
-    pictures and the model card."""
+    """Evaluate the model in the output folder on the test part; write metrics.json, then pictures
+    and model card. What of these can't be made is named and left out."""
     recipe = run.recipe
     part: SplitPart = "test" if loaded.part("test") else "validation"
     clips = loaded.part(part)
@@ -316,8 +356,8 @@ def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
         "problems": len(loaded.problems),
         **found.figures(),
     }
-    report.write(run.output, recipe, found, figures)
-    (run.output / FINISHED).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    write_text(run.output / FINISHED, json.dumps(figures, indent=2) + "\n")
+    report.write(run.output, recipe, found, figures, lambda text: run.say(f"note: {text}"))
     return figures
 
 
@@ -337,7 +377,7 @@ def evaluate_model(
             clips,
             evaluation_noise(run.recipe),
             options,
-            lambda what: status.update(f"evaluating: {what}"),
+            lambda what: status.update(Text(f"evaluating: {what}")),
         )
 
 
@@ -363,7 +403,7 @@ def open_model(
 
 
 def versions() -> dict[str, str]:
-    """Of what a result may depend on."""
+    """Versions of the packages that a result may depend on."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:
@@ -374,7 +414,7 @@ def versions() -> dict[str, str]:
 
 
 def quiet() -> None:
-    """Let neither progress bars nor advice of the libraries run through ours."""
+    """Silence the libraries' progress bars and advice."""
     import datasets
     import transformers
 
@@ -386,8 +426,8 @@ def quiet() -> None:
 
 
 def command_line() -> str:
-    """What was typed, for the model card."""
-    return " ".join(["intentd-train", *sys.argv[1:]])
+    """The command as a shell takes it, for the model card."""
+    return shlex.join(["intentd-train", *sys.argv[1:]])
 
 
 def _write_sources(run: Run, loaded: Loaded) -> None:

@@ -28,11 +28,11 @@ def journal_line(text: str, level: str) -> str:
     return f"<{_PRIORITY.get(level, 6)}>{text}"
 
 
-def complain(sentence: str, level: str = "error") -> None:
+def complain(sentence: str, level: str = "error", program: str = "intentd") -> None:
     """One sentence on stderr, fit for a terminal. Without a stderr nobody is left to be told."""
     from daemon.base.text import screen_text
 
     text = screen_text(sentence)
-    line = journal_line(text, level) if leads_to_journal(sys.stderr) else f"intentd: {text}"
+    line = journal_line(text, level) if leads_to_journal(sys.stderr) else f"{program}: {text}"
     with contextlib.suppress(OSError, ValueError):
         print(line, file=sys.stderr, flush=True)

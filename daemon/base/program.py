@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import signal
 import sys
@@ -14,6 +15,7 @@ import typer
 
 from daemon import __version__
 from daemon.base.errors import UserError
+from daemon.base.resources import resource_sentence
 
 # typer carries click inside since 0.26 and beside it before; the class is the same by name.
 _UsageProblem: type[Exception] = next(
@@ -63,6 +65,10 @@ def open_closed_streams() -> None:
             null = open(os.devnull, mode, encoding="utf-8")  # noqa: PTH123, SIM115 - for good
             os.set_inheritable(null.fileno(), True)
             setattr(sys, name, null)
+    for stream in (sys.stdout, sys.stderr):
+        # In a locale that is not UTF-8 what can't be encoded is shown as an escape.
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
 
 
 def complete(app: typer.Typer, program: str) -> None:
@@ -72,24 +78,31 @@ def complete(app: typer.Typer, program: str) -> None:
         typer.main.get_command(app).main(args=[], prog_name=program, complete_var=variable)
 
 
-def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
+def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd") -> int:
     """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
     global _debug  # noqa: PLW0603
     _debug = False
+
+    def complain(sentence: str, status: int) -> int:
+        from daemon.base.journal import complain
+
+        complain(sentence, program=program)
+        return status
+
     command: Any = typer.main.get_command(app)
     before = signal.signal(signal.SIGTERM, _terminate)
     try:
-        with command.make_context("intentd", list(arguments)) as context:
+        with command.make_context(program, list(arguments)) as context:
             status = command.invoke(context)
         _flush_stdout()
     except typer.Exit as end:
         status = end.exit_code
     except _UsageProblem as problem:
-        status = _say(_usage(problem), 2)
+        status = complain(_usage(problem, program), 2)
     except UserError as error:
         if _debug:
             _traceback()
-        status = _say(str(error), error.status)
+        status = complain(str(error), error.status)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
     except _Terminated:
@@ -99,7 +112,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str]) -> int:
     except Exception as error:
         if _debug:
             _traceback()
-        status = _say(stdout_fault(error) or _defect(error), 1)
+        status = complain(stdout_fault(error) or resource_sentence(error) or _defect(error), 1)
     finally:
         signal.signal(signal.SIGTERM, before)
     return int(status or 0)
@@ -122,9 +135,9 @@ def leave(status: int) -> NoReturn:
     os._exit(status)
 
 
-def _usage(problem: Any) -> str:
+def _usage(problem: Any, program: str) -> str:
     context = getattr(problem, "ctx", None)
-    where = context.command_path if context is not None else "intentd"
+    where = context.command_path if context is not None else program
     message = " ".join(problem.format_message().split()).rstrip(".")
     return f"{message}; see {where} --help"
 
@@ -132,13 +145,6 @@ def _usage(problem: Any) -> str:
 def _defect(error: Exception) -> str:
     text = " ".join(str(error).split()) or "no reason given"
     return f"failed unexpectedly ({type(error).__name__}: {text}); --debug shows where"
-
-
-def _say(sentence: str, status: int) -> int:
-    from daemon.base.journal import complain
-
-    complain(sentence)
-    return status
 
 
 def _traceback() -> None:

@@ -14,12 +14,14 @@ from pathlib import Path
 from rich.console import Console
 
 from daemon.base.errors import UserError
+from daemon.base.text_files import write_text
 from train.augment import Audio
 from train.data.clips import Clip, Loaded
 from train.data.split import bucket
 from train.distillation.soft_labels import attend
 from train.distributed import main_process, wait_for_all
 from train.recipe import Recipe
+from train.training.checkpoints import save_whole
 from train.training.finetune import train_model
 
 FOLDER = "cross-fit"
@@ -77,7 +79,7 @@ def cross_fit(
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
             trainer = train_model(shorter, rest, labels, noises, folder, True, console, lectures)
-            trainer.save_model(str(folder))
+            save_whole(trainer.save_model, folder)
         yield Part(folder, out)
 
 
@@ -115,7 +117,7 @@ def _begin(folder: Path, stamp: str) -> None:
     if folder.is_dir() and _stamp_of(folder) != stamp:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    (folder / STAMP).write_text(stamp, encoding="ascii")
+    write_text(folder / STAMP, stamp)
 
 
 def _left_out(clip: Clip, recipe: Recipe, number: int) -> bool:

@@ -12,11 +12,13 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.base.errors import UserError
+from daemon.base.text import screen_text
+from daemon.base.text_files import write_text
 from train import metrics
 from train import pipeline as steps
 from train.distributed import main_process
 from train.pipeline import Run
-from train.run_folder import FINISHED, RECIPE
+from train.run_folder import FINISHED, RECIPE, is_finished, read_object
 
 
 def cross_validate(run: Run) -> dict[str, Any]:
@@ -29,22 +31,22 @@ def cross_validate(run: Run) -> dict[str, Any]:
     for fold in range(recipe.split.buckets):
         output = run.output / f"fold-{fold}"
         done = output / FINISHED
-        if not (done.is_file() and run.resume):
+        if not (is_finished(output) and run.resume):
             split = recipe.split.model_copy(update={"fold": fold})
             one = replace(run, recipe=recipe.model_copy(update={"split": split}), output=output)
             one = replace(one, resume=run.resume and (output / RECIPE).is_file())
-            run.console.print(f"fold {fold + 1} of {recipe.split.buckets}", style="bold")
+            run.say(f"fold {fold + 1} of {recipe.split.buckets}")
             steps.train(one)
         if main_process():
-            rows.append(json.loads(done.read_text(encoding="utf-8")))
+            rows.append(read_object(done) or {})
     if not rows:
         return {}
     found = pooled(rows)
-    (run.output / "folds.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    write_text(run.output / "folds.json", json.dumps(found, indent=2) + "\n")
     low, high = found["accuracy_interval"]
     print(
-        f"{recipe.name}, {len(rows)} folds: {found['accuracy']:.1%} of {found['n']} recordings "
-        f"right (95 %: {low:.1%} to {high:.1%}); by fold "
+        f"{screen_text(recipe.name)}, {len(rows)} folds: {found['accuracy']:.1%} of {found['n']} "
+        f"recordings right (95 %: {low:.1%} to {high:.1%}); by fold "
         + ", ".join(f"{value:.1%}" for value in found["by_fold"])
     )
     return found
@@ -66,7 +68,8 @@ def pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
 def variants(setting: str) -> dict[str, str]:
     """ "model.windows=first,all" as {"first": "model.windows=first", "all": "model.windows=all"}.
 
-    Raises UserError if there is nothing to compare, or a value can't name a folder.
+    Raises:
+        UserError: there is nothing to compare, or a value can't name a folder.
     """
     key, _, values = setting.partition("=")
     named = {value.strip(): f"{key}={value.strip()}" for value in values.split(",")}
@@ -96,6 +99,6 @@ def compare(runs: Mapping[str, Run], output: Path, console: Console) -> dict[str
             str(row["n"]),
             " ".join(f"{value:.1%}" for value in row["by_fold"]),
         )
+    write_text(output / "comparison.json", json.dumps(found, indent=2) + "\n")
     console.print(table)
-    (output / "comparison.json").write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return found

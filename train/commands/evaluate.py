@@ -1,7 +1,8 @@
-"""`intentd-train evaluate`: what is measured on what, and the table on the screen."""
+"""`intentd-train evaluate`: measures a model on a recipe's part or a folder, and shows a table."""
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -12,15 +13,19 @@ from pydantic import ValidationError
 from rich.console import Console
 from rich.table import Table
 
+from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError
+from daemon.base.text import name_text
+from daemon.base.text_files import write_text
 from daemon.config.settings import HOP_SECONDS
 from daemon.model.classifier import Classifier
 from daemon.model.description.resolve import resolve_model
 from train import pipeline as steps
 from train.data.clips import Clip, Loaded, load_clips
 from train.data.split import PARTS
-from train.evaluation.evaluate import Options
+from train.evaluation.evaluate import Evaluation, Options
 from train.recipe import DataSection, EvaluateSection, ModelSection, Recipe, load_recipe
+from train.report.attempt import attempt
 
 OTHERS = "unknown"
 """The non-intent that labels unknown to a model count as, if the model has it."""
@@ -45,9 +50,12 @@ class Request:
 
 
 def measure(request: Request, console: Console) -> dict[str, Any]:
-    """Measure, show a table, write what was asked for; returns the figures.
+    """Measure, write what was asked for, show a table; returns the figures.
 
-    Raises UserError if model, data and options don't fit together.
+    The JSON file is written first; what of the rest fails is named and left out.
+
+    Raises:
+        UserError: model, data and options don't fit together, or the JSON can't be written.
     """
     steps.quiet()
     if request.noise is not None and not request.noise.is_file():
@@ -57,14 +65,15 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
     _check_numbers(request)
     path = resolve_model(request.model)
     classifier = steps.open_model(path, backend=request.backend)
-    recipe, clips, left_out = _clips(request, classifier)
+    run_console = PlainConsole(stderr=True)
+    recipe, clips, left_out = _clips(request, classifier, functools.partial(_note, run_console))
     if request.noise is not None:
         noise = str(request.noise.resolve())
         recipe = recipe.model_copy(
             update={"evaluate": recipe.evaluate.model_copy(update={"noise": noise})}
         )
     options = _options(request, recipe.evaluate)
-    run = steps.Run(recipe, path, steps.command_line(), Console(stderr=True))
+    run = steps.Run(recipe, path, steps.command_line(), run_console)
     if options.levels != (None,) and steps.evaluation_noise(recipe) is None:
         if request.snr_db:
             raise UserError("--snr needs a noise: give --noise FILE.")
@@ -81,17 +90,30 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
         "versions": steps.versions(),
         **found.figures(),
     }
-    show(figures, console)
+    note = functools.partial(_note, run_console)
+    problem = None
     if request.json_file is not None:
-        _write(request.json_file, json.dumps(figures, indent=2) + "\n")
+        problem = _write(request.json_file, json.dumps(figures, indent=2) + "\n")
     if request.plots is not None:
-        from train.report import plots
-
-        request.plots.mkdir(parents=True, exist_ok=True)
-        plots.confusion(request.plots / "confusion.png", found)
-        plots.reliability(request.plots / "reliability.png", found)
-        plots.noise(request.plots / "noise.png", found)
+        _draw(request.plots, found, note)
+    attempt("the table", lambda: show(figures, console), note)
+    if problem is not None:
+        raise problem
     return figures
+
+
+def _note(console: Console, text: str) -> None:
+    console.print(f"note: {text}", highlight=False)
+
+
+def _draw(folder: Path, found: Evaluation, note: Callable[[str], None]) -> None:
+    from train.report import plots
+
+    if not attempt(f"the folder {folder}", lambda: folder.mkdir(parents=True, exist_ok=True), note):
+        return
+    drawings = {"confusion": plots.confusion, "reliability": plots.reliability}
+    for name, draw in (drawings | {"noise": plots.noise}).items():
+        attempt(f"{name}.png", functools.partial(draw, folder / f"{name}.png", found), note)
 
 
 def show(figures: dict[str, Any], console: Console) -> None:
@@ -166,8 +188,10 @@ def _is_recipe(data: str) -> bool:
     return path.suffix == ".toml" or not (path.exists() or "/" in data)
 
 
-def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[Clip], int]:
-    """The recipe that says how to measure, the clips, and how many rows were left out."""
+def _clips(
+    request: Request, classifier: Classifier, note: Callable[[str], None]
+) -> tuple[Recipe, Sequence[Clip], int]:
+    """The recipe that says how to measure, the clips, and the number of rows that were left out."""
     if _is_recipe(request.data):
         recipe = load_recipe(request.data, request.assignments)
         loaded = load_clips(recipe)
@@ -177,6 +201,8 @@ def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[C
     else:
         recipe, loaded = _of_path(request, classifier)
         clips, what = list(loaded.clips), request.data
+    for text in loaded.notes:
+        note(text)
     strange = sorted({clip.label for clip in clips} - set(classifier.labels))
     if strange:
         raise UserError(f"{what} has labels that the model doesn't know: {', '.join(strange)}.")
@@ -186,6 +212,11 @@ def _clips(request: Request, classifier: Classifier) -> tuple[Recipe, Sequence[C
 
 
 def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
+    if name_text(request.data) != request.data:
+        raise UserError(
+            f"The name {name_text(request.data)} is no UTF-8; rename it, or change into that "
+            "folder and give a dot."
+        )
     info = classifier.info
     rename = {label: label for label in classifier.labels}
     if OTHERS in info.non_intents:
@@ -198,7 +229,7 @@ def _of_path(request: Request, classifier: Classifier) -> tuple[Recipe, Loaded]:
             hop=info.hop or HOP_SECONDS,
             non_intents=tuple(sorted(info.non_intents)),
         ),
-        "data": (DataSection(path=request.data, rename=rename, placing="word"),),
+        "data": (DataSection(path=request.data, rename=rename, placing="word", holdout=False),),
     }
     if request.assignments or request.part not in (None, "all"):
         raise UserError("--set and --part go with a recipe; a folder has no parts.")
@@ -223,9 +254,11 @@ def _options(request: Request, section: EvaluateSection) -> Options:
     )
 
 
-def _write(path: Path, text: str) -> None:
+def _write(path: Path, text: str) -> UserError | None:
+    """Write the figures; the error if that fails, raised when they have been shown."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
+        write_text(path, text)
     except OSError as error:
-        raise UserError(f"{path} cannot be written to ({error.strerror}).", status=1) from error
+        return UserError(f"{path} cannot be written to ({error.strerror}).", status=1)
+    return None

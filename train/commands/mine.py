@@ -1,8 +1,8 @@
 """Hard negatives: pieces of command-free recordings that a model takes for one of its intents.
 
-Most speech a model tells from its words at once and learns nothing more from. What it is wrong
-about is found by letting it listen to many hours as streams (Sung and Poggio's bootstrapping,
-1994), and given to the next model to train on.
+A model learns nothing more from speech that it already tells from its words. The pieces it is wrong
+about are found by running it over many hours of recordings as streams (bootstrapping, Sung and
+Poggio 1994), and the next model is trained on them.
 """
 
 from __future__ import annotations
@@ -12,10 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
+from daemon.base.text import file_name
 from daemon.model.classifier import Classifier
 from train.augment import Audio
+from train.data.audio_files import write_flac
 from train.data.clips import RATE, Clip
 from train.evaluation.evaluate import settings_of
 from train.simulation.offline import ABREAST, Hearing, Setup, hear, replay
@@ -90,11 +91,15 @@ def _heard(
 
 
 def write(folder: Path, piece: Piece) -> Path:
-    """Write a piece into the subfolder of what it was taken for; returns its path."""
-    name = f"{Path(piece.path).stem}-{round(1000 * piece.start)}.flac"
-    path = folder / piece.intent / name
+    """Write a piece into the subfolder of the intent it was taken for; returns its path."""
+    stem = f"{Path(piece.path).stem}-{round(1000 * piece.start)}"
+    path = folder / file_name(piece.intent) / file_name(f"{stem}.flac")
+    number = 1
+    while path.exists():  # recordings of several folders may have one name
+        number += 1
+        path = path.with_name(file_name(f"{stem}-{number}.flac"))
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, piece.samples, RATE, subtype="PCM_16")
+    write_flac(path, piece.samples)
     return path
 
 

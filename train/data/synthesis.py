@@ -25,7 +25,9 @@ import soundfile
 import soxr
 
 from daemon.base.errors import UserError
+from daemon.base.text import file_name
 from daemon.base.text_files import read_text
+from train.data.audio_files import write_flac
 from train.data.clips import RATE
 
 SENTENCES = "_sentences"
@@ -344,7 +346,9 @@ def synthesize(
     spoken: list[tuple[Path, str, Voice]] = []
     for word in () if sentences_only else words:
         for number, voice in enumerate(cast):
-            spoken.append((output / word / f"{number:04d}-{voice}.flac", f"{word}.", voice))
+            spoken.append(
+                (output / file_name(word) / f"{number:04d}-{voice}.flac", f"{word}.", voice)
+            )
     for number, text in enumerate(sentences(seed, sentence_count, words, vocabulary, apart)):
         voice = cast[number % len(cast)]
         spoken.append((output / SENTENCES / f"{number:04d}-{voice}.flac", text, voice))
@@ -358,5 +362,5 @@ def _write(spoken: tuple[Path, str, Voice]) -> Path:
     samples = speak(text, voice)
     path.parent.mkdir(parents=True, exist_ok=True)
     peak = float(np.abs(samples).max()) or 1.0
-    soundfile.write(path, samples * np.float32(0.5 / peak), RATE, subtype="PCM_16")
+    write_flac(path, samples * np.float32(0.5 / peak))
     return path

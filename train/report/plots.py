@@ -1,7 +1,9 @@
-"""The report's pictures: loss, confusion, reliability, misses against false alarms, noise."""
+"""Pictures of the report: loss, confusion, reliability, misses against false alarms, noise."""
 
 from __future__ import annotations
 
+import io
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -9,17 +11,23 @@ from typing import Any
 import matplotlib as mpl
 import numpy as np
 
+from daemon.base.text import screen_text
+from daemon.base.text_files import write_bytes
 from train import metrics
 from train.evaluation.evaluate import Evaluation
 
 mpl.use("Agg")
 from matplotlib import pyplot
 
+mpl.rcParams["text.parse_math"] = False  # a label $x$ is no formula
+
 SIZE = (6.4, 4.4)
+LONGEST_LABEL = 40
+"""Characters of a label that are drawn."""
 
 
 def loss(path: Path, log: Sequence[dict[str, Any]]) -> None:
-    """Training loss and what validation said, by step. `log`: the trainer's log history."""
+    """Training loss, validation loss and accuracy by step. `log`: the trainer's log history."""
     figure, axes = pyplot.subplots(figsize=SIZE)
     steps = [(entry["step"], float(entry["loss"])) for entry in log if "loss" in entry]
     held = [(entry["step"], float(entry["eval_loss"])) for entry in log if "eval_loss" in entry]
@@ -42,18 +50,18 @@ def loss(path: Path, log: Sequence[dict[str, Any]]) -> None:
 
 
 def confusion(path: Path, found: Evaluation) -> None:
-    """What was said against what was true, as shares of each true label."""
+    """Confusion matrix: predicted against true label, as shares of each true label."""
     counts = found.confusion()
     present = np.flatnonzero(counts.sum(axis=1) + counts.sum(axis=0))
     counts = counts[np.ix_(present, present)]
     shares = counts / np.maximum(1, counts.sum(axis=1, keepdims=True))
-    labels = [found.labels[n] for n in present]
+    labels = [screen_text(found.labels[n])[:LONGEST_LABEL] for n in present]
     side = max(4.4, 0.45 * len(labels) + 1.6)
     figure, axes = pyplot.subplots(figsize=(side, side))
     axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
     axes.set_xticks(range(len(labels)), labels, rotation=90)
     axes.set_yticks(range(len(labels)), labels)
-    axes.set_xlabel("said")
+    axes.set_xlabel("predicted")
     axes.set_ylabel("true")
     for row in range(len(labels)):
         for column in range(len(labels)):
@@ -147,6 +155,12 @@ def noise(path: Path, found: Evaluation) -> None:
 
 
 def _save(figure: Any, path: Path) -> None:
-    figure.tight_layout()
-    figure.savefig(path, dpi=120, metadata={"Software": None})
-    pyplot.close(figure)
+    picture = io.BytesIO()
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", UserWarning)  # letters that the font lacks
+            figure.tight_layout()
+            figure.savefig(picture, format="png", dpi=120, metadata={"Software": None})
+    finally:
+        pyplot.close(figure)
+    write_bytes(path, picture.getvalue())

@@ -14,6 +14,7 @@ from rich.console import Console
 from transformers import PrinterCallback, TrainingArguments, set_seed
 
 from daemon.base.errors import UserError
+from daemon.base.resources import disk_full, out_of_memory
 from train import metrics
 from train.augment import Audio
 from train.data.clips import Clip, Loaded, load_noises
@@ -26,22 +27,22 @@ from train.distillation.soft_labels import (
     drop_echo,
     train_guide,
 )
-from train.distributed import without_accelerator
+from train.distributed import main_process, without_accelerator
 from train.examples.utterances import BagCollator, BagLoss, UtteranceBags
 from train.examples.words import FixedWindows, WindowCollator, WordDraws, shares
 from train.recipe import WORLD, Recipe
 from train.simulation.conditions import setup_of_recipe
+from train.training.checkpoints import (
+    checked_checkpoint,
+    discard_unsealed,
+    last_checkpoint,
+    seconds_of,
+)
 from train.training.fast_convolution import quicken
 from train.training.initial_model import build_model
 from train.training.optimizer import FreezeAtFirst, layerwise_optimizer
 from train.training.progress import RichProgress
-from train.training.trainer import (
-    IntentTrainer,
-    is_last,
-    keeper_of,
-    last_whole_checkpoint,
-    seconds_of,
-)
+from train.training.trainer import IntentTrainer, is_last, keeper_of
 
 
 class StoppedError(Exception):
@@ -88,7 +89,11 @@ def train_model(
         torch.set_num_threads(recipe.train.threads)
     set_seed(recipe.train.seed)
     model, extractor = build_model(recipe, labels)
-    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
+    checkpoint = None
+    if resume:
+        checkpoint = checked_checkpoint(
+            output / "checkpoints", lambda text: console.print(text, highlight=False)
+        )
     finished = checkpoint is not None and is_last(checkpoint)
     if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
         raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
@@ -100,28 +105,53 @@ def train_model(
     if trainer.args.device.type == "cpu":
         quicken(model)
     trainer.add_callback(RichProgress(console))
-    if resume and checkpoint is None:
-        console.print("No whole checkpoint yet: training begins anew.", highlight=False)
-    keeper = keeper_of(trainer)
     if checkpoint is not None and finished:
         trainer.take(checkpoint)
         drop_echo(trainer.model)
-        keeper.before = seconds_of(checkpoint)
+        keeper_of(trainer).before = seconds_of(checkpoint)
         return trainer
+    fit(trainer, checkpoint, output)
+    drop_echo(trainer.model)
+    return trainer
+
+
+def fit(trainer: IntentTrainer, checkpoint: Path | None, output: Path) -> None:
+    """Train from the beginning or from a checkpoint in `output`/checkpoints to the end.
+
+    Raises:
+        StoppedError: SIGINT or SIGTERM came; what was learned is saved.
+        UserError: the system refused disk space or memory; earlier checkpoints stay.
+    """
+    keeper = keeper_of(trainer)
     try:
         with keeper.catching_signals():
             trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except OSError as error:
+    except Exception as error:
+        full = disk_full(error)
+        if not full and not isinstance(error, OSError) and not out_of_memory(error):
+            raise
+        if main_process():
+            discard_unsealed(output / "checkpoints")
+        last = last_checkpoint(output / "checkpoints")
+        then = "starts again" if last is None else f"goes on from {last.name}"
+        if full:
+            raise UserError(
+                f"No space is left on the disk of {output}; make room, then --resume {then}.",
+                status=1,
+            ) from error
+        if isinstance(error, OSError) and not out_of_memory(error):
+            raise UserError(
+                f"Training could not save ({error}); then --resume {then}.", status=1
+            ) from error
         raise UserError(
-            f"Training could not save ({error}); make room, then --resume goes on from the last "
-            "whole checkpoint.",
+            "The system has no memory left for training; close other programs, then --resume "
+            f"{then}; or train again with a train.batch_size below "
+            f"{trainer.args.per_device_train_batch_size}.",
             status=1,
         ) from error
     if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
         raise StoppedError(keeper.signal, trainer.state.global_step)
     trainer.keep_average()
-    drop_echo(trainer.model)
-    return trainer
 
 
 def _trainer(

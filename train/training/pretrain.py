@@ -19,6 +19,7 @@ from transformers import (
 )
 
 from daemon.base.errors import UserError
+from daemon.base.text_files import write_text
 from train.codecs import CodedRecordings
 from train.data.clips import RATE, Clip, Loaded
 from train.distillation.windows import TeacherWindows, hear
@@ -27,17 +28,15 @@ from train.distributed import without_accelerator
 from train.examples.babble import babble_of
 from train.examples.word_windows import WindowBatches, first_item
 from train.recipe import Recipe
+from train.training.checkpoints import checked_checkpoint, save_whole, seconds_of
 from train.training.fast_convolution import quicken
-from train.training.finetune import StoppedError, bf16, noises_of
+from train.training.finetune import bf16, fit, noises_of
 from train.training.initial_model import build_model
 from train.training.progress import RichProgress
 from train.training.trainer import (
     IntentTrainer,
     is_last,
     keeper_of,
-    last_whole_checkpoint,
-    readable,
-    seconds_of,
 )
 
 VALIDATION_BATCHES = 15
@@ -48,8 +47,9 @@ def pretrain(
 ) -> dict[str, Any]:
     """Train the encoder and save it to `output`; returns the figures of the run.
 
-    Raises UserError if the teacher is missing or the student is no Wav2Vec2, and StoppedError after
-    SIGINT or SIGTERM.
+    Raises:
+        UserError: the teacher is missing, or the student is no Wav2Vec2.
+        StoppedError: SIGINT or SIGTERM came.
     """
     assert recipe.distil is not None
     if recipe.train.threads:
@@ -63,24 +63,27 @@ def pretrain(
     student = WordStudent(model.wav2vec2, windows.vectors.shape[1])
     trainer = _trainer(recipe, student, extractor, clips, windows, output)
     trainer.add_callback(RichProgress(console))
-    checkpoint = last_whole_checkpoint(output / "checkpoints") if resume else None
+    checkpoint = None
+    if resume:
+        checkpoint = checked_checkpoint(
+            output / "checkpoints", lambda text: console.print(text, highlight=False)
+        )
     keeper = keeper_of(trainer)
     if checkpoint is not None and is_last(checkpoint):
         trainer.take(checkpoint)
         keeper.before = seconds_of(checkpoint)
     else:
-        with keeper.catching_signals():
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-        if keeper.signal is not None and trainer.state.global_step < trainer.state.max_steps:
-            raise StoppedError(keeper.signal, trainer.state.global_step)
-        trainer.keep_average()
-    distance = trainer.evaluate()["eval_loss"]
+        fit(trainer, checkpoint, output)
     if trainer.is_world_process_zero():
         # Under the classes and names that finetuning reads it with; the head is made anew there.
         model.wav2vec2 = student.wav2vec2
-        model.save_pretrained(output)
-        readable(output)
-        extractor.save_pretrained(output)
+
+        def save(folder: str) -> None:
+            model.save_pretrained(folder)
+            extractor.save_pretrained(folder)
+
+        save_whole(save, output)
+    distance = trainer.evaluate()["eval_loss"]
     return {
         "distance": distance,
         "seconds": keeper.seconds,
@@ -218,6 +221,6 @@ seed {recipe.train.seed}, {figures["seconds"] / 60:.0f} minutes, {figures["date"
 
 
 def write(output: Path, recipe: Recipe, figures: dict[str, Any], text: str) -> None:
-    """The card, then metrics.json, which marks the run as finished."""
-    (output / "README.md").write_text(text, encoding="utf-8")
-    (output / "metrics.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
+    """Write metrics.json, which marks the run as finished, and the model card."""
+    write_text(output / "metrics.json", json.dumps(figures, indent=2) + "\n")
+    write_text(output / "README.md", text)

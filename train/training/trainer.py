@@ -1,12 +1,11 @@
-"""transformers' Trainer with averaged weights, checkpoints that are whole or ignored, and an end
-in good order. What a checkpoint holds beyond transformers' own: the average of the weights, and a
-mark that is written last, so that a checkpoint cut short (kill -9, a full disk) is never resumed.
+"""transformers' Trainer with averaged weights, checkpoints that are checked, and an end in good
+order. A checkpoint holds, beyond transformers' own files, the average of the weights and a seal
+(see `checkpoints`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
 import signal
 import time
 from collections.abc import Iterator
@@ -20,13 +19,12 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import Trainer, TrainerCallback, TrainerState
 
 from daemon.base.errors import UserError
+from train.training.checkpoints import damage, seal, seconds_of
 from train.training.progress import Pace
 
 SAVE_SECONDS = 480.0
 """A checkpoint at least this often, so that no interruption loses more than ten minutes."""
 AVERAGE = "average.safetensors"
-WHOLE = "whole"
-"""The file that a checkpoint gets last, with the seconds that training has taken by then."""
 
 
 class IntentTrainer(Trainer):  # type: ignore[misc]
@@ -98,7 +96,8 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
             self.load_average(checkpoint)
             self.keep_average()
             return
-        file = self.best_checkpoint(checkpoint) / "model.safetensors"
+        best = self.best_checkpoint(checkpoint)
+        file = (checkpoint if damage(best) else best) / "model.safetensors"
         self.model.load_state_dict(safetensors.torch.load_file(file))
 
     def best_checkpoint(self, last: Path) -> Path:
@@ -120,12 +119,24 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
         self.began = self.saved = time.monotonic()
+        self._find_best(args, state)
         if state.global_step:
             self.before = seconds_of(Path(args.output_dir) / f"checkpoint-{state.global_step}")
         if self.trainer.averaged is not None:
             self.trainer.averaged.to(args.device)
             if state.global_step:
                 self.trainer.load_average(Path(args.output_dir) / f"checkpoint-{state.global_step}")
+
+    def _find_best(self, args: Any, state: Any) -> None:
+        """Point to the best checkpoint where it is now: the run may have been moved, or have lost
+        it."""
+        if not state.best_global_step:
+            return
+        best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+        whole = best.is_dir() and not damage(best)
+        state.best_model_checkpoint = str(best) if whole else None
+        if not whole:
+            state.best_metric = state.best_global_step = None
 
     def on_epoch_begin(
         self, args: Any, state: Any, control: Any, train_dataloader: Any = None, **_: Any
@@ -165,7 +176,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
                 for name, value in self.trainer.averaged.module.state_dict().items()
             }
             safetensors.torch.save_file(weights, folder / AVERAGE, metadata={"format": "pt"})
-        (folder / WHOLE).write_text(f"{self.seconds:.1f}", encoding="ascii")
+        seal(folder, self.seconds)
 
     @property
     def seconds(self) -> float:
@@ -189,32 +200,8 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
                 signal.signal(caught, handler)
 
 
-def readable(folder: Path) -> None:
-    """Let others read the weights in a folder, as far as the umask lets them: safetensors writes
-    for the owner alone, and a service may run as another user."""
-    mask = os.umask(0)
-    os.umask(mask)
-    for file in folder.glob("*.safetensors"):
-        file.chmod(0o666 & ~mask)
-
-
 def keeper_of(trainer: IntentTrainer) -> Keeper:
     return next(c for c in trainer.callback_handler.callbacks if isinstance(c, Keeper))
-
-
-def last_whole_checkpoint(folder: Path) -> Path | None:
-    """The newest checkpoint that was written to its end; None if there is none."""
-    whole = [
-        path
-        for path in folder.glob("checkpoint-*")
-        if (path / WHOLE).is_file() and path.name.split("-")[-1].isdigit()
-    ]
-    return max(whole, key=lambda path: int(path.name.split("-")[-1]), default=None)
-
-
-def seconds_of(checkpoint: Path) -> float:
-    """How long training had taken by then."""
-    return float((checkpoint / WHOLE).read_text(encoding="ascii") or 0)
 
 
 def is_last(checkpoint: Path) -> bool:

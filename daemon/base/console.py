@@ -1,0 +1,27 @@
+"""A Rich console that shows every string as it is: no markup, no emoji codes, no escapes."""
+
+from __future__ import annotations
+
+from typing import Any, TextIO
+
+from rich.console import Console
+from rich.text import Text
+
+from daemon.base.text import screen_text
+
+
+class PlainConsole(Console):
+    """Shows strings, also those in tables and titles, with control characters made visible.
+
+    Styles are given as arguments or by `Text`, whose own text must be safe already.
+    """
+
+    def __init__(self, *, stderr: bool = False, file: TextIO | None = None, **rest: Any) -> None:
+        super().__init__(
+            stderr=stderr, file=file, markup=False, highlight=False, emoji=False, **rest
+        )
+
+    def render_str(self, text: str, **rest: Any) -> Text:
+        """`text` as Rich renders it, line by line safe."""
+        lines = (screen_text(line) for line in text.split("\n"))
+        return super().render_str("\n".join(lines), **rest | {"markup": False, "emoji": False})
