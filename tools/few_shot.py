@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 from rich.table import Table
 
+from daemon.windowing import high_passed
 from train.augment import Audio
 from train.data.clips import Clip, load_clips
 from train.examples.words import middle_window
@@ -54,7 +55,7 @@ def heard(
             window = middle_window(clip.audio, 16_000)
             if noise is not None and level is not None:
                 window = with_noise(window, noise, level, number)
-            features = extractor(window, sampling_rate=16_000, return_tensors="pt")
+            features = extractor(high_passed(window), sampling_rate=16_000, return_tensors="pt")
             counts[labels.index(clip.label), int(model(**features).logits.argmax())] += 1
     return counts
 

@@ -30,6 +30,7 @@ from daemon.base.resources import disk_full, out_of_memory
 from daemon.base.text_files import write_text
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.description.calibration import write_intentd_key
+from daemon.windowing import high_passed
 from train.augment import Audio
 from train.calibration.cross_fit import Part, cross_fit
 from train.calibration.thresholds import (
@@ -447,6 +448,6 @@ def _calibration_windows(
         window, level = middle_window(clip.audio, length), levels[number % len(levels)]
         if level is not None and noise is not None:
             window = with_noise(window, noise, level, number)
-        windows.append(window)
+        windows.append(high_passed(window))
         references.append(labels.index(clip.label))
     return windows, np.array(references, np.int64)

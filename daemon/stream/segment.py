@@ -24,7 +24,7 @@ from daemon.decide import (
 from daemon.messages import Event, Message, Prediction, Scores
 from daemon.stream.ledger import SegmentCount
 from daemon.vad import Coverage, Gate
-from daemon.windowing import RATE, Resampler, WindowBuffer, samples_of
+from daemon.windowing import RATE, HighPass, Resampler, WindowBuffer, samples_of
 
 HISTORY: Final = 30.0
 """Seconds of speech before a window that events may still refer to."""
@@ -134,6 +134,7 @@ class Segment:
         self._count = count
         self._verdict = verdict
         self._resampler = Resampler(plan.rate)
+        self._high_pass = HighPass()
         self._rolling = make_rolling(
             plan.unit, len(plan.labels), plan.window, plan.hop, plan.rolling
         )
@@ -205,6 +206,7 @@ class Segment:
         return arrival(min(max(completed_by, first), last))
 
     def _take(self, samples: NDArray[np.float32]) -> None:
+        samples = self._high_pass.feed(samples)
         self.windows.push(samples)
         self.gate.feed(samples)
 

@@ -1,5 +1,6 @@
 """Samples to windows: resampling and windows. No threads, no clocks."""
 
+from daemon.windowing.high_pass import HighPass, high_passed
 from daemon.windowing.resample import RATE, Resampler
 from daemon.windowing.windows import (
     WindowBuffer,
@@ -11,10 +12,12 @@ from daemon.windowing.windows import (
 
 __all__ = [
     "RATE",
+    "HighPass",
     "Resampler",
     "WindowBuffer",
     "Windower",
     "all_windows",
+    "high_passed",
     "samples_of",
     "window_count",
 ]

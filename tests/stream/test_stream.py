@@ -19,7 +19,7 @@ from daemon.decide import EventSettings, RollingSettings
 from daemon.messages import Event, Gap, Level, Message, Prediction, StreamInfo, Summary
 from daemon.stream.stream import Stream, StreamSettings
 from daemon.vad import GateBank, GateSettings
-from daemon.windowing import RATE, all_windows
+from daemon.windowing import RATE, all_windows, high_passed
 
 SOUND = speechlike(12.0, seed=4)
 UTTERANCE = replace(
@@ -91,7 +91,7 @@ def test_streams_side_by_side_say_what_they_say_alone() -> None:
 def test_scores_and_times_are_those_of_the_windows() -> None:
     messages = play(Lossy(SOUND).chunks([777]), replace(SETUP, gate=GateSettings(kind="off")))
     predictions = [m for m in messages if isinstance(m, Prediction)]
-    windows = all_windows(SOUND, 16000, 3840)
+    windows = all_windows(high_passed(SOUND), 16000, 3840)
     assert len(predictions) == len(windows) == 50
     for k, (prediction, window) in enumerate(zip(predictions, windows, strict=True)):
         assert prediction.start == pytest.approx(0.24 * k)

@@ -14,7 +14,7 @@ from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassifica
 
 from train import augment
 from train.data.clips import Clip
-from train.examples.words import WordDraws, soil
+from train.examples.words import FixedWindows, WordDraws, soil
 from train.recipe import AugmentSection, Recipe
 from train.training.initial_model import build_model
 from train.training.small_encoder import small_config
@@ -411,3 +411,32 @@ def test_however_short_the_recording(samples: int) -> None:
     for seed in range(20):
         excerpt = augment.isolate(sound, RATE, np.random.default_rng(seed))
         assert excerpt.window.shape == (RATE,)
+
+
+@pytest.mark.parametrize("kind", ["draws", "fixed"])
+def test_models_are_trained_on_what_the_daemon_hears_of_an_offset_and_of_hum(kind: str) -> None:
+    """The daemon's high-pass takes both out, so no window of training has any."""
+    hum = np.float32(0.2) * np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE).astype(np.float32)
+    clips = [
+        Clip(
+            ((0.3 * word(label, 0) + 0.3 + hum) * 32767).astype(np.int16),
+            label,
+            "k",
+            "p",
+            0,
+            "train",
+            "word",
+        )
+        for label in LABELS
+    ]
+    settings = AugmentSection(floor_db=SILENT_FLOOR, gain_db=(0.0, 0.0), noise_probability=0.0)
+    data = (
+        WordDraws(clips, LABELS, (), (1.0,), settings, [], RATE, 20, 0)
+        if kind == "draws"
+        else FixedWindows(clips, LABELS, RATE)
+    )
+    for n in range(len(data)):
+        window = data[n]["window"]
+        frequencies, power = spectrum(window)
+        assert abs(float(window.mean())) < 0.002
+        assert power[frequencies < 55].max() < power.max() - 5

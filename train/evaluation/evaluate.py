@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from daemon.config.settings import HOP_SECONDS, EventSettings, GateSettings, RollingSettings
 from daemon.model.classifier import Classifier
+from daemon.windowing import high_passed
 from train import metrics
 from train.augment import Audio
 from train.data.clips import Clip
@@ -247,7 +248,7 @@ def _windows(
     """One window a word clip: its middle."""
     chosen = {id(clip) for clip in words_of(list(clips))}
     rows = [n for n, clip in enumerate(clips) if id(clip) in chosen]
-    windows = [middle_window(sounds[n], classifier.window) for n in rows]
+    windows = [high_passed(middle_window(sounds[n], classifier.window)) for n in rows]
     references = [classifier.labels.index(clips[n].label) for n in rows]
     logits = classifier.logits(windows)
     return Judged(softmax(logits / temperature), np.array(references, np.int64))
@@ -260,7 +261,7 @@ def _first_windows(
     windows = []
     for sound in sounds:
         window = np.zeros(classifier.window, np.float32)
-        piece = sound[: classifier.window]
+        piece = high_passed(sound)[: classifier.window]
         window[: len(piece)] = piece
         windows.append(window)
     references = [classifier.labels.index(clip.label) for clip in clips]

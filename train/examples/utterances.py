@@ -17,6 +17,7 @@ from torch.utils.data import Dataset
 
 from daemon.decide import evidence_weights
 from daemon.decide.rolling import PROBABILITY_FLOOR
+from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio
 from train.codecs import CodedRecordings
@@ -84,6 +85,8 @@ class UtteranceBags(Dataset[Example]):
         if self.draw is not None:
             rng = np.random.default_rng((self.seed, self.epoch, index))
             audio, starts = self._augmented(audio, starts, self.draw, rng)
+        else:
+            audio = high_passed(audio)
         padded = np.zeros(max(len(audio), int(starts[-1]) + self.length), np.float32)
         padded[: len(audio)] = audio
         windows = np.stack([padded[start : start + self.length] for start in starts])
@@ -111,7 +114,7 @@ class UtteranceBags(Dataset[Example]):
             if self.limit and len(starts) > self.limit:
                 starts = starts[np.sort(rng.choice(len(starts), self.limit, replace=False))]
         audio = soil(audio, draw, self.noises, rng, self.babble)
-        audio = audio * np.float32(10 ** (rng.uniform(*draw.gain_db) / 20))
+        audio = high_passed(audio) * np.float32(10 ** (rng.uniform(*draw.gain_db) / 20))
         return np.clip(audio, -1, 1).astype(np.float32), starts
 
 

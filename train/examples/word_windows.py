@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from daemon.windowing import high_passed
 from train.augment import Audio
 from train.codecs import CodedRecordings
 from train.data.clips import RATE
@@ -82,7 +83,7 @@ class WindowBatches(Dataset[dict[str, torch.Tensor]]):
         if not plain:
             window = soil(window, self.settings, self.noises, rng, self.babble)
             window = window * np.float32(10 ** (rng.uniform(*self.settings.gain_db) / 20))
-        return np.clip(window, -1, 1).astype(np.float32)
+        return np.clip(high_passed(window), -1, 1).astype(np.float32)
 
 
 def first_item(items: list[dict[str, torch.Tensor]]) -> dict[str, torch.Tensor]:

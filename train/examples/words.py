@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio, Excerpt
 from train.codecs import CodedRecordings, mu_law
@@ -130,7 +131,7 @@ class WordDraws(Dataset[Example]):
             elif self.guide is not None:
                 taught = self._taught(self.guide, clip, excerpt, factor, cut)
             window = soil(window, s, self.noises, rng, self.babble)
-        window = window * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
+        window = high_passed(window) * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
         if self.guide is not None and not taught:
             taught = self._untaught(self.guide)
         return {
@@ -278,7 +279,7 @@ class FixedWindows(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         clip = self.clips[index]
         return {
-            "window": middle_window(clip.audio, self.length),
+            "window": high_passed(middle_window(clip.audio, self.length)),
             "labels": self.labels.index(clip.label),
         }
 
