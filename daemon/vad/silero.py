@@ -20,8 +20,10 @@ from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
 from daemon.vad.blas import one_thread
+from daemon.vad.gain import AutomaticGain, levels
 from daemon.vad.gate import CHUNK
 from daemon.vad.onnx_weights import read_weights
+from daemon.windowing.resample import RATE
 
 _MODEL: Final = Path(__file__).parent.parent / "bundled" / "silero_vad" / "silero_vad_16k_op15.onnx"
 _CONTEXT: Final = 64
@@ -45,10 +47,11 @@ Array = NDArray[np.float32]
 class _State:
     """What one stream's chunks so far have left behind."""
 
-    __slots__ = ("cell", "context", "hidden", "quiet")
+    __slots__ = ("cell", "context", "gain", "hidden", "quiet")
 
     def __init__(self) -> None:
-        self.context = np.zeros(_CONTEXT, dtype=np.float32)
+        self.gain = AutomaticGain()
+        self.context = np.zeros(_CONTEXT, dtype=np.float32)  # as it came, without gain
         self.hidden = np.zeros(_HIDDEN, dtype=np.float32)
         self.cell = np.zeros(_HIDDEN, dtype=np.float32)
         self.quiet = 0
@@ -98,13 +101,23 @@ class SileroDetector:
         for state in states:
             assert isinstance(state, _State)
             if state.context.base is given:
-                state.context = state.context.copy()  # does not keep all chunks alive
+                state.context = state.context.copy()  # given is scaled, and need not be kept
+        given *= self._gains(chunks, states)[:, None]
         driven = self._network.drive(given)
         found = np.empty(len(chunks), dtype=np.float32)
         for places in rounds:
             now = [states[place] for place in places]
             self._step(driven, places, now, found)
         return found
+
+    @staticmethod
+    def _gains(chunks: Array, states: Sequence[object]) -> Array:
+        """The gain of each chunk, shape (n,)."""
+        gains = np.empty(len(chunks), dtype=np.float32)
+        for place, (state, level, peak) in enumerate(zip(states, *levels(chunks), strict=True)):
+            assert isinstance(state, _State)
+            gains[place] = state.gain.update(level, peak, CHUNK / RATE)
+        return gains
 
     def _step(
         self, driven: Array, places: list[int], states: Sequence[object], found: Array

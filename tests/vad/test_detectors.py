@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import subprocess
@@ -19,6 +20,7 @@ from threadpoolctl import threadpool_info
 from daemon.base.errors import UserError
 from daemon.vad import CHUNK, Coverage, Gate, GateBank, GateSettings
 from daemon.vad import silero as silero_module
+from daemon.vad.gain import AutomaticGain, levels
 from daemon.vad.gate import Detector
 from daemon.vad.silero import FORGET_AFTER, QUIET, SileroDetector
 from daemon.windowing import RATE
@@ -70,14 +72,17 @@ def noise(seconds: float, rms: float, seed: int = 0) -> Sound:
 
 
 def by_graph(sound: Sound) -> Sound:
-    """Silero's probabilities as its own graph gives them under onnxruntime, chunk by chunk."""
+    """Silero's probabilities as its own graph gives them under onnxruntime, chunk by chunk, of
+    sound with the gain that the detector gives it."""
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(silero_module._MODEL))
     before, state = np.zeros(64, np.float32), np.zeros((2, 1, 128), np.float32)
-    found = []
-    for chunk in sound[: len(sound) // CHUNK * CHUNK].reshape(-1, CHUNK):
-        given = {"input": np.concatenate([before, chunk])[None], "state": state}
+    found, gain = [], AutomaticGain()
+    chunks = sound[: len(sound) // CHUNK * CHUNK].reshape(-1, CHUNK)
+    for chunk, level, peak in zip(chunks, *levels(chunks), strict=True):
+        factor = np.float32(gain.update(level, peak, CHUNK / RATE))
+        given = {"input": np.concatenate([before, chunk])[None] * factor, "state": state}
         output, state = session.run(["output", "stateN"], given | {"sr": np.array(RATE)})
         before = chunk[-64:]
         found.append(output[0, 0])
@@ -164,6 +169,7 @@ def test_silero_clears_its_memory_after_two_quiet_seconds(silero: SileroDetector
     for k, chunk in enumerate(hiss):
         fresh = silero.new_state()
         fresh.context[:] = state.context
+        fresh.gain = copy.copy(state.gain)
         wanted = silero.probabilities(chunk[None], [fresh])[0]
         found = silero.probabilities(chunk[None], [state])[0]
         assert found < QUIET
@@ -217,7 +223,7 @@ def test_energy_is_the_same_at_any_batch() -> None:
 
 def test_no_gate_needs_a_runtime() -> None:
     code = (
-        "import sys; from daemon.windowing import GateBank, GateSettings; import daemon.stream;"
+        "import sys; from daemon.vad import GateBank, GateSettings; import daemon.stream;"
         "GateBank.load(GateSettings(kind='energy')); GateBank.load(GateSettings(kind='off'));"
         "assert not any(m in sys.modules for m in ('onnxruntime', 'torch'));"
         ""
