@@ -86,6 +86,7 @@ class Setup:
             rolling=self.settings.rolling,
             events=self.events,
             levels=levels,
+            monitor=True,
         )
 
     def new_worker(

@@ -8,8 +8,8 @@ import math
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -19,12 +19,15 @@ from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import Setup, load_gates, load_model, model_layer, read_info
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text
-from daemon.config import AudioSettings, Settings, Sources, load_settings
+from daemon.capture.ring import Chunk
+from daemon.config import Settings, Sources, load_settings
+from daemon.messages import Status, StreamInfo
 from daemon.output.registry import OUTPUTS
+from daemon.stream.sound_monitor import DEAF_DB
+from daemon.stream.stream import Stream
+from daemon.vad import GateBank, GateSettings
 
 LISTEN_SECONDS = 2.0
-DEAF_DBFS = -85.0
-"""The noise of any microphone and its amplifier is louder than this; a muted one is not."""
 TIMED_WINDOWS = 9
 MOST_LOST = 0.05
 """Part of the sound that may be lost while the microphone is tried."""
@@ -71,7 +74,7 @@ def trials(sources: Sources) -> Iterator[Finding]:
     yield _attempt("PortAudio", _portaudio)
     yield _attempt("inputs", _inputs)
     yield _attempt("sound server", _server)
-    yield _attempt("microphone", lambda: listen(settings.audio))
+    yield _attempt("microphone", lambda: listen(settings))
 
 
 def _attempt(name: str, trial: Callable[[], Outcome]) -> Finding:
@@ -255,28 +258,26 @@ def _server() -> Outcome:
     )
 
 
-def listen(audio: AudioSettings) -> Outcome:
-    """Two seconds from the microphone: does anything come, and how loud is it?"""
+def listen(settings: Settings) -> Outcome:
+    """Two seconds from the microphone: does anything come, how loud is it, and is it sound?"""
     from daemon.capture.wake import Wake
     from daemon.commands.live import build
 
     wake = Wake()
-    microphone = build(audio, wake)
+    microphone = build(settings.audio, wake)
     microphone.start()
-    heard, power, peak = 0, 0.0, 0.0
+    chunks: list[Chunk] = []
     try:
         until = time.monotonic() + LISTEN_SECONDS
         while (left := until - time.monotonic()) > 0:
             wake.wait(left)
             while (chunk := microphone.ring.read(microphone.ring.capacity)) is not None:
-                mono = chunk.mono
-                heard += len(mono)
-                power += float(np.dot(mono, mono))
-                peak = max(peak, float(np.abs(mono).max(initial=0.0)))
+                chunks.append(chunk)
     finally:
         microphone.stop()
     info = microphone.info
-    text = f"{info.name}, {info.rate} Hz, {heard / info.rate:.1f} s in {LISTEN_SECONDS:g} s"
+    mono = np.concatenate([np.zeros(0, np.float32), *(chunk.mono for chunk in chunks)])
+    text = f"{info.name}, {info.rate} Hz, {len(mono) / info.rate:.1f} s in {LISTEN_SECONDS:g} s"
     lost = microphone.ring.never_arrived / max(1, microphone.ring.position)
     if lost > MOST_LOST:
         fix = (
@@ -284,12 +285,30 @@ def listen(audio: AudioSettings) -> Outcome:
             "blocks: pw-metadata -n settings 0 clock.force-quantum 0"
         )
         return False, f"{text}: {100 * lost:.0f} % of the sound was lost on the way", fix
-    if heard < 0.5 * LISTEN_SECONDS * info.rate:
+    if len(mono) < 0.5 * LISTEN_SECONDS * info.rate:
         return False, f"{text}: too little", "choose another input, or restart the sound server"
-    level = 10 * math.log10(power / heard + 1e-12)
+    level = 10 * math.log10(float(np.square(mono).mean()) + 1e-12)
+    peak = float(np.abs(mono).max())
     text += f", level {level:.0f} dBFS, peak {20 * math.log10(peak + 1e-6):.0f} dBFS"
-    if level < DEAF_DBFS:
-        return False, f"{text}: silence", "unmute it, or choose another input with audio.device"
-    if peak >= 0.999:
-        return True, f"{text}: overdriven", "lower the input's volume"
-    return True, text, ""
+    channels = [report.text for report in microphone.take_reports() if report.kind == "channels"]
+    channels += microphone.channels.finish()
+    if level < DEAF_DB:
+        fix = "unmute it, or choose another input with audio.device"
+        return False, f"{text}: silence", channels[0] if channels else fix
+    return True, text, "; ".join([*channels, *_faults(info, settings, chunks)])
+
+
+def _faults(info: StreamInfo, settings: Settings, chunks: Sequence[Chunk]) -> list[str]:
+    """What `SoundMonitor` says of these seconds."""
+    try:
+        gates = load_gates(settings)
+    except UserError:  # another line says so
+        gates = GateBank(GateSettings(kind="off"))
+    stream = Stream(replace(info, live=False), ("speech",), (), gates, monitor=True)
+    for chunk in chunks:
+        stream.feed(chunk)
+    stream.finish()
+    gates.run(stream.gates())
+    stream.due()
+    stream.abandon()
+    return [message.text for message in stream.take() if isinstance(message, Status)]

@@ -113,7 +113,7 @@ class LiveInput:
         if self._microphone.failure is not None:
             raise self._microphone.failure
         return [
-            Status(None, report.text, "warning" if report.kind == "lost" else "info")
+            Status(None, report.text, "info" if report.kind == "returned" else "warning")
             for report in self._microphone.take_reports()
         ]
 

@@ -27,11 +27,22 @@ from numpy.typing import NDArray
 
 from daemon.config.settings import HOP_SECONDS
 from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
-from daemon.messages import Event, Gap, Level, Message, Prediction, Scores, StreamInfo, Summary
+from daemon.messages import (
+    Event,
+    Gap,
+    Level,
+    Message,
+    Prediction,
+    Scores,
+    Status,
+    StreamInfo,
+    Summary,
+)
 from daemon.stream.latency import Latencies
 from daemon.stream.ledger import Counts, Ledger, SegmentCount
 from daemon.stream.levels import Calm, LevelMeter
 from daemon.stream.segment import DueWindow, Plan, Segment
+from daemon.stream.sound_monitor import SoundMonitor
 from daemon.vad import Gate, GateBank, GateSettings
 from daemon.windowing import RATE
 
@@ -123,9 +134,11 @@ class Stream:
         rolling: RollingSettings | None = None,
         events: EventSettings | None = None,
         levels: bool = False,
+        monitor: bool = False,
     ) -> None:
         """`window` and `hop` in seconds; `gates` makes the stream's gates; with `levels`, `Level`
-        messages come every 50 ms of sound.
+        messages come every 50 ms of sound; with `monitor`, `Status` messages tell of faults of the
+        sound (see `SoundMonitor`).
 
         ValueError unless 0 < hop <= window.
         """
@@ -148,6 +161,7 @@ class Stream:
         self._open: Segment | None = None
         self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
         self._calm = Calm(info.rate)
+        self._monitor = SoundMonitor(info.rate, live=info.live) if monitor else None
         self._levels: list[Level] = []
         self._said: list[Message] = []  # by `abandon`, for `take` to give
         self._latency = Latencies()
@@ -233,6 +247,8 @@ class Stream:
         if self._open is None:
             self._open = self._begin_segment(chunk.start)
         self._calm.feed(mono, self._open.gate.speaking)
+        if self._monitor is not None:
+            self._monitor.feed(mono)
         self._open.feed(mono, chunk.arrival)
         if self._meter is not None:
             for offset, rms, peak in self._meter.feed(mono):
@@ -274,9 +290,13 @@ class Stream:
 
     def due(self) -> list[DueWindow]:
         """Windows with speech that want scores, in order, each once; all complete."""
-        return [
+        found = [
             window for item in self._queue if isinstance(item, Segment) for window in item.due()
         ]
+        if self._monitor is not None:
+            for window in found:
+                self._monitor.speech(window.samples)
+        return found
 
     def resolve(self, window: DueWindow, scores: Scores, now: float) -> None:
         """The scores of a window of this stream, shape (labels,), at `now` in the chunks' clock.
@@ -301,6 +321,10 @@ class Stream:
                     break
                 item.finish()
             self._queue.popleft()
+        if self._monitor is not None:
+            if self._finished and not self._queue:
+                self._monitor.finish()
+            messages += [Status(self.info.name, text, "warning") for text in self._monitor.take()]
         return messages
 
     @property

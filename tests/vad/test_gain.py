@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
@@ -22,7 +23,7 @@ def decibels(gain: float) -> float:
     return 20 * math.log10(gain)
 
 
-def gain_after(chunks: list[tuple[float, float]]) -> float:
+def gain_after(chunks: Sequence[tuple[float, float]]) -> float:
     """In dB, after chunks of (RMS, peak) in dBFS."""
     gain = AutomaticGain()
     return [decibels(gain.update(level, peak, SECONDS)) for level, peak in chunks][-1]

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
+from daemon.capture.channel_monitor import ChannelMonitor
 from daemon.capture.channels import Channel, check_channel
 from daemon.capture.microphone.devices import (
     InputDevice,
@@ -55,9 +56,9 @@ DEVICE_LOST = "device lost"
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """The loss or the return of a device, as a sentence."""
+    """The loss or the return of a device, or a fault of its channels, as a sentence."""
 
-    kind: Literal["lost", "returned"]
+    kind: Literal["lost", "returned", "channels"]
     text: str
     at: float
     """Monotonic time."""
@@ -105,6 +106,8 @@ class Microphone:
         self.device, width, self._chosen, rate = with_time_limit(choose)
         block = max(1, round(block_ms * rate / 1000))
         self._shape = Shape(rate, width, block)
+        self.channels = ChannelMonitor(channel, width, rate)
+        """Fed with all channels of the device."""
         channels = self._chosen.stop - self._chosen.start
         self.info = StreamInfo(self.device.name, rate, channels, live=True)
         self.ring = Ring(
@@ -263,6 +266,8 @@ class Microphone:
             self.ring.lose(frames, "paused")
         else:
             self.ring.write(block[:, self._chosen], now)
+            for fault in self.channels.feed(block):
+                self._report("channels", f'"{self.device.name}": {fault}')
         self._last_block = now
 
     def _on_finished(self, generation: int) -> None:
@@ -332,7 +337,7 @@ class Microphone:
             reason = self._supervisor.reason
             self._report("lost", f'"{self.device.name}" is lost ({reason}): waiting for its return')
 
-    def _report(self, kind: Literal["lost", "returned"], text: str) -> None:
+    def _report(self, kind: Literal["lost", "returned", "channels"], text: str) -> None:
         self._reports.append(DeviceReport(kind, text, time.monotonic()))
         if self.on_report is not None:
             self.on_report()

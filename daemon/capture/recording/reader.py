@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.capture.channel_monitor import ChannelMonitor
 from daemon.capture.channels import Channel, sanitised, select
 from daemon.capture.recording.content import Content
 from daemon.capture.recording.decoder import Decoder, UnreadableError, open_content
@@ -34,6 +36,7 @@ class Reader:
     def __init__(self, decoder: Decoder, channel: Channel = "mix") -> None:
         self._decoder = decoder
         self._channel = channel
+        self._channels = ChannelMonitor(channel, decoder.channels, decoder.rate)
         self._position = 0
         self._damages = 0
         self._ended = False
@@ -63,6 +66,7 @@ class Reader:
             if not len(block):
                 self._conclude()
                 break
+            self._note(self._channels.feed(block))
             chosen = self._in_scale(select(block, self._channel))
             if not len(chosen):
                 break
@@ -97,7 +101,16 @@ class Reader:
     def _at(self, more: int = 0) -> str:
         return f"{(self._position + more) / self._decoder.rate:.1f} s"
 
+    @property
+    def cancelled(self) -> bool:
+        """The channels cancel each other in the mean that was read."""
+        return self._channels.cancelled
+
+    def _note(self, faults: Sequence[str]) -> None:
+        self.notices += [f"has a fault: {fault}" for fault in faults]
+
     def _conclude(self) -> None:
+        self._note(self._channels.finish())
         shortfall = self._decoder.shortfall()
         self.notices += self._decoder.notices
         if self.not_finite:
@@ -141,6 +154,8 @@ def read_whole(content: Content, channel: Channel = "mix") -> tuple[NDArray[np.f
         blocks.append(block)
     if reader.error is not None:
         raise UnreadableError(reader.error)
+    if reader.cancelled:
+        raise UnreadableError("has channels that cancel each other in their mean")
     if reader.not_finite:
         raise UnreadableError(f"holds {reader.not_finite} samples that are not finite numbers")
     return np.concatenate(blocks)[:, 0], decoder.rate
