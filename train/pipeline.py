@@ -25,7 +25,7 @@ from rich.console import Console
 from rich.text import Text
 
 from daemon.base.console import PlainConsole
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.base.resources import disk_full, out_of_memory
 from daemon.base.text_files import write_text
 from daemon.model.classifier import Classifier, load_classifier
@@ -131,7 +131,7 @@ def _refused(error: Exception, run: Run) -> str:
     if out_of_memory(error):
         return f"The system has no memory left for it; close other programs, then {then}."
     if isinstance(error, OSError) and error.filename is not None:
-        return f"{error.filename} cannot be used ({error.strerror}); then {then}."
+        return f"{error.filename} cannot be used ({os_reason(error)}); then {then}."
     return ""
 
 

@@ -15,10 +15,9 @@ from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
 
-from daemon.base.errors import UserError
-from daemon.base.text import local_path
+from daemon.base.errors import UserError, os_reason
+from daemon.base.text import did_you_mean, local_path, split_assignment, value_text
 from daemon.base.text_files import read_text
-from daemon.config.layers import did_you_mean, shown
 from daemon.config.settings import (
     HOP_SECONDS,
     WINDOW_SECONDS,
@@ -357,7 +356,7 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
     try:
         tree: dict[str, Any] = tomllib.loads(read_text(path))
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path} cannot be read ({os_reason(error)}).") from error
     except UnicodeDecodeError as error:
         raise UserError(f"{path} is not UTF-8 text; save it as UTF-8.") from error
     except (tomllib.TOMLDecodeError, RecursionError) as error:
@@ -410,7 +409,7 @@ def _sentence(path: Path, given: set[str], problem: Any) -> str:
     if problem["type"].endswith("_parsing"):  # what follows tells of pydantic
         said = said.partition(",")[0]
     said = said.removeprefix("Input should ").replace("valid tuple", "list")
-    return f"{source} is {shown(problem['input'])}; it should {said}."
+    return f"{source} is {value_text(problem['input'])}; it should {said}."
 
 
 def _names_beside(loc: tuple[str | int, ...]) -> list[str]:
@@ -426,14 +425,12 @@ def _names_beside(loc: tuple[str | int, ...]) -> list[str]:
 
 
 def _assign(tree: dict[str, Any], assignment: str) -> None:
-    key, separator, text = assignment.partition("=")
-    if not separator or not key:
-        raise UserError(f"--set {assignment!r} is not of the form section.key=value.")
+    path, text = split_assignment(assignment, "train.epochs=3")
     try:
         value = tomllib.loads(f"v = {text}")["v"]
     except tomllib.TOMLDecodeError:
         value = text
-    *parents, last = key.strip().split(".")
+    *parents, last = path
     node: Any = tree
     for parent in parents:
         if isinstance(node, list):

@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.base.text_files import read_text, write_text
 from train.recipe import Recipe
 
@@ -32,7 +32,7 @@ def check_output(output: Path, recipe: Recipe, resume: bool, force: bool) -> str
     try:
         there = {path.name for path in output.iterdir()} if output.is_dir() else set()
     except OSError as error:
-        raise UserError(f"{output} cannot be read ({error.strerror}).") from error
+        raise UserError(f"{output} cannot be read ({os_reason(error)}).") from error
     if force:
         if there - BEFORE and RECIPE not in there:
             raise UserError(f"{output} was not made by intentd-train and is left alone.")
@@ -109,4 +109,4 @@ def begin(output: Path, recipe: Recipe, force: bool) -> None:
         text = json.dumps(json.loads(recipe.model_dump_json()), indent=2)
         write_text(output / RECIPE, text + "\n")
     except OSError as error:
-        raise UserError(f"{output} cannot be written to ({error.strerror or error}).") from error
+        raise UserError(f"{output} cannot be written to ({os_reason(error)}).") from error

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from daemon.config import Loaded, printable
+from daemon.base.text import escaped
+from daemon.config import Loaded
 from daemon.model.description.info import ModelInfo
 
 _OTHER_UNIT = {
@@ -22,16 +23,16 @@ def without_effect(loaded: Loaded, model: ModelInfo) -> dict[str, str]:
     if intents and all(label in thresholds for label in intents):
         reasons["events.threshold"] = (
             "every intent has a threshold of its own; set events.thresholds, for example "
-            f"events.thresholds.{printable(intents[0])}"
+            f"events.thresholds.{escaped(intents[0])}"
         )
     for label in thresholds:
         if label in model.non_intents:
-            name = printable(label)
+            name = escaped(label)
             reasons[f"events.thresholds.{label}"] = f"{name} is no intent and never an event"
     for key in _OTHER_UNIT[model.unit]:
         reasons[f"rolling.{key}"] = f"the model hears {model.unit}s"
     return {
-        key: f"{printable(str(origins[key]))} sets {printable(key)}, which changes nothing: {why}"
+        key: f"{escaped(str(origins[key]))} sets {escaped(key)}, which changes nothing: {why}"
         for key, why in reasons.items()
         if key in origins and origins[key].kind not in {"default", "model"}
     }

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 from daemon.assembly.reload import Reread, reread
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
-from daemon.base.native_stderr import discard_native_stderr
 from daemon.base.program import leave
+from daemon.base.stderr import discard_native_stderr
 from daemon.capture.wake import Wake
 from daemon.health.vitals import HealthWatcher, Vitals
 from daemon.messages import Level, Status

@@ -16,6 +16,14 @@ def as_departure(error: OSError) -> OSError:
     return OSError(errno.ENXIO, "the terminal has closed")
 
 
+def point_to_null(fd: int) -> None:
+    """From now on what is written to `fd` is lost: what a stream still holds can't fail when Python
+    flushes it."""
+    null = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(null, fd)
+    os.close(null)
+
+
 def write_whole(fd: int, data: bytes) -> None:
     """Write all of `data`, in one write where the system lets us.
 

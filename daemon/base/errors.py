@@ -17,3 +17,19 @@ class UserError(Exception):
 
 class AccountingError(Exception):
     """Samples that went in and samples accounted for differ: a defect of intentd."""
+
+
+def first_line(error: BaseException, limit: int = 200) -> str:
+    """The first line of an exception's message; the name of its class where it has none."""
+    lines = str(error).strip().splitlines()
+    return (lines[0] if lines else type(error).__name__)[:limit]
+
+
+def whole_message(error: BaseException) -> str:
+    """An exception's message on one line."""
+    return " ".join(str(error).split()) or "no reason given"
+
+
+def os_reason(error: OSError) -> str:
+    """The system's words for a failure, without number and path: "no space left on device"."""
+    return (error.strerror or str(error) or type(error).__name__).lower()

@@ -14,7 +14,8 @@ from typing import Any, NoReturn
 import typer
 
 from daemon import __version__
-from daemon.base.errors import UserError
+from daemon.base.descriptor import point_to_null
+from daemon.base.errors import UserError, os_reason, whole_message
 from daemon.base.resources import resource_sentence
 
 # typer carries click inside since 0.26 and beside it before; the class is the same by name.
@@ -108,7 +109,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd"
     except _Terminated:
         status = 0
     except BrokenPipeError:
-        status = _quiet_stdout()
+        status = _discard_stdout()
     except Exception as error:
         if _debug:
             _traceback()
@@ -143,8 +144,9 @@ def _usage(problem: Any, program: str) -> str:
 
 
 def _defect(error: Exception) -> str:
-    text = " ".join(str(error).split()) or "no reason given"
-    return f"failed unexpectedly ({type(error).__name__}: {text}); --debug shows where"
+    return (
+        f"failed unexpectedly ({type(error).__name__}: {whole_message(error)}); --debug shows where"
+    )
 
 
 def _traceback() -> None:
@@ -160,7 +162,7 @@ def _flush_stdout() -> None:
     except OSError as error:
         if error.errno != errno.EIO:
             raise
-        _quiet_stdout()
+        _discard_stdout()
 
 
 _FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errno.EPIPE}
@@ -176,14 +178,12 @@ def stdout_fault(error: Exception) -> str:
         sys.stdout.write("\n")
         sys.stdout.flush()
     except OSError as fault:
-        _quiet_stdout()
-        return f"standard output can't be written ({(fault.strerror or str(fault)).lower()})"
+        _discard_stdout()
+        return f"standard output can't be written ({os_reason(fault)})"
     return ""
 
 
-def _quiet_stdout() -> int:
+def _discard_stdout() -> int:
     """The reader of standard output has had enough; Python must not complain when it flushes."""
-    null = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(null, 1)
-    os.close(null)
+    point_to_null(1)
     return 0

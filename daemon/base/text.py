@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import difflib
 import os
 import re
 import unicodedata
+from collections.abc import Iterable
 from pathlib import Path
+
+from daemon.base.errors import UserError
 
 LONGEST = 512
 """Characters kept of a name on a screen. Zero-width characters take no cells, so that cutting to
@@ -33,6 +37,48 @@ def screen_text(text: str) -> str:
     if text.isascii() and text.isprintable():
         return text[:LONGEST]
     return "".join(_visible(character) for character in text[:LONGEST])
+
+
+def escaped(text: str, limit: int = 4096) -> str:
+    r"""`text` as one line of a sentence: unlike `screen_text` it shows zero-width characters and
+    blanks other than the space too, as ``\u200b``, since they may be what is wrong."""
+    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return text if len(text) <= limit else text[: limit - 1] + "…"
+
+
+def value_text(value: object, limit: int = 80) -> str:
+    """A value of foreign origin for a sentence, short and on one line; text is quoted."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return f'"{escaped(value, limit)}"'
+    if isinstance(value, int) and abs(value) >= 10**18:
+        return "a huge number"
+    return escaped(repr(value), limit)
+
+
+def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
+    """The known name that is nearest to `name`; None if none is near (see difflib)."""
+    return next(iter(difflib.get_close_matches(name.lower(), list(known), 1, cutoff)), None)
+
+
+def did_you_mean(name: str, known: Iterable[str]) -> str:
+    """The end of a sentence that offers the nearest known name; empty if none is near."""
+    near = closest(name, known)
+    return f"; did you mean {near}?" if near else ""
+
+
+def split_assignment(text: str, example: str, parts: int = 1) -> tuple[list[str], str]:
+    """`section.key=value` of --set as the key's parts, at least `parts`, and the value's text.
+    Raises `UserError`."""
+    dotted, equals, value = text.partition("=")
+    path = dotted.strip().split(".")
+    if not equals or len(path) < parts or not path[0]:
+        raise UserError(
+            f"--set {value_text(text)} must look like section.key=value, "
+            f"for example --set {example}"
+        )
+    return path, value.strip()
 
 
 def name_text(path: Path | str) -> str:

@@ -17,7 +17,7 @@ import numpy as np
 import daemon
 from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import Setup, load_gates, load_model, model_layer, read_info
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason, whole_message
 from daemon.base.text import screen_text
 from daemon.capture.ring import Chunk
 from daemon.config import Settings, Sources, load_settings
@@ -84,7 +84,7 @@ def _attempt(name: str, trial: Callable[[], Outcome]) -> Finding:
     except UserError as error:
         return Finding(name, False, str(error))
     except Exception as error:
-        text = f"{type(error).__name__}: {' '.join(str(error).split())}"
+        text = f"{type(error).__name__}: {whole_message(error)}"
         return Finding(name, False, text, "this is a defect; please report it")
     return Finding(name, ok, text, fix)
 
@@ -177,7 +177,7 @@ def gate_works(settings: Settings) -> Outcome:
 
 def folders(settings: Settings) -> dict[str, tuple[Path, str]]:
     """The folders that a run may write to, by what for, each with what sets another one."""
-    from daemon.base.stderr_log import log_path
+    from daemon.base.stderr import log_path
     from daemon.health import places
 
     log = Path(settings.output.log).expanduser() if settings.output.log else log_path()
@@ -202,11 +202,10 @@ def writable(folder: Path, key: str) -> Outcome:
         with tempfile.TemporaryFile(dir=nearest):
             pass
     except OSError as error:
-        reason = (error.strerror or str(error)).lower()
         fix = f"set {key} to another place"
         if error.errno in {errno.EACCES, errno.EPERM}:
             fix = f"change its owner or its mode, or {fix}"
-        return False, f"{folder} can't be written to: {reason}", fix
+        return False, f"{folder} can't be written to: {os_reason(error)}", fix
     return True, f"{folder} can be written to", ""
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import model_layer, note, read_info
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
+from daemon.base.text import escaped
 from daemon.config import (
     Loaded,
     Sources,
     keys,
     load_settings,
-    printable,
     shipped_text,
     toml,
     user_file,
@@ -45,7 +45,7 @@ def text(loaded: Loaded) -> str:
     """The settings as TOML; a comment behind each value tells its origin."""
     lines = [f"# settings file: {loaded.file or 'none found, looked for ./config.toml and'}"]
     if loaded.file is None:
-        lines[0] += f" {printable(str(user_file()))}"
+        lines[0] += f" {escaped(str(user_file()))}"
     rows: list[tuple[str, str]] = []
     section = ""
     for name, key, _ in keys():
@@ -66,11 +66,11 @@ def _key_rows(loaded: Loaded, section: str, key: str) -> list[tuple[str, str]]:
         return [
             (
                 f"{key}.{_toml_key(label)} = {toml(inner)}",
-                printable(str(loaded.origins[f"{dotted}.{label}"])),
+                escaped(str(loaded.origins[f"{dotted}.{label}"])),
             )
             for label, inner in value.items()
         ]
-    return [(f"{key} = {toml(value)}", printable(str(loaded.origins[dotted])))]
+    return [(f"{key} = {toml(value)}", escaped(str(loaded.origins[dotted])))]
 
 
 def _toml_key(label: str) -> str:
@@ -81,7 +81,7 @@ def _toml_key(label: str) -> str:
 def write(path: Path | None) -> int:
     """Write the shipped file to `path`, or where the user's settings are looked for."""
     target = path.expanduser() if path is not None else user_file()
-    shown = printable(str(target))
+    shown = escaped(str(target))
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with target.open("x", encoding="utf-8") as file:
@@ -90,7 +90,7 @@ def write(path: Path | None) -> int:
         raise UserError(f"{shown} exists already; edit it, or name another with --config") from None
     except OSError as error:
         raise UserError(
-            f"{shown} can't be written ({error.strerror}); name another with --config"
+            f"{shown} can't be written ({os_reason(error)}); name another with --config"
         ) from None
     print(shown, flush=True)
     return 0

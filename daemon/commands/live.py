@@ -6,7 +6,7 @@ from contextlib import nullcontext
 
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, note, prepare
-from daemon.base.native_stderr import discard_native_stderr
+from daemon.base.stderr import discard_native_stderr
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake

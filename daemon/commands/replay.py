@@ -11,7 +11,7 @@ from pathlib import Path
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, note, prepare
 from daemon.base.errors import UserError
-from daemon.base.native_stderr import discard_native_stderr
+from daemon.base.stderr import discard_native_stderr
 from daemon.capture.recording.recording import Recording
 from daemon.config import AudioSettings, Sources
 from daemon.runtime.inputs import Recordings

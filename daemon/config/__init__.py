@@ -4,7 +4,7 @@ Precedence: built-in defaults < what the model's `intentd` key says < file < env
 line.
 """
 
-from daemon.config.layers import Layer, Origin, model_keys, printable
+from daemon.config.layers import Layer, Origin, model_keys
 from daemon.config.loading import Loaded, load_settings
 from daemon.config.settings import (
     AudioSettings,
@@ -37,7 +37,6 @@ __all__ = [
     "keys",
     "load_settings",
     "model_keys",
-    "printable",
     "shipped_text",
     "toml",
     "user_file",

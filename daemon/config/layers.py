@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -10,6 +9,7 @@ from typing import Any, Literal
 from pydantic import ValidationError
 
 from daemon.base.errors import UserError
+from daemon.base.text import did_you_mean, escaped, value_text
 from daemon.config.sentences import allowed
 from daemon.config.settings import Settings, at_most, from_model, keys, sections, value_of
 
@@ -52,28 +52,6 @@ class Layer:
         return f"{Origin(self.kind, self.where)}: {key}"
 
 
-def shown(value: object, limit: int = 80) -> str:
-    """A value or name of foreign origin on one line, without what a terminal would obey."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    text = value if isinstance(value, str) else repr(value)
-    text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    if len(text) > limit:
-        text = text[: limit - 1] + "…"
-    return f'"{text}"' if isinstance(value, str) else text
-
-
-def did_you_mean(name: str, known: Iterable[str], cutoff: float = 0.6) -> str:
-    """The end of a sentence that offers the nearest known name; empty if none is near."""
-    close = difflib.get_close_matches(name.lower(), list(known), n=1, cutoff=cutoff)
-    return f"; did you mean {close[0]}?" if close else ""
-
-
-def printable(name: str) -> str:
-    """A name of foreign origin (a path, a key, a variable), fit to be printed."""
-    return shown(name, limit=4096)[1:-1]
-
-
 def _unknown(layer: Layer, path: tuple[str, ...]) -> UserError:
     tables = sections()
     dotted = ".".join(path)
@@ -82,13 +60,13 @@ def _unknown(layer: Layer, path: tuple[str, ...]) -> UserError:
         elsewhere = [f"{s}.{k}" for s, k, _ in keys() if k == path[0]]
         hint = f"; did you mean {elsewhere[0]}?" if elsewhere else did_you_mean(path[0], tables)
         return UserError(
-            f"{printable(layer.blame(dotted))} is no section of intentd's settings{hint} "
+            f"{escaped(layer.blame(dotted))} is no section of intentd's settings{hint} "
             f"(there are {known})"
         )
     names = list(tables[path[0]].model_fields)
     hint = did_you_mean(path[-1], names)
     return UserError(
-        f"{printable(layer.blame(dotted))} is no setting{hint} ([{path[0]}] has {', '.join(names)})"
+        f"{escaped(layer.blame(dotted))} is no setting{hint} ([{path[0]}] has {', '.join(names)})"
     )
 
 
@@ -106,8 +84,8 @@ def check_layer(layer: Layer) -> None:
         raise _unknown(layer, path)
     if len(path) == 1:
         raise UserError(
-            f"{printable(layer.blame(path[0]))} is {shown(problem['input'])}; it must be a table, "
-            f"[{path[0]}], with keys of its own"
+            f"{escaped(layer.blame(path[0]))} is {value_text(problem['input'])}; it must be a "
+            f"table, [{path[0]}], with keys of its own"
         )
     section, key = path[0], path[1]
     model_field = sections()[section].model_fields[key]
@@ -116,7 +94,7 @@ def check_layer(layer: Layer) -> None:
     if isinstance(value, Mapping) and len(path) > 2 and path[2] in value:
         value, dotted = value[path[2]], f"{dotted}.{path[2]}"
     raise UserError(
-        f"{printable(layer.blame(dotted))} is {shown(value)}; it must be {allowed(model_field)}"
+        f"{escaped(layer.blame(dotted))} is {value_text(value)}; it must be {allowed(model_field)}"
     )
 
 
@@ -196,8 +174,8 @@ def _check_together(settings: Settings, blames: Mapping[str, str]) -> None:
     for key, other, harm in limits:
         value, limit_value = value_of(settings, key), value_of(settings, other)
         if value > limit_value:
-            first = printable(blames.get(key, f"{key} (by default)"))
-            second = printable(blames.get(other, f"{other} (by default)"))
+            first = escaped(blames.get(key, f"{key} (by default)"))
+            second = escaped(blames.get(other, f"{other} (by default)"))
             raise UserError(
                 f"{first} is {value} and {second} is {limit_value}; "
                 f"{key} above {other} would {harm}, lower it or raise the other"

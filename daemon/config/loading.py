@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from typing import Any, Final
 
 from daemon.base.errors import UserError
+from daemon.base.text import did_you_mean, escaped, value_text
 from daemon.config.layers import (
     Layer,
     Origin,
     Overruled,
-    did_you_mean,
     merge,
     model_keys,
-    printable,
-    shown,
 )
 from daemon.config.settings import ModelSettings, Settings
 from daemon.config.sources import (
@@ -51,8 +49,8 @@ class Loaded:
         change nothing with the model, each with its sentence."""
         idle = idle or {}
         overruled = [
-            f"{each.origin} sets {each.key} = {shown(each.value)} in place of the "
-            f"{shown(each.theirs)} that the model {printable(self.model)} was measured with"
+            f"{each.origin} sets {each.key} = {value_text(each.value)} in place of the "
+            f"{value_text(each.theirs)} that the model {escaped(self.model)} was measured with"
             for each in self.overruled
             if each.key not in idle
         ]
@@ -65,9 +63,9 @@ class Loaded:
                 key = f"events.thresholds.{label}"
                 where = self.origins.get(key, Origin("default"))
                 raise UserError(
-                    f"{where}: events.thresholds names {shown(label)}, which is no label of the "
-                    f"model{did_you_mean(label, labels)} (it has "
-                    f"{', '.join(printable(name) for name in labels)})"
+                    f"{where}: events.thresholds names {value_text(label)}, which is no label of "
+                    f"the model{did_you_mean(label, labels)} (it has "
+                    f"{', '.join(escaped(name) for name in labels)})"
                 )
 
 

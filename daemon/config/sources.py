@@ -11,9 +11,10 @@ from typing import Any
 
 from pydantic.fields import FieldInfo
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
+from daemon.base.text import closest, did_you_mean, escaped, split_assignment, value_text
 from daemon.base.text_files import decode_text
-from daemon.config.layers import Layer, did_you_mean, printable, shown
+from daemon.config.layers import Layer
 from daemon.config.sentences import allowed
 from daemon.config.settings import keys, sections
 
@@ -65,7 +66,7 @@ def user_file() -> Path:
 
 def read_file(path: Path) -> Layer:
     """The layer of one file. Raises `UserError` if it can't be read or is no TOML."""
-    name = printable(str(path))
+    name = escaped(str(path))
     if not path.exists():
         raise UserError(f"there is no settings file {name}; give --config a file that exists")
     if not path.is_file():
@@ -77,12 +78,14 @@ def read_file(path: Path) -> Layer:
             raise UserError(f"{name} is larger than 1 MiB, which no settings file of intentd is")
         values = _parse(decode_text(raw))
     except OSError as error:
-        raise UserError(f"{name} can't be read ({error.strerror}); check its permissions") from None
+        raise UserError(
+            f"{name} can't be read ({os_reason(error)}); check its permissions"
+        ) from None
     except UnicodeDecodeError:
         raise UserError(f"{name} is not UTF-8 text; save it as UTF-8") from None
     except (tomllib.TOMLDecodeError, RecursionError, ValueError) as error:
         why = "it is nested too deeply" if isinstance(error, RecursionError) else error
-        raise UserError(f"{name} is not valid TOML: {printable(str(why))}") from None
+        raise UserError(f"{name} is not valid TOML: {escaped(str(why))}") from None
     return Layer("file", name, values)
 
 
@@ -146,10 +149,9 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
         if len(path) < 2:
             # Container platforms make variables of their own (INTENTD_SERVICE_HOST), so that
             # only what is close to a setting deserves a word.
-            hint = did_you_mean(variable, {name.lower() for name in known}, 0.85)
-            if hint:
-                right = hint.removeprefix("; did you mean ").removesuffix("?").upper()
-                warnings.append(f"{printable(variable)} is no setting; did you mean {right}?")
+            near = closest(variable, {name.lower() for name in known}, 0.85)
+            if near is not None:
+                warnings.append(f"{escaped(variable)} is no setting; did you mean {near.upper()}?")
             continue
         _put(values, names, path, environ[variable], variable)
     return Layer("environment", "environment", values, names), warnings
@@ -160,14 +162,8 @@ def from_command_line(sources: Sources) -> Layer:
     values: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     for assignment in sources.assignments:
-        dotted, equals, text = assignment.partition("=")
-        path = dotted.strip().split(".")
-        if not equals or len(path) < 2:
-            raise UserError(
-                f"--set {shown(assignment)} must look like section.key=value, for example "
-                "--set gate.kind=off"
-            )
-        _put(values, names, path, text.strip(), f"--set {dotted.strip()}")
+        path, text = split_assignment(assignment, "gate.kind=off", parts=2)
+        _put(values, names, path, text, f"--set {'.'.join(path)}")
     for option in sources.options:
         if option.value is None:
             continue
@@ -198,7 +194,7 @@ def _put(
     label = "__".join(path[2:]) if source.startswith(PREFIX) else ".".join(path[2:])
     label = label.lower() if label.isupper() else label
     if model_field is not None and not _is_table(model_field):
-        raise UserError(f"{printable(source)} is no setting: {section}.{key} is no table")
+        raise UserError(f"{escaped(source)} is no setting: {section}.{key} is no table")
     inner = table.setdefault(key, {})
     if not isinstance(inner, dict):
         inner = table[key] = {}
@@ -223,7 +219,7 @@ def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
             table = None
         if not isinstance(table, dict):
             raise UserError(
-                f"{printable(source)} is {shown(text)}; it must be {allowed(model_field)}, "
+                f"{escaped(source)} is {value_text(text)}; it must be {allowed(model_field)}, "
                 "written {label = 0.8}"
             )
         return table

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import platformdirs
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 
 SUFFIX = ".sock"
 
@@ -29,7 +29,7 @@ def own_folder() -> Path:
         path.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(
-            f"{path} can't be made ({error.strerror}); set XDG_RUNTIME_DIR to a folder of yours"
+            f"{path} can't be made ({os_reason(error)}); set XDG_RUNTIME_DIR to a folder of yours"
         ) from None
     for place in (path.parent, path):
         if place.stat(follow_symlinks=False).st_uid not in {os.getuid(), 0}:

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.health.places import SUFFIX, own_folder, sockets
 
 ANSWER_SECONDS = 1.0
@@ -46,7 +46,7 @@ class HealthServer:
         except OSError as error:
             listener.close()
             raise UserError(
-                f"no socket can be made in {place} ({error.strerror or error}); set "
+                f"no socket can be made in {place} ({os_reason(error)}); set "
                 "XDG_RUNTIME_DIR to a folder with a shorter name that can be written"
             ) from None
         self._socket = listener

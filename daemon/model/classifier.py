@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.model.backends import AUTO, Backend, Job, open_backend
 from daemon.model.backends.choices import Choice
 from daemon.model.backends.selection import choose
@@ -123,10 +123,9 @@ def _network_errors(info: ModelInfo, window: int, backend: str) -> Iterator[None
     except (UserError, MemoryError):
         raise
     except Exception as error:
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
         raise UserError(
             f"the model {info.directory} does not run on a window of {window / info.rate:g} s with "
-            f"{backend} ({first}); check window.seconds, or use another model"
+            f"{backend} ({first_line(error)}); check window.seconds, or use another model"
         ) from error
 
 

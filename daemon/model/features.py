@@ -12,7 +12,7 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.model.description.extractor import RATE
 from daemon.model.description.info import ModelInfo
 
@@ -94,10 +94,6 @@ def open_features(info: ModelInfo, samples: int, max_batch: int) -> Features:
         return Spectrogram(kind.from_pretrained(str(info.directory), local_files_only=True))
     except Exception as error:  # its own checks raise what they like
         raise UserError(
-            f"the feature extractor of {info.directory} can't be made ({_first_line(error)}); "
+            f"the feature extractor of {info.directory} can't be made ({first_line(error)}); "
             "save it again"
         ) from None
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from torch.nn.utils import parametrize
 from transformers.utils import logging
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.model.description.fields import read_json
 from daemon.model.description.files import CONFIG, MAX_CONFIG_BYTES
 from daemon.model.description.info import ModelInfo
@@ -140,5 +140,5 @@ def quiet() -> Iterator[None]:
 
 
 def _first_line(error: Exception) -> str:
-    text = (str(error).splitlines() or [""])[0][:200]
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+    name, text = type(error).__name__, first_line(error)
+    return text if text == name else f"{name}: {text}"

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.base.descriptor import as_departure, write_whole
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.base.text import screen_text, utf8_text
 from daemon.messages import (
     LINE_TYPES,
@@ -33,7 +33,6 @@ from daemon.messages import (
     Summary,
 )
 from daemon.output.base import OutputClosed, OutputContext
-from daemon.output.lane import reason
 
 
 class LineFormat:
@@ -299,4 +298,4 @@ def _may_hold_lines(path: Path) -> bool:
 
 
 def _open_reason(error: OSError) -> str:
-    return "nobody reads that pipe" if error.errno == errno.ENXIO else reason(error)
+    return "nobody reads that pipe" if error.errno == errno.ENXIO else os_reason(error)

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Sequence
 
+from daemon.base.errors import os_reason
 from daemon.messages import MESSAGE_KINDS, Message
 from daemon.output.base import Output, OutputClosed
 
@@ -199,7 +200,7 @@ class Lane:
             self.reader_gone = True
         except OSError as error:
             self._blame(error)
-            self._warn(self, f"{self.output.name}: closed with a failure: {reason(error)}.")
+            self._warn(self, f"{self.output.name}: closed with a failure: {os_reason(error)}.")
         except Exception as error:
             self.error = error
         with self._changed:
@@ -242,7 +243,7 @@ class Lane:
                         self._changed.notify_all()
                     self._warn(
                         self,
-                        f"{self.output.name}: switched off, {reason(error)}; "
+                        f"{self.output.name}: switched off, {os_reason(error)}; "
                         f"tried again until that is mended.",
                     )
                 if last_try:
@@ -262,12 +263,7 @@ class Lane:
             return True
 
     def _blame(self, error: OSError) -> None:
-        self._reason = reason(error)
+        self._reason = os_reason(error)
         self._reader_left = error.errno in _READER_GONE
         if not self._reader_left:
             self._cause = self._reason
-
-
-def reason(error: OSError) -> str:
-    """The system's words for a failure, without number and path."""
-    return (error.strerror or str(error) or type(error).__name__).lower()

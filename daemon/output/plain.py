@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
-import os
 import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import ClassVar, TextIO
 
-from daemon.base.descriptor import as_departure
+from daemon.base.descriptor import as_departure, point_to_null
 from daemon.base.journal import journal_line, leads_to_journal
 from daemon.base.text import screen_text
 from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Start, Status, Summary
@@ -135,7 +134,8 @@ class Plain:
         try:
             _write(self._out, text)
         except BrokenPipeError:
-            _silence(self._out)
+            with contextlib.suppress(OSError, ValueError):
+                point_to_null(self._out.fileno())
             raise OutputClosed from None
         except OSError as error:
             raise (as_departure(error) if self._terminal else error) from None
@@ -166,11 +166,3 @@ def _write(stream: TextIO, text: str) -> None:
     encoding = getattr(stream, "encoding", None) or "utf-8"
     stream.write(text.encode(encoding, "backslashreplace").decode(encoding) + "\n")
     stream.flush()
-
-
-def _silence(stream: TextIO) -> None:
-    """What is still buffered must not fail once more, with a traceback, when Python exits."""
-    with contextlib.suppress(OSError, ValueError):
-        devnull = os.open(os.devnull, os.O_WRONLY)
-        os.dup2(devnull, stream.fileno())
-        os.close(devnull)

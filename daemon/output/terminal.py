@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.config import Settings
 from daemon.output.base import Output, OutputContext
 from daemon.output.plain import Plain
@@ -26,7 +26,7 @@ def make(context: OutputContext) -> Output:
     if not shows_dashboard(context.settings):
         # Standard output belongs to the JSON lines alone if they go there.
         return Plain(None if output.jsonl == "-" else sys.stdout)
-    from daemon.base.stderr_log import StderrToLog
+    from daemon.base.stderr import StderrToLog
     from daemon.output.dashboard import Dashboard
 
     log = Path(output.log).expanduser() if output.log else None
@@ -34,9 +34,9 @@ def make(context: OutputContext) -> Output:
         try:
             StderrToLog(log).check()
         except OSError as error:
-            reason = (error.strerror or str(error)).lower()
             raise UserError(
-                f"output.log is {log}, which can't be written ({reason}); name another file"
+                f"output.log is {log}, which can't be written ({os_reason(error)}); "
+                "name another file"
             ) from None
     dashboard = Dashboard(context.controls, log=log)
     context.screen = dashboard

@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, whole_message
 from daemon.base.signals import AtOnce, Signals
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
@@ -333,9 +333,8 @@ class Engine:
         if isinstance(error, UserError):
             _say(str(error))
             return
-        text = " ".join(str(error).split()) or "no reason given"
         _say(
-            f"ended by a failure ({type(error).__name__}: {text})"
+            f"ended by a failure ({type(error).__name__}: {whole_message(error)})"
             + ("" if self._debug else "; --debug shows where")
         )
 

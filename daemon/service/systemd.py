@@ -8,7 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.service.unit import NAME, Unit
 
 
@@ -45,7 +45,7 @@ def write_unit(unit: Unit) -> bool:
         draft.replace(path)
     except OSError as error:
         raise UserError(
-            f"{path} can't be written ({error.strerror}); change the owner of its folder"
+            f"{path} can't be written ({os_reason(error)}); change the owner of its folder"
         ) from None
     return True
 
@@ -59,7 +59,7 @@ def remove_unit() -> bool:
         return False
     except OSError as error:
         raise UserError(
-            f"{path} can't be removed ({error.strerror}); change the owner of its folder"
+            f"{path} can't be removed ({os_reason(error)}); change the owner of its folder"
         ) from None
     return True
 

@@ -22,7 +22,7 @@ RATE = 48000
 MEASURE = """
 import json, sys, time
 import numpy as np
-from daemon.base.native_stderr import discard_native_stderr
+from daemon.base.stderr import discard_native_stderr
 from daemon.capture.microphone.microphone import Microphone
 channel = json.loads(sys.argv[1])
 with discard_native_stderr():

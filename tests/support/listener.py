@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 
 from daemon.base.errors import UserError
-from daemon.base.native_stderr import discard_native_stderr
+from daemon.base.stderr import discard_native_stderr
 from daemon.capture.microphone.devices import list_inputs
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.microphone.waiting import wait_for_microphone

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.base.console import PlainConsole
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.base.text import name_text
 from daemon.base.text_files import write_text
 from daemon.config.settings import HOP_SECONDS
@@ -260,5 +260,5 @@ def _write(path: Path, text: str) -> UserError | None:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)
     except OSError as error:
-        return UserError(f"{path} cannot be written to ({error.strerror}).", status=1)
+        return UserError(f"{path} cannot be written to ({os_reason(error)}).", status=1)
     return None

@@ -13,7 +13,7 @@ import onnxruntime
 import torch
 from numpy.typing import NDArray
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line, os_reason
 from daemon.config.settings import HOP_SECONDS, EventSettings, RollingSettings
 from daemon.model.backends.conversion import OPSET
 from daemon.model.classifier import Classifier, load_classifier
@@ -75,7 +75,7 @@ def export(model: Path, output: Path) -> dict[str, Any]:
             json.dumps(described, indent=2, ensure_ascii=False) + "\n", encoding="utf-8"
         )
     except OSError as error:
-        raise UserError(f"{output} cannot be written to ({error.strerror or error}).") from error
+        raise UserError(f"{output} cannot be written to ({os_reason(error)}).") from error
     return described
 
 
@@ -141,6 +141,6 @@ def _graph(scoring: torch.nn.Module, window: int) -> bytes:
             f"exporting needs the package onnx ({error}); pip install 'intentd[onnx]'."
         ) from error
     except Exception as error:  # torch's converter raises of every kind
-        first = (str(error).splitlines() or [type(error).__name__])[0][:200]
+        first = first_line(error)
         raise UserError(f"the model can't be converted to ONNX ({first}).") from error
     return file.getvalue()

@@ -113,6 +113,7 @@ def teach(
 def record_words(wish: Wish) -> None:
     """A session at the microphone. Raises UserError if there is none, or nothing can be kept."""
     from daemon.base.native_stderr import discard_native_stderr
+
     from daemon.capture.wake import Wake
     from daemon.commands.live import build
     from daemon.config import load_settings

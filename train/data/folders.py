@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from daemon.base.errors import os_reason
 from daemon.base.text import name_text
 from train.data.rows import Row
 from train.data.split import PARTS, Part
@@ -78,7 +79,7 @@ def _walk(root: Path) -> _Tree:
         try:
             entries = sorted(os.scandir(root / folder), key=lambda entry: entry.name)
         except OSError as error:
-            tree.passed.append((folder, f"cannot be opened ({error.strerror})"))
+            tree.passed.append((folder, f"cannot be opened ({os_reason(error)})"))
             return
         for entry in entries:
             path = folder / entry.name

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.base.text import local_path, utf8_text
 from daemon.base.text_files import decode_text
 from train.data.rows import Row
@@ -84,7 +84,7 @@ def _read(path: Path, note: Callable[[str], None]) -> tuple[str, str]:
     try:
         raw = path.read_bytes()
     except OSError as error:
-        raise UserError(f"{path} cannot be read ({error.strerror}).") from error
+        raise UserError(f"{path} cannot be read ({os_reason(error)}).") from error
     try:
         return decode_text(raw), "utf-8"
     except UnicodeDecodeError:

@@ -6,7 +6,7 @@ import os
 from collections.abc import Iterator
 from typing import Any
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.base.hub import hub_answers
 from daemon.base.text import utf8_text
 from train.data.rows import Row
@@ -107,4 +107,4 @@ def _rows(section: DataSection, table: Any) -> Iterator[Row]:
 
 
 def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0]
+    return first_line(error)

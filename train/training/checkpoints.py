@@ -18,6 +18,7 @@ from pathlib import Path
 import safetensors
 from safetensors import SafetensorError
 
+from daemon.base.errors import os_reason
 from daemon.base.text_files import sync_files, sync_folder, write_text
 from train.distributed import main_process, wait_for_all
 
@@ -48,7 +49,7 @@ def damage(checkpoint: Path) -> str:
             found = (_structure(file) for file in sorted(checkpoint.iterdir()))
         return next(filter(None, found), "")
     except OSError as error:
-        return f"it can't be read ({error.strerror})"
+        return f"it can't be read ({os_reason(error)})"
     except ValueError:
         return f"its file {SEAL} is damaged"
 

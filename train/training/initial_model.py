@@ -16,7 +16,7 @@ from transformers import (
     Wav2Vec2ForSequenceClassification,
 )
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.base.hub import hub_answers, hub_id
 from daemon.base.text import local_path
 from daemon.model.description.resolve import BUNDLED, bundled_model
@@ -64,7 +64,7 @@ def build_model(recipe: Recipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
     except (OSError, ValueError, SafetensorError) as error:
         raise UserError(
             f"The base model {recipe.model.base!r} could not be loaded "
-            f"({(str(error).splitlines() or ['damaged'])[0]}); "
+            f"({first_line(error)}); "
             "check its name and the network, or name a directory."
         ) from error
     if known != labels and isinstance(getattr(model, "classifier", None), torch.nn.Linear):

@@ -14,7 +14,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from train.data.clips import write_problems
 from train.data.phonemes import spoken
 from train.pipeline import command_line, quiet, versions
@@ -135,9 +135,7 @@ class _new_folder:  # noqa: N801
             shutil.rmtree(self._new, ignore_errors=True)
             self._new.mkdir(parents=True)
         except OSError as error:
-            raise UserError(
-                f"{self._output} cannot be written to ({error.strerror or error})."
-            ) from error
+            raise UserError(f"{self._output} cannot be written to ({os_reason(error)}).") from error
         return self._new
 
     def __exit__(self, kind: object, error: object, traceback: object) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from daemon.base.errors import first_line, os_reason
 from daemon.capture.recording.chunks import unknown_length
 from daemon.capture.recording.content import View
 
@@ -122,9 +123,9 @@ def _missing_bytes(log: str) -> int:
 
 def cause(error: Exception) -> str:
     """The words of an error for a sentence: no capital, no full stop, one line."""
-    if isinstance(error, OSError) and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError):
+        return os_reason(error)
     if isinstance(error, soundfile.LibsndfileError):
         text = str(error.error_string)
         return text.removeprefix("Error : ").strip().rstrip(".").lower()
-    return str(error).splitlines()[0] if str(error) else type(error).__name__
+    return first_line(error)

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
+from daemon.base.text import escaped
 from daemon.capture.channels import Channel, check_channel
 from daemon.capture.recording.content import FileContent
 from daemon.capture.recording.decoder import Decoder, UnreadableError, open_content, open_pipe
@@ -26,7 +27,7 @@ def printable(path: str) -> str:
     """A path for a sentence: no line breaks, terminal escapes or undecodable bytes."""
     if path == "-":
         return "standard input"
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in path)
+    return escaped(path)
 
 
 class Recording:

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from daemon.assembly.setup import prepare
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.commands.bench.measure import Plan, measure
 from daemon.commands.bench.report import check_plotting, plot, text
 from daemon.config import Option, Sources
@@ -68,5 +68,5 @@ def _write(name: str, content: str) -> None:
         Path(name).write_text(content + "\n", encoding="utf-8")
     except OSError as error:
         raise UserError(
-            f"the figures can't be written to {name} ({error.strerror}); name another file"
+            f"the figures can't be written to {name} ({os_reason(error)}); name another file"
         ) from None

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.model import cache
 from daemon.model.cores import let_threads_sleep
 from daemon.model.description.fields import read_json
@@ -200,7 +200,7 @@ def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> 
     except Exception as error:
         raise UserError(
             f"the model {info.directory} can't be converted to a graph "
-            f"({(str(error).splitlines() or [type(error).__name__])[0][:200]}); "
+            f"({first_line(error)}); "
             'set model.backend = "torch"'
         ) from None
     difference = _difference(list(made.values()), batch, expected)

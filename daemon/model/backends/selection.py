@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.model import cache
 from daemon.model.backends import choices, conversion
 from daemon.model.backends.base import Backend
@@ -112,8 +112,8 @@ def _try_all(
         except UserError as error:
             trials[name] = Trial(name, refused=str(error))
         except Exception as error:  # a runtime that fails on this model is no reason to stop
-            first = (str(error).splitlines() or [""])[0][:160]
-            trials[name] = Trial(name, refused=f"it fails ({type(error).__name__}: {first})")
+            reason = f"it fails ({type(error).__name__}: {first_line(error, 160)})"
+            trials[name] = Trial(name, refused=reason)
         if not trials[name].refused:
             fit.append(name)
     if job.overlap is not None:  # timed as they will come

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from daemon.base.errors import UserError
+from daemon.base.text import value_text
 from daemon.model.description.files import read_bytes
 
 Scalar = str | int | float | bool
@@ -33,12 +34,6 @@ def read_json(path: Path, limit: int) -> dict[str, Any]:
     return found
 
 
-def shown(value: object) -> str:
-    """A foreign value in a sentence: short, and without what a terminal would obey."""
-    text = repr(value) if not isinstance(value, int) or abs(value) < 10**18 else "a huge number"
-    return text if len(text) <= 60 else text[:59] + "…"
-
-
 class Fields:
     """The keys of one table of a file, each read with its type and range.
 
@@ -52,9 +47,8 @@ class Fields:
         self.prefix = prefix
 
     def refuse(self, key: str, allowed: str) -> UserError:
-        return UserError(
-            f"{self.file}: {self.prefix}{key} is {shown(self.table.get(key))}; it must be {allowed}"
-        )
+        value = value_text(self.table.get(key))
+        return UserError(f"{self.file}: {self.prefix}{key} is {value}; it must be {allowed}")
 
     def has(self, key: str) -> bool:
         return self.table.get(key) is not None

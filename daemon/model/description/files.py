@@ -5,7 +5,7 @@ from __future__ import annotations
 import stat
 from pathlib import Path
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 
 CONFIG = "config.json"
 PREPROCESSOR = "preprocessor_config.json"
@@ -77,4 +77,4 @@ def read_bytes(path: Path, limit: int) -> bytes:
 
 
 def _unreadable(path: Path, error: OSError) -> UserError:
-    return UserError(f"{path} can't be read ({error.strerror}); check its permissions")
+    return UserError(f"{path} can't be read ({os_reason(error)}); check its permissions")

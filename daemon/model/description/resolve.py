@@ -6,7 +6,7 @@ import errno
 from importlib.resources import files
 from pathlib import Path
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, first_line
 from daemon.base.hub import hub_answers, hub_id
 from daemon.model.description.architecture import MAX_WEIGHT_BYTES
 from daemon.model.description.files import CONFIG, PREPROCESSOR, WEIGHTS
@@ -111,7 +111,7 @@ def _from_hub(name: str, offline: bool) -> Path:
         ) from None
     except HfHubHTTPError as error:
         raise UserError(
-            f"the hub does not hand out the model {name} ({str(error).splitlines()[0]:.120}); "
+            f"the hub does not hand out the model {name} ({first_line(error, 120)}); "
             "check the name, or try again later"
         ) from None
     except OSError as error:

@@ -19,7 +19,7 @@ from typing import Any, ClassVar
 
 from rich.console import Console
 
-from daemon.base.stderr_log import StderrToLog, log_path
+from daemon.base.stderr import StderrToLog, log_path
 from daemon.messages import Message, RunInfo, Status, Summary
 from daemon.output.base import OutputClosed, RunControls
 from daemon.output.dashboard.keys import Keyboard, NoKeyboard, keyboard

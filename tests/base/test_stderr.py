@@ -1,4 +1,4 @@
-"""What native libraries print goes nowhere; what the program writes goes to the terminal."""
+"""What native libraries print is discarded; what we say goes to the terminal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import sys
 
 PROGRAM = """
 import os, sys
-from daemon.base.native_stderr import discard_native_stderr
+from daemon.base.stderr import discard_native_stderr
 
 print("before", file=sys.stderr)
 with discard_native_stderr():
@@ -19,7 +19,7 @@ raise SystemExit(len(os.listdir("/proc/self/fd")) > 5)
 """
 
 
-def test_native_messages_are_discarded_and_ours_are_not() -> None:
+def test_what_native_libraries_write_is_discarded() -> None:
     done = subprocess.run(
         [sys.executable, "-c", PROGRAM], capture_output=True, text=True, check=True
     )

@@ -1,7 +1,7 @@
-"""Standard error in a file while a picture owns the terminal.
+"""Redirection of standard error.
 
-PortAudio, ALSA and others write to file descriptor 2 itself, past Python; so the descriptor is
-what is turned away.
+PortAudio, ALSA, JACK and libmpg123 write to file descriptor 2 itself, past Python, over a
+full-screen dashboard and between plain lines: so the descriptor is what is turned away.
 """
 
 from __future__ import annotations
@@ -9,11 +9,15 @@ from __future__ import annotations
 import contextlib
 import os
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Self
 
 import platformdirs
+
+from daemon.base.descriptor import point_to_null
 
 LARGEST = 1_000_000
 """Bytes of a log from which it is put aside as .1 before a new one is begun."""
@@ -81,6 +85,51 @@ class StderrToLog:
         if self._path.exists() and self._path.stat().st_size > LARGEST:
             self._path.replace(self._path.with_suffix(".log.1"))
         return os.open(self._path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+
+
+@contextmanager
+def discard_native_stderr() -> Iterator[None]:
+    """While entered, what native libraries write to descriptor 2 is lost, and `sys.stderr` writes
+    where it did before.
+
+    sounddevice points descriptor 2 at the null device while PortAudio initialises, which may take
+    seconds when a sound server is gone; what `sys.stderr` says in that time would be lost without
+    this. Enter it before threads start: descriptors belong to the whole process. Where there is no
+    descriptor 2, nothing is changed.
+    """
+    try:
+        sys.stderr.flush()
+        kept = os.dup(2)
+    except (OSError, AttributeError, ValueError):
+        yield
+        return
+    before = sys.stderr
+    own = _descriptor(before) == 2
+    point_to_null(2)
+    if own:
+        sys.stderr = open(  # noqa: SIM115 - a descriptor has no path; closed below
+            kept,
+            "w",
+            buffering=1,
+            encoding=before.encoding,
+            errors=before.errors,
+            closefd=False,
+        )
+    try:
+        yield
+    finally:
+        with contextlib.suppress(OSError, ValueError):  # its terminal may have gone
+            sys.stderr.flush()
+        sys.stderr = before
+        os.dup2(kept, 2)
+        os.close(kept)
+
+
+def _descriptor(stream: object) -> int | None:
+    try:
+        return int(stream.fileno())  # type: ignore[attr-defined]
+    except (OSError, AttributeError, ValueError):
+        return None
 
 
 def _is_terminal(fd: int) -> bool:
