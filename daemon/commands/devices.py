@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import partial
 
 from daemon.base.journal import complain
-from daemon.base.native_stderr import discard_native_stderr
+from daemon.base.stderr import discard_native_stderr
 from daemon.base.text import screen_text
 from daemon.capture.microphone.devices import InputDevice, list_inputs, with_rates
 from daemon.capture.microphone.time_limit import with_time_limit

@@ -94,6 +94,7 @@ def teach(
 ) -> None:
     """Record your words, train on them, and listen with the new model on the dashboard."""
     from daemon.commands.live import run
+    from daemon.config import Option, Sources
     from train.words.run import Request, check_output, train_words
 
     target = output or output_of(folder)
@@ -101,22 +102,20 @@ def teach(
     record_words(Wish(words, folder, takes, name, device, lines, near, talk, room))
     train_words(Request(folder, target, language))
     print(f"The model is in {target}; q ends listening, `intentd live --model {target}` goes on.")
-    options = {
-        "audio.device": ("--device", _device(device)),
-        "model.path": ("--model", str(target)),
-        "output.headless": ("--lines", True if lines else None),
-    }
-    layers = {"config": None, "assignments": (), "options": options}
-    raise typer.Exit(run(layers, debug=False))
+    options = (
+        Option("audio.device", "--device", _device(device)),
+        Option("model.path", "--model", str(target)),
+        Option("output.headless", "--lines", True if lines else None),
+    )
+    raise typer.Exit(run(Sources(options=options), debug=False))
 
 
 def record_words(wish: Wish) -> None:
     """A session at the microphone. Raises UserError if there is none, or nothing can be kept."""
-    from daemon.base.native_stderr import discard_native_stderr
-
+    from daemon.base.stderr import discard_native_stderr
     from daemon.capture.wake import Wake
     from daemon.commands.live import build
-    from daemon.config import load_settings
+    from daemon.config import Option, Sources, load_settings
     from daemon.output.dashboard.keys import keyboard
     from train.recorder.finder import TakeFinder
     from train.recorder.near_words import near_words
@@ -129,8 +128,8 @@ def record_words(wish: Wish) -> None:
 
     check_words(wish.words)
     console = Console()
-    options = {"audio.device": ("--device", _device(wish.device))}
-    audio = load_settings(options=options).settings.audio
+    options = (Option("audio.device", "--device", _device(wish.device)),)
+    audio = load_settings(Sources(options=options)).settings.audio
     wake = Wake()
     with discard_native_stderr():
         sound = MicrophoneSound(build(audio, wake), wake)
