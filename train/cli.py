@@ -106,12 +106,13 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model by a recipe, calibrate it, and measure it."""
+    from train.recipe import load_recipe
+
+    loaded = load_recipe(recipe, assignments or ())  # a mistake in it needs no torch to be found
     from train import pipeline as steps
     from train.distributed import left_alone, main_process
-    from train.recipe import load_recipe
     from train.training.finetune import StoppedError
 
-    loaded = load_recipe(recipe, assignments or ())
     target = output or Path("runs") / loaded.name
     run = steps.Run(
         loaded, target, steps.command_line(), PlainConsole(stderr=True), resume=resume, force=force
@@ -215,11 +216,12 @@ def calibrate(
     """Choose temperature and thresholds of a trained model again, on what the recipe's [calibrate]
     names. With calibrate.cross_fit the models for the training part are trained first, unless
     MODEL/cross-fit has them."""
-    from train import pipeline as steps
     from train.recipe import load_recipe
-    from train.training.finetune import StoppedError, noises_of
 
     loaded_recipe = load_recipe(recipe, assignments or ())
+    from train import pipeline as steps
+    from train.training.finetune import StoppedError, noises_of
+
     run = steps.Run(loaded_recipe, model, steps.command_line())
     steps.quiet()
     steps.open_model(model, loaded_recipe)
@@ -242,10 +244,11 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Measure a trained model on the test part again; write metrics.json, pictures, model card."""
-    from train import pipeline as steps
     from train.recipe import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
+    from train import pipeline as steps
+
     run = steps.Run(loaded_recipe, model, steps.command_line())
     steps.quiet()
     steps.open_model(model, loaded_recipe)
