@@ -47,6 +47,7 @@ lint: $(VENV)/.dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
 	$(BIN)/mypy
+	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
 # The bundled model from raw recordings in DATA: three to five hours; goes on where it stopped. On one
@@ -71,12 +72,12 @@ $(VENV)/.python:
 $(VENV)/.demo: pyproject.toml tools/system_packages.sh | $(VENV)/.python
 	@sh tools/system_packages.sh $(RUNTIME_PACKAGES)
 	@echo "Installing intentd and what it runs on (some minutes, once)"
-	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) openvino
+	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) onnx openvino
 	@touch $@
 
 $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@echo "Installing intentd and what the tests need (some minutes, once)"
-	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) openvino train dev
+	@$(BIN)/python tools/install.py --torch-index $(TORCH_INDEX) onnx openvino train dev
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev tools/system_packages.sh tools/unpack_package.sh

@@ -1,6 +1,8 @@
 """Voice activity detection: speech intervals of a stream. No threads, no clocks."""
 
 from daemon.config.settings import GateSettings
-from daemon.vad.gate import CHUNK, Coverage, Gate, GateBank, speech_model
+from daemon.vad.detector import CHUNK, Detector
+from daemon.vad.gate import Coverage, Gate, GateBank
+from daemon.vad.load import load_detector
 
-__all__ = ["CHUNK", "Coverage", "Gate", "GateBank", "GateSettings", "speech_model"]
+__all__ = ["CHUNK", "Coverage", "Detector", "Gate", "GateBank", "GateSettings", "load_detector"]

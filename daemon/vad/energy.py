@@ -8,7 +8,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.vad.gate import CHUNK
+from daemon.vad.detector import CHUNK
 from daemon.windowing.resample import RATE
 
 EMPHASIS: Final = 0.97

@@ -6,16 +6,16 @@ import enum
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config.settings import GateSettings
+from daemon.vad.detector import CHUNK, Detector
+from daemon.vad.load import load_detector
 from daemon.windowing.resample import RATE
 
-CHUNK: Final = 512
-"""Samples at 16 kHz that get one probability of speech."""
 _LARGEST_BATCH: Final = 128
 
 
@@ -25,22 +25,6 @@ class Coverage(enum.Enum):
     SPEECH = "speech"
     GATED = "gated"
     UNDECIDED = "undecided"
-
-
-class Detector(Protocol):
-    """Tells speech from its absence, chunk by chunk, for many streams at once."""
-
-    def new_state(self) -> object:
-        """What a stream's chunks so far have left behind: nothing yet."""
-        ...
-
-    def probabilities(
-        self, chunks: NDArray[np.float32], states: Sequence[object]
-    ) -> NDArray[np.float32]:
-        """Probability of speech, shape (n,), of chunks (n, 512), each the next one of the stream
-        whose state stands at the same place; the states are changed. A stream may have several
-        chunks, in their order."""
-        ...
 
 
 @dataclass(slots=True)
@@ -248,7 +232,7 @@ class GateBank:
     @classmethod
     def load(cls, settings: GateSettings) -> GateBank:
         """With the detector that `settings.kind` names. Raises UserError if it can't run here."""
-        return cls(settings, speech_model(settings.kind))
+        return cls(settings, load_detector(settings.kind))
 
     def new_gate(self) -> Gate:
         """A gate for a segment that begins."""
@@ -270,19 +254,3 @@ class GateBank:
             found = self._detector.probabilities(chunks, [gate.state for gate in batch])
             for gate, probability in zip(batch, found.tolist(), strict=True):
                 gate.hear(probability)
-
-
-def speech_model(kind: str) -> Detector | None:
-    """What a kind of gate finds speech with, imported only now; None for "off".
-
-    Raises UserError if it can't run here.
-    """
-    if kind == "silero":
-        from daemon.vad.silero import SileroDetector
-
-        return SileroDetector()
-    if kind == "energy":
-        from daemon.vad.energy import EnergyDetector
-
-        return EnergyDetector()
-    return None

@@ -20,8 +20,8 @@ from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
 from daemon.vad.blas import one_thread
+from daemon.vad.detector import CHUNK
 from daemon.vad.gain import AutomaticGain, levels
-from daemon.vad.gate import CHUNK
 from daemon.vad.onnx_weights import read_weights
 from daemon.windowing.resample import RATE
 

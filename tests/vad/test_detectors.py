@@ -20,8 +20,8 @@ from threadpoolctl import threadpool_info
 from daemon.base.errors import UserError
 from daemon.vad import CHUNK, Coverage, Gate, GateBank, GateSettings
 from daemon.vad import silero as silero_module
+from daemon.vad.detector import Detector
 from daemon.vad.gain import AutomaticGain, levels
-from daemon.vad.gate import Detector
 from daemon.vad.silero import FORGET_AFTER, QUIET, SileroDetector
 from daemon.windowing import RATE
 

@@ -30,7 +30,7 @@ from torch.nn import functional
 from train.data.clips import Clip
 from train.distillation import whisper as teacher
 from train.distillation.features import Lesson, listen
-from train.examples.soft_targets import Guide
+from train.distillation.soft_targets import Guide
 from train.recipe import Recipe, TeachSection
 
 TEACHER = "teacher"

@@ -15,8 +15,8 @@ from train import augment
 from train.augment import Audio, Excerpt
 from train.codecs import CodedRecordings, mu_law
 from train.data.clips import RATE, Clip
+from train.distillation.soft_targets import Guide
 from train.examples.babble import babble_of
-from train.examples.soft_targets import Guide
 from train.recipe import AugmentSection
 
 Example = dict[str, Any]

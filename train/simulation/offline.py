@@ -23,7 +23,8 @@ from daemon.decide import (
 from daemon.messages import Event, Message, Prediction, Scores, StreamInfo, Summary
 from daemon.stream.stream import DueWindow, Stream, StreamSettings
 from daemon.vad import GateBank, GateSettings
-from daemon.vad.gate import Detector, speech_model
+from daemon.vad.detector import Detector
+from daemon.vad.load import load_detector
 from train.augment import Audio
 from train.data.clips import RATE, Clip
 
@@ -255,7 +256,7 @@ class _Tap:
     @classmethod
     def load(cls, settings: GateSettings) -> _Tap:
         """With the detector that the settings name. Raises UserError if it can't run here."""
-        return cls(settings, speech_model(settings.kind))
+        return cls(settings, load_detector(settings.kind))
 
     def forget(self) -> None:
         self.states = []

@@ -10,8 +10,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.base.errors import UserError
-
 _CONVERTER = "openvino.tools.ovc"
 
 
@@ -45,13 +43,7 @@ class OpenVinoBackend:
     """ONNX graph run by OpenVINO in float32 or bfloat16 (fast with AMX)."""
 
     def __init__(self, graph: bytes, threads: int, *, bf16: bool = False) -> None:
-        try:
-            core = _core()
-        except ImportError:
-            raise UserError(
-                "the backend openvino needs its package; install it with "
-                "pip install 'intentd[openvino]', or set model.backend = \"torch\""
-            ) from None
+        core = _core()
         options = {
             "INFERENCE_NUM_THREADS": threads,
             "NUM_STREAMS": 1,

@@ -29,6 +29,8 @@ class BackendKind:
     """Imports the package. Raises `UserError` where it is missing or the weights don't fit."""
     worth_trying: Callable[[Job], bool]
     """Whether "auto" should try it on this machine and model, the package being installed."""
+    extra: str = ""
+    """The extra of intentd that brings the package, for example "[onnx]"."""
 
 
 def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
@@ -95,14 +97,15 @@ BACKENDS: Final = (
     BackendKind(
         "torch-bf16", "torch", lambda job: _torch(job, "cpu", bf16=True), lambda _: has_fast_bf16()
     ),
-    BackendKind("onnx", "onnxruntime", _onnx, _has_onnx_graph),
-    BackendKind("onnx-int8", "onnxruntime", _onnx_int8, _int8_pays),
-    BackendKind("openvino", "openvino", _openvino, _has_graph),
+    BackendKind("onnx", "onnxruntime", _onnx, _has_onnx_graph, "[onnx]"),
+    BackendKind("onnx-int8", "onnxruntime", _onnx_int8, _int8_pays, "[onnx]"),
+    BackendKind("openvino", "openvino", _openvino, _has_graph, "[openvino]"),
     BackendKind(
         "openvino-bf16",
         "openvino",
         lambda job: _openvino(job, bf16=True),
         lambda job: has_fast_bf16() and _has_graph(job),
+        "[openvino]",
     ),
 )
 
@@ -120,6 +123,11 @@ def open_backend(name: str, job: Job) -> Backend:
     """
     for kind in BACKENDS:
         if kind.name == name:
+            if not _installed(kind.package):
+                raise UserError(
+                    f"the backend {name} needs {kind.package}, which is not installed: "
+                    f"pip install 'intentd{kind.extra}', or set model.backend = \"torch\""
+                )
             return kind.open(job)
     raise UserError(
         f"there is no backend {name!r:.60}; model.backend must be one of "

@@ -32,7 +32,7 @@ from train.data.clips import Clip
 from train.distillation import features as distil
 from train.distillation import whisper as teacher
 from train.distillation.soft_labels import Lectures, TaughtLoss, add_echo, train_guide
-from train.examples.soft_targets import Guide
+from train.distillation.soft_targets import Guide
 from train.examples.words import WindowCollator, WordDraws
 from train.recipe import AugmentSection, Recipe, TeachSection
 

@@ -1,0 +1,28 @@
+"""The interface of detectors, which tell speech from its absence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+CHUNK: Final = 512
+"""Samples at 16 kHz that get one probability of speech."""
+
+
+class Detector(Protocol):
+    """Tells speech from its absence, chunk by chunk, for many streams at once."""
+
+    def new_state(self) -> object:
+        """What a stream's chunks so far have left behind: nothing yet."""
+        ...
+
+    def probabilities(
+        self, chunks: NDArray[np.float32], states: Sequence[object]
+    ) -> NDArray[np.float32]:
+        """Probability of speech, shape (n,), of chunks (n, 512), each the next one of the stream
+        whose state stands at the same place; the states are changed. A stream may have several
+        chunks, in their order."""
+        ...
