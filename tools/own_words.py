@@ -31,6 +31,7 @@ from rich.table import Table
 
 from train.augment import Audio, white
 from train.data.clips import RATE, Clip
+from train.data.phonemes import Spoken, holds, phonemes_of_many, spoken
 from train.data.split import bucket
 from train.evaluation.scoring import score
 from train.pipeline import quiet
@@ -39,10 +40,11 @@ from train.simulation.tracks import spaced
 from train.words.background import background, held_out_noise, surroundings
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
-from train.words.learn import BACKGROUND, UNKNOWN, Learned, Settings, fit, gather, listening_of
+from train.words.learn import Learned, fit, gather, listening_of
+from train.words.settings import BACKGROUND, UNKNOWN, Settings
 from train.words.strangers import TRAINING_VOICES, say_words
 from train.words.trials import trials
-from train.world import recordings
+from train.world import without
 
 LEVELS = (20.0, 10.0)
 SPACING = 2.5
@@ -85,8 +87,8 @@ def triples(speaker: str, takes: Sequence[Take], count: int) -> list[tuple[str, 
     return [*threes, tuple(chinese[:3])][:count]
 
 
-def talk(root: Path, share: float) -> Iterator[tuple[str, Audio]]:
-    """Source and samples of what holds no word: the share of it that a hash picks."""
+def talk(root: Path, share: float) -> Iterator[tuple[str, str, Audio]]:
+    """Source, text and samples of other people's talk: the share of it that a hash picks."""
     for file in ("talk/calibration.parquet", "other_speech/train.parquet"):
         for row in pq.read_table(root / file).to_pylist():
             path = row["audio"]["path"]
@@ -95,7 +97,7 @@ def talk(root: Path, share: float) -> Iterator[tuple[str, Audio]]:
                 quiet_ = np.zeros(round(PAD * RATE), np.float32)
                 samples = np.concatenate([quiet_, decode(row["audio"]["bytes"]), quiet_])
                 floor = white(-70.0, len(samples), np.random.default_rng(0))
-                yield row["source"], np.clip(samples + floor, -1, 1)
+                yield row["source"], row.get("text") or "", np.clip(samples + floor, -1, 1)
 
 
 class Heard:
@@ -114,13 +116,14 @@ class Heard:
         entry.write_bytes(pickle.dumps(found))
         return found
 
-    def talk(self, root: Path, share: float) -> list[tuple[str, Hearing]]:
-        """Embeddings of the talk, by source."""
+    def talk(self, root: Path, share: float) -> list[tuple[str, Spoken, Hearing]]:
+        """Source, text and embeddings of the talk."""
 
-        def make() -> list[tuple[str, Hearing]]:
-            sounds = list(talk(root, share))
-            hearings = hear([s for _, s in sounds], self.listening, self.embedder.embed)
-            return [(source, h) for (source, _), h in zip(sounds, hearings, strict=True)]
+        def make() -> list[tuple[str, Spoken, Hearing]]:
+            sources, texts, sounds = zip(*talk(root, share), strict=True)
+            told = map(Spoken, texts, phonemes_of_many(texts))
+            hearings = hear(sounds, self.listening, self.embedder.embed)
+            return list(zip(sources, told, hearings, strict=True))
 
         return list(self.get(f"talk {share}", make))
 
@@ -150,8 +153,8 @@ def one_task(
     key = f"{speaker} {labels} {most} {dataclasses.astuple(settings)[3:7]} {voices}"
     examples = heard.get(
         f"examples {key}",
-        lambda: gather(own, labels, pack, embedder, settings, surroundings(), voices=cast),
-    )
+        lambda: gather(own, labels, embedder, settings, surroundings(), voices=cast),
+    ).with_pack(pack, labels)
     sounds = [take.audio for take in learned_from]
     tried = heard.get(
         f"trials {key}", lambda: trials(sounds, held_out_noise(), embedder, listening)
@@ -203,11 +206,16 @@ def with_head(hearing: Hearing, learned: Learned) -> Hearing:
     return Hearing(hearing.samples, hearing.chances, learned.head.logits(hearing.logits))
 
 
-def alarms(sounds: Sequence[tuple[str, Hearing]], learned: Learned) -> dict[str, list[float]]:
-    """Events and hours by source."""
+def alarms(
+    sounds: Sequence[tuple[str, Spoken, Hearing]], learned: Learned
+) -> dict[str, list[float]]:
+    """Events and hours by source, without the sentences that hold a word."""
+    words = [spoken(word) for word in learned.words]
     counts: Counter[str] = Counter()
     hours: Counter[str] = Counter()
-    for source, hearing in sounds:
+    for source, text, hearing in sounds:
+        if any(holds(text, word) for word in words):
+            continue
         outcome = replay(with_head(hearing, learned), learned.setup, learned.temperature)
         counts[source] += len(outcome.events)
         hours[source] += (hearing.samples / RATE - 2 * PAD) / 3600
@@ -256,7 +264,7 @@ def main() -> None:
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     options = parser.parse_args()
     quiet()
-    settings = Settings(window=1.0)
+    settings = Settings(window=1.0, threads=1)
     for assignment in options.assignments:
         key, _, value = assignment.partition("=")
         value = value if key == "base" else json.loads(value)
@@ -267,7 +275,7 @@ def main() -> None:
     embedder = Embedder(settings.base, settings.window, settings.threads)
     listening = listening_of(embedder, settings.hop)
     heard = Heard(options.cache, embedder, listening)
-    pack = background(embedder, listening, lambda share: None).of(range(len(recordings())))
+    whole = background(embedder, listening, lambda share: None)
     sounds = heard.talk(options.root, options.talk)
     kitchen = decode((options.root / "noise" / "kitchen.flac").read_bytes())
     rows: list[dict[str, Any]] = []
@@ -277,6 +285,7 @@ def main() -> None:
             sizes = [size for size in options.takes if size <= least // 2]
             if not sizes:
                 continue
+            pack = whole.of(without([spoken(word) for word in words]))
             for size, learned, found, seconds in one_task(
                 speaker, words, takes, sizes, heard, kitchen, settings, pack, options.voices
             ):

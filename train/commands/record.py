@@ -12,7 +12,7 @@ import typer
 from rich.console import Console
 
 from daemon.base.errors import UserError
-from train.commands.words import Language, Output, output_of
+from train.commands.words import Alarms, Language, Output, output_of
 
 KEYS = {
     **{name.encode(): name for name in "bapsdq"},
@@ -91,16 +91,19 @@ def teach(
     talk: Talk = 60.0,
     room: Room = 20.0,
     language: Language = "en-us",
+    alarms: Alarms = 0.5,
 ) -> None:
     """Record your words, train on them, and listen with the new model on the dashboard."""
     from daemon.commands.live import run
     from daemon.config import Option, Sources
     from train.words.run import Request, check_output, train_words
+    from train.words.settings import Settings
 
     target = output or output_of(folder)
     check_output(target)
     record_words(Wish(words, folder, takes, name, device, lines, near, talk, room))
-    train_words(Request(folder, target, language))
+    settings = Settings(alarms_per_hour=alarms)
+    train_words(Request(folder, target, language, settings=settings))
     print(f"The model is in {target}; q ends listening, `intentd live --model {target}` goes on.")
     options = (
         Option("audio.device", "--device", _device(device)),

@@ -17,6 +17,12 @@ Language = Annotated[
     str,
     typer.Option(help="In which the words are spoken, as espeak-ng calls it (espeak-ng --voices)."),
 ]
+Alarms = Annotated[
+    float,
+    typer.Option(
+        "--alarms-per-hour", min=0.01, help="False alarms that are bearable, in other talk."
+    ),
+]
 Threads = Annotated[int, typer.Option(min=0, help="Threads of the processor; 0: all cores.")]
 
 
@@ -28,12 +34,7 @@ def words(
         float | None,
         typer.Option(min=0.5, max=3.0, help="Seconds of a window; by the takes if not given."),
     ] = None,
-    alarms: Annotated[
-        float,
-        typer.Option(
-            "--alarms-per-hour", min=0.01, help="False alarms that are bearable, in other talk."
-        ),
-    ] = 0.5,
+    alarms: Alarms = 0.5,
     base: Annotated[
         str, typer.Option(help="The encoder to build on, as model.base in a recipe.")
     ] = "words",
@@ -44,8 +45,8 @@ def words(
     seed: Annotated[int, typer.Option(help="The same seed makes the same model.")] = 0,
 ) -> None:
     """Train a model of your own words, in minutes and without anything else."""
-    from train.words.learn import Settings
     from train.words.run import Request, train_words
+    from train.words.settings import Settings
 
     settings = Settings(
         base=base, window=window, alarms_per_hour=alarms, threads=threads, seed=seed

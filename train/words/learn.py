@@ -13,74 +13,23 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.config.settings import HOP_SECONDS, GateSettings, RollingSettings
+from daemon.config.settings import GateSettings, RollingSettings
 from train.augment import Audio, word_bounds
 from train.calibration.thresholds import fit_temperature
 from train.data.clips import RATE
 from train.simulation.offline import Hearing, Setup, softmax
-from train.words import thresholds as tails
 from train.words.background import Background, background, held_out_noise, surroundings
 from train.words.embedder import Embedder, Embeddings
 from train.words.examples import Surroundings, crops, part_copies, word_copies
 from train.words.folder import OwnRecordings, Take
 from train.words.head import Head, fit_head
-from train.words.trials import LEVELS, Listened, peaks, trials
+from train.words.operating_point import TakeResult, choose, shortfall
+from train.words.settings import BACKGROUND, UNKNOWN, Settings
+from train.words.trials import LEVELS, Listened, highest, peaks, trials
 
-UNKNOWN, BACKGROUND = "unknown", "background"
 FOLDS = 5
 PLAIN, PART, VOICE = range(3)
 """Kinds of examples: takes, talk and noise; parts of words; words in other voices."""
-
-
-@dataclass(frozen=True, slots=True)
-class Settings:
-    """How heads are fitted and thresholds chosen. Defaults are what tools/own_words.py chose."""
-
-    base: str = "words"
-    """As model.base in a recipe."""
-    window: float | None = None
-    """Seconds; None: by the length of the takes."""
-    hop: float = HOP_SECONDS
-    copies: int = 24
-    """Of each take."""
-    part_copies: int = 4
-    """Windows with less than half of the word, of each take."""
-    voice_copies: int = 4
-    """Of each word in another voice."""
-    near_copies: int = 12
-    own_crops: int = 4
-    """Windows a second of own talk and of the room."""
-    penalty: float = 1e-3
-    unknown_weight: float = 2.0
-    """Of all that is no word, beside 1 for each word."""
-    part_weight: float = 0.3
-    """Of the windows with parts of words, beside `unknown_weight` for the rest."""
-    voice_weight: float = 0.3
-    """Of a word in other voices, beside 1 for the takes: enough to help strangers, too little to
-    drown the user."""
-    rolling_windows: tuple[int, ...] = (1, 2, 3)
-    alarms_per_hour: float = 0.5
-    """Of all words together, in other people's talk."""
-    caution: float = 0.5
-    """Share of `alarms_per_hour` that thresholds are chosen for: the talk that chooses them is
-    little, and not the user's."""
-    raise_by: float = 0.3
-    """Where takes leave room above that threshold, the share of it by which it is raised."""
-    threads: int = 0
-    seed: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class TakeResult:
-    """How one take is heard by a head that did not learn from it."""
-
-    take: Take
-    peaks: dict[float | None, NDArray[np.float32]]
-    """By level in decibels: the greatest rolling value of each label while it leads."""
-
-    def heard(self, level: float | None, labels: Sequence[str], limits: dict[str, float]) -> bool:
-        word = self.take.word
-        return bool(self.peaks[level][labels.index(word)] >= limits[word])
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +64,17 @@ class Examples:
     kinds: NDArray[np.int64]
     """PLAIN, PART or VOICE."""
 
+    def with_pack(self, pack: Background, labels: Sequence[str]) -> Examples:
+        """These and the pack's windows, of which noise alone is background."""
+        more = len(pack.windows)
+        kinds = (labels.index(BACKGROUND), labels.index(UNKNOWN))
+        return Examples(
+            np.concatenate([self.rows, pack.windows]),
+            np.concatenate([self.targets, np.where(pack.sources < 0, *kinds)]),
+            np.concatenate([self.takes, np.full(more, -1)]),
+            np.concatenate([self.kinds, np.full(more, PLAIN)]),
+        )
+
     def without(self, takes: Sequence[int]) -> Examples:
         """What is not of these takes."""
         kept = ~np.isin(self.takes, takes)
@@ -143,7 +103,7 @@ def learn(
     pack = pack.of(usable)
     labels = (*own.words, UNKNOWN, BACKGROUND)
     around = surroundings()
-    examples = gather(own, labels, pack, embedder, settings, around, say, voices)
+    examples = gather(own, labels, embedder, settings, around, say, voices).with_pack(pack, labels)
     say("takes in noise", 0.0)
     heard = trials([take.audio for take in own.takes], held_out_noise(), embedder, listening)
     say("heads", 0.0)
@@ -176,14 +136,13 @@ def listening_of(embedder: Embedder, hop: float) -> Setup:
 def gather(
     own: OwnRecordings,
     labels: tuple[str, ...],
-    pack: Background,
     embedder: Embedder,
     settings: Settings,
     around: Surroundings,
     say: Callable[[str, float], None] = lambda what, share: None,
     voices: Sequence[Take] = (),
 ) -> Examples:
-    """Embeddings of copies of the takes, of all that is no word, and of the pack."""
+    """Embeddings of copies of the takes and of what else the user recorded."""
     length = round(embedder.window * RATE)
     unknown, quiet = labels.index(UNKNOWN), labels.index(BACKGROUND)
     rows: list[Embeddings] = []
@@ -222,10 +181,6 @@ def gather(
     for room in own.room:
         count = round(settings.own_crops * len(room.audio) / RATE)
         add(crops(room.audio, length, count, around, rng, alone=0.0), quiet)
-    rows.append(pack.windows)
-    targets += np.where(pack.sources < 0, quiet, unknown).tolist()
-    takes += [-1] * len(pack.windows)
-    kinds += [PLAIN] * len(pack.windows)
     return Examples(np.concatenate(rows), np.array(targets), np.array(takes), np.array(kinds))
 
 
@@ -291,7 +246,7 @@ def fit(
     best: tuple[float, int, dict[str, float], dict[str, float], list[TakeResult]] | None = None
     for windows in settings.rolling_windows:
         scored = [
-            peaks(each.rolling(softmax(whole.logits(each.embeddings) / temperature), windows))
+            highest(each.rolling(softmax(whole.logits(each.embeddings) / temperature), windows))
             for each in talk
         ]
         results = []
@@ -308,7 +263,7 @@ def fit(
         missed = sum(
             not result.heard(level, labels, limits) for result in results for level in LEVELS
         )
-        slack = _shortfall(results, labels, limits)
+        slack = shortfall(results, labels, limits)
         rank = missed + slack
         if best is None or rank < best[0]:
             best = rank, windows, limits, rates, results
@@ -343,75 +298,3 @@ def _temperature(
     strange = whole.logits(others[::step])
     unknown = np.full(len(strange), labels.index(UNKNOWN), np.int64)
     return fit_temperature(np.concatenate([copies, strange]), np.concatenate([wanted, unknown]))
-
-
-def choose(
-    results: Sequence[TakeResult],
-    talk: NDArray[np.float32],
-    hours: float,
-    labels: tuple[str, ...],
-    settings: Settings,
-) -> tuple[dict[str, float], dict[str, float]]:
-    """Thresholds of the words and the false alarms an hour that are to be expected of each.
-
-    `talk`: peaks of the held-out recordings, shape (recordings, labels). Each word may raise its
-    share of the alarms; one whose takes score far above that is raised, and what it leaves goes to
-    the others.
-    """
-    words = [label for label in labels if label not in (UNKNOWN, BACKGROUND)]
-    left = settings.alarms_per_hour * settings.caution
-    limits: dict[str, float] = {}
-    rates: dict[str, float] = {}
-    scores = {}
-    for word in words:
-        column = talk[:, labels.index(word)]
-        scores[word] = tails.log_odds(column[column > 0])
-    room = {word: _room(word, results, labels, scores[word], hours, left, words) for word in words}
-    for place, word in enumerate(sorted(words, key=lambda each: -room[each])):
-        share = left / (len(words) - place)
-        at = tails.exceeded(scores[word], hours, share)
-        low = _lowest(word, results, labels)
-        if low > at:
-            at += settings.raise_by * (low - at)
-        limits[word] = round(min(tails.probability(at), 0.999), 4)
-        rates[word] = tails.expected(scores[word], hours, at)
-        left = max(left - rates[word], 0.1 * share)
-    return limits, rates
-
-
-def _room(
-    word: str,
-    results: Sequence[TakeResult],
-    labels: tuple[str, ...],
-    scores: NDArray[np.float64],
-    hours: float,
-    per_hour: float,
-    words: Sequence[str],
-) -> float:
-    """How far a word's lowest takes lie above its equal share of the alarms, in log odds."""
-    return _lowest(word, results, labels) - tails.exceeded(scores, hours, per_hour / len(words))
-
-
-def _lowest(word: str, results: Sequence[TakeResult], labels: tuple[str, ...]) -> float:
-    """The log odds that nine of ten takes of a word reach, in quiet and in noise alike."""
-    column = labels.index(word)
-    mine = [
-        result.peaks[level][column]
-        for result in results
-        if result.take.word == word
-        for level in LEVELS
-    ]
-    return float(np.percentile(tails.log_odds(np.array(mine)), 10))
-
-
-def _shortfall(
-    results: Sequence[TakeResult], labels: tuple[str, ...], limits: dict[str, float]
-) -> float:
-    """Below 1: how near the takes come to their thresholds, to choose between equal counts."""
-    margins = []
-    for result in results:
-        column = labels.index(result.take.word)
-        limit = tails.log_odds(np.array([limits[result.take.word]]))[0]
-        values = tails.log_odds(np.array([result.peaks[level][column] for level in LEVELS]))
-        margins.append(float(np.mean(values - limit)))
-    return 0.5 - float(np.tanh(np.mean(margins) / 4)) / 2.01

@@ -5,7 +5,8 @@ from __future__ import annotations
 import json
 
 from train.words.folder import NEAR, TALK, OwnRecordings
-from train.words.learn import BACKGROUND, UNKNOWN, Learned
+from train.words.learn import Learned
+from train.words.settings import BACKGROUND, UNKNOWN
 
 TEXT = """\
 # What `intentd-train words` trains in minutes is the last layer alone. This recipe trains the whole

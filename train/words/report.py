@@ -11,7 +11,8 @@ import numpy as np
 
 from train.metrics import poisson_upper, wilson
 from train.simulation.offline import replay
-from train.words.learn import Learned, TakeResult
+from train.words.learn import Learned
+from train.words.operating_point import TakeResult
 from train.words.trials import LEVELS
 
 NUMBERS = (

@@ -24,9 +24,10 @@ from train.words.card import card
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take, read_folder
 from train.words.foresight import warnings_of
-from train.words.learn import Settings, fitting_window, learn
+from train.words.learn import fitting_window, learn
 from train.words.recipe import recipe_text
 from train.words.save import save_model
+from train.words.settings import Settings
 from train.words.strangers import TRAINING_VOICES, heard_strangers, say_words
 from train.world import without
 
@@ -71,7 +72,7 @@ def train_words(request: Request) -> report.Expectation:
     _introduce(own, console)
     warnings = warnings_of(own, words)
     for warning in warnings:
-        console.print(f"note: {warning}", highlight=False)
+        console.print(f"note: {warning}", highlight=False, soft_wrap=True)
     window = request.settings.window or fitting_window([take.audio for take in own.takes])
     embedder = Embedder(request.settings.base, window, request.settings.threads)
     with _progress(console) as progress:
@@ -99,7 +100,7 @@ def train_words(request: Request) -> report.Expectation:
         (folder / "README.md").write_text(card(own, learned, found, figures), encoding="utf-8")
         (folder / FINISHED).write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     for line in report.sentences(found):
-        console.print(line, highlight=False, markup=False)
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     return found
 
 

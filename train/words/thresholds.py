@@ -12,6 +12,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+TAIL = 40
+"""Recordings whose scores tell how fast scores fall off."""
 LIMIT = 12.0
 """Greatest log odds that are told apart."""
 
@@ -30,11 +32,11 @@ def probability(value: float) -> float:
     return 1 / (1 + math.exp(-value))
 
 
-def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = 20) -> float:
+def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = TAIL) -> float:
     """The score that talk exceeds `per_hour` times an hour.
 
-    `scores`: the greatest log odds of each recording of `hours` of talk, recordings in which the
-    word never led left out. `tail`: of how many the fall is taken.
+    `scores`: the greatest log odds of each recording of `hours` of talk. `tail`: of how many the
+    fall is taken.
     """
     ordered = np.sort(scores)[::-1]
     count = min(tail, len(ordered) - 1)
@@ -45,7 +47,7 @@ def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = 20) -> f
     return float(base + fall * math.log(count / (per_hour * hours)))
 
 
-def expected(scores: Floats, hours: float, threshold: float, tail: int = 20) -> float:
+def expected(scores: Floats, hours: float, threshold: float, tail: int = TAIL) -> float:
     """How often an hour talk exceeds `threshold`, by the same fall."""
     ordered = np.sort(scores)[::-1]
     count = min(tail, len(ordered) - 1)

@@ -59,6 +59,13 @@ def peaks(rolling: Floats) -> Floats:
     return found
 
 
+def highest(rolling: Floats) -> Floats:
+    """The greatest value of each label, shape (labels,); 0 without a window."""
+    if not len(rolling):
+        return np.zeros(rolling.shape[1], np.float32)
+    return np.asarray(rolling.max(axis=0), np.float32)
+
+
 def in_quiet(samples: Audio, seed: int) -> Audio:
     """A recording with quiet before and after, over a white floor."""
     lead = np.zeros(round(LEAD * RATE), np.float32)

@@ -43,7 +43,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Made]:
     base = tiny_base(root / "base")
     with small_world(root):
         status = run_command(
-            "words", folder, "--base", base, "--output", root / "model", "--no-voices"
+            *("words", folder, "--base", base, "--output", root / "model", "--no-voices"),
+            *("--alarms-per-hour", "100"),  # a minute of talk tells nothing of rarer ones
         )
         assert status == 0
         yield Made(folder, base, root / "model", "")
