@@ -17,7 +17,7 @@ import io
 import json
 import pickle
 import time
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
 from hashlib import sha1
 from pathlib import Path
@@ -212,7 +212,7 @@ def alarms(
     """Events and hours by source, without the sentences that hold a word."""
     words = [spoken(word) for word in learned.words]
     counts: Counter[str] = Counter()
-    hours: Counter[str] = Counter()
+    hours: dict[str, float] = defaultdict(float)
     for source, text, hearing in sounds:
         if any(holds(text, word) for word in words):
             continue
@@ -240,7 +240,7 @@ def rows_of(rows: Sequence[dict[str, Any]]) -> Table:
 def by_source(rows: Sequence[dict[str, Any]]) -> str:
     """Alarms an hour of each source, all tasks together."""
     counts: Counter[str] = Counter()
-    hours: Counter[str] = Counter()
+    hours: dict[str, float] = defaultdict(float)
     for row in rows:
         for source, (count, length) in row["alarms"].items():
             counts[source] += count
@@ -269,7 +269,8 @@ def main() -> None:
         key, _, value = assignment.partition("=")
         value = value if key == "base" else json.loads(value)
         settings = dataclasses.replace(
-            settings, **{key: tuple(value) if isinstance(value, list) else value}
+            settings,
+            **{key: tuple(value) if isinstance(value, list) else value},  # type: ignore[arg-type]
         )
     assert settings.window is not None
     embedder = Embedder(settings.base, settings.window, settings.threads)
@@ -289,7 +290,7 @@ def main() -> None:
             for size, learned, found, seconds in one_task(
                 speaker, words, takes, sizes, heard, kitchen, settings, pack, options.voices
             ):
-                row = {
+                row: dict[str, Any] = {
                     "speaker": speaker,
                     "words": words,
                     "takes": size,

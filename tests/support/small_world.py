@@ -21,7 +21,7 @@ from train.data.phonemes import spoken
 def speech_like(seed: int, seconds: float = 4.0) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
     """Buzzes that do not glide, one after the other."""
     rng = np.random.default_rng(seed)
-    pieces = []
+    pieces: list[np.ndarray[tuple[int], np.dtype[np.float32]]] = []
     while sum(map(len, pieces)) < seconds * RATE:
         pieces.append(word("flat", int(rng.integers(1 << 30)), float(rng.uniform(0.2, 0.7))))
     return np.concatenate(pieces)

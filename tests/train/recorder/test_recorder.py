@@ -49,7 +49,7 @@ def said(*labels: str) -> Audio:
 
 def found_in(samples: Audio, block: int = 1600) -> list[Found]:
     finder = TakeFinder(bank())
-    takes = []
+    takes: list[Found] = []
     for first in range(0, len(samples), block):
         takes += finder.feed(samples[first : first + block])
     return [*takes, *finder.flush()]

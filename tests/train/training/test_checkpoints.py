@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -167,8 +168,8 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
     tree = recipe_tree(place / "words", place / "base", steps=2, eval_every=1)
     recipe = write_recipe(tmp_path / "r.toml", tree)
 
-    def train(*more: str, **rest: object) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
+    def train(*more: str, **rest: Any) -> subprocess.CompletedProcess[str]:
+        done: subprocess.CompletedProcess[str] = subprocess.run(
             [sys.executable, "-m", "train", str(recipe), "--output", str(tmp_path / "out"), *more],
             cwd=ROOT,
             capture_output=True,
@@ -176,8 +177,9 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
             check=False,
             timeout=300,
             env=os.environ | {"OMP_NUM_THREADS": "1"},
-            **rest,  # type: ignore[call-overload]
+            **rest,
         )
+        return done
 
     def little_space() -> None:
         resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
