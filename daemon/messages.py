@@ -7,13 +7,16 @@ comes from a clock.
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 Scores = NDArray[np.float32]
 """Probabilities, shape (labels,), in the order of the model's labels."""
+
+Unit = Literal["word", "utterance"]
+"""What carries an intent: a word that fits in a window, or all windows of an utterance."""
 
 
 @dataclass(frozen=True, slots=True)

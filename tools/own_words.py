@@ -29,8 +29,9 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
+from daemon.base.audio import RATE
 from train.augment import Audio, white
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 from train.data.phonemes import Spoken, holds, phonemes_of_many, spoken
 from train.data.split import bucket
 from train.evaluation.scoring import score

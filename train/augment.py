@@ -13,7 +13,8 @@ import soxr
 from numpy.typing import NDArray
 from scipy.signal import butter, fftconvolve, sosfilt
 
-RATE = 16_000
+from daemon.base.audio import RATE
+
 NEIGHBOUR_SHARE = 0.6
 """Largest share of a following word that may lie in the window."""
 Audio = NDArray[np.float32]

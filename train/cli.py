@@ -318,10 +318,11 @@ def mine(
 
     from rich.progress import Progress
 
+    from daemon.base.audio import RATE
     from daemon.model.description.resolve import resolve_model
     from train import pipeline as steps
     from train.commands import mine as mining
-    from train.data.clips import RATE, load_plain
+    from train.data.clips import load_plain
 
     steps.quiet()
     if output.is_dir() and any(output.iterdir()):

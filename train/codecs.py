@@ -13,7 +13,8 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from train.augment import RATE, Audio
+from daemon.base.audio import RATE
+from train.augment import Audio
 
 Pcm = NDArray[np.int16]
 FORMATS = (("OGG", "OPUS"), ("OGG", "VORBIS"), ("MP3", "MPEG_LAYER_III"))

@@ -24,6 +24,7 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
+from daemon.base.audio import RATE
 from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError, os_reason
 from daemon.base.resources import disk_full, out_of_memory
@@ -440,7 +441,7 @@ def _calibration_windows(
     recipe: Recipe, clips: list[Clip], labels: tuple[str, ...], noises: Sequence[Audio]
 ) -> tuple[list[Audio], np.ndarray[Any, np.dtype[np.int64]]]:
     """One window a clip, without noise and at the levels of the validation streams in turn."""
-    length = round(recipe.model.window * 16_000)
+    length = round(recipe.model.window * RATE)
     noise = np.concatenate(list(noises)) if noises else None
     levels = [None, *recipe.calibrate.snr_db] if noise is not None else [None]
     windows, references = [], []

@@ -25,6 +25,7 @@ from daemon.config.settings import (
     GateSettings,
     RollingSettings,
 )
+from daemon.messages import Unit
 
 Range = tuple[float, float]
 Probability = Annotated[float, Field(ge=0, le=1)]
@@ -38,7 +39,7 @@ class ModelSection(Section):
     base: str = "bundled"
     """A hub id, a model directory, "bundled" (the encoder that ships), or "small" (see
     train/training/small_encoder.py) for random weights of a small Wav2Vec2."""
-    unit: Literal["word", "utterance"] = "word"
+    unit: Unit = "word"
     window: float = Field(default=WINDOW_SECONDS, gt=0, le=30)
     hop: float = Field(default=HOP_SECONDS, gt=0, le=30)
     non_intents: tuple[str, ...] = ()

@@ -146,7 +146,7 @@ class Session:
             settings = news.setup.settings
             self._worker.adopt(
                 hop=settings.window.hop,
-                events=news.setup.events,
+                events=settings.events,
                 lag_warning=settings.output.lag_warning,
             )
         return news.statuses

@@ -11,13 +11,14 @@ from daemon.assembly.effect import without_effect
 from daemon.base.journal import complain
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
-from daemon.config import EventSettings, ModelSettings, Settings, Sources, load_settings
+from daemon.config import ModelSettings, Settings, Sources, load_settings
 from daemon.config.loading import NO_SOURCES
 from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
 from daemon.runtime.worker import Publishes, Track, Worker, time_of_day
+from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank
 
@@ -61,13 +62,10 @@ class Setup:
         return self.settings.model.path or self.info.directory.name
 
     @property
-    def events(self) -> EventSettings:
-        return self.settings.events
-
-    @property
     def thresholds(self) -> tuple[float, ...]:
         """The rolling value at which an event of each label may begin, in the labels' order."""
-        return tuple(float(value) for value in thresholds_of(self.info.labels, self.events))
+        found = thresholds_of(self.info.labels, self.settings.events)
+        return tuple(float(value) for value in found)
 
     def load_gates(self) -> GateBank:
         """The gates of all streams. Raises `UserError` if their detector can't run here."""
@@ -75,19 +73,17 @@ class Setup:
 
     def new_stream(self, info: StreamInfo, gates: GateBank, *, levels: bool = False) -> Stream:
         """The path of one stream."""
-        return Stream(
-            info,
-            self.info.labels,
-            self.info.non_intents,
-            gates,
+        settings = StreamSettings(
+            labels=self.info.labels,
+            non_intents=self.info.non_intents,
             unit=self.info.unit,
             window=self.settings.window.seconds,
             hop=self.settings.window.hop,
+            gate=self.settings.gate,
             rolling=self.settings.rolling,
-            events=self.events,
-            levels=levels,
-            monitor=True,
+            events=self.settings.events,
         )
+        return Stream(info, settings, gates, levels=levels, monitor=True)
 
     def new_worker(
         self,

@@ -23,6 +23,7 @@ from daemon.capture.ring import Chunk
 from daemon.config import Settings, Sources, load_settings
 from daemon.messages import Status, StreamInfo
 from daemon.output.registry import OUTPUTS
+from daemon.stream.settings import StreamSettings
 from daemon.stream.sound_monitor import DEAF_DB
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
@@ -133,7 +134,7 @@ def _model(setup: list[Setup]) -> Outcome:
     tells why its backend was chosen."""
     if not setup:
         return False, "not tried, since the settings or the model can't be read", ""
-    from daemon.model.description.extractor import RATE
+    from daemon.base.audio import RATE
     from daemon.model.probe import following_windows
 
     begun = time.perf_counter()
@@ -159,7 +160,7 @@ def _model(setup: list[Setup]) -> Outcome:
 
 def gate_works(settings: Settings) -> Outcome:
     """Let the gate hear a second of silence, which must not be speech."""
-    from daemon.windowing import RATE
+    from daemon.base.audio import RATE
 
     bank = load_gates(settings)
     gate = bank.new_gate()
@@ -303,7 +304,8 @@ def _faults(info: StreamInfo, settings: Settings, chunks: Sequence[Chunk]) -> li
         gates = load_gates(settings)
     except UserError:  # another line says so
         gates = GateBank(GateSettings(kind="off"))
-    stream = Stream(replace(info, live=False), ("speech",), (), gates, monitor=True)
+    wanted = StreamSettings(("speech",), frozenset())
+    stream = Stream(replace(info, live=False), wanted, gates, monitor=True)
     for chunk in chunks:
         stream.feed(chunk)
     stream.finish()

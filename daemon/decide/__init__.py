@@ -4,7 +4,6 @@ from daemon.config.settings import EventSettings, RollingSettings
 from daemon.decide.events import EventDetector, Fired, thresholds_of
 from daemon.decide.rolling import (
     Rolling,
-    Unit,
     UtteranceRolling,
     WordRolling,
     evidence_weights,
@@ -20,7 +19,6 @@ __all__ = [
     "Fired",
     "Rolling",
     "RollingSettings",
-    "Unit",
     "UtteranceRolling",
     "VerdictKeeper",
     "WordRolling",

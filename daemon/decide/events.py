@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from daemon.config.settings import EventSettings
-from daemon.decide.rolling import Unit
-from daemon.messages import Scores
+from daemon.messages import Scores, Unit
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,13 +60,11 @@ class EventDetector:
         non_intents: Collection[str],
         unit: Unit,
         settings: EventSettings,
-        rate: int = 16000,
     ) -> None:
         """Labels in `thresholds` that the model does not have are ignored."""
         self._labels = tuple(labels)
         self._intents = [i for i, label in enumerate(labels) if label not in non_intents]
         self._unit = unit
-        self._rate = rate
         self.adopt(settings)
         self.reset()
 
@@ -76,8 +74,8 @@ class EventDetector:
         # Lists, since single numbers of an array are slow to get at.
         self.thresholds: list[float] = thresholds.tolist()
         self._release: list[float] = (thresholds * np.float32(settings.release)).tolist()
-        self._min_duration = round(settings.min_duration * self._rate)
-        self._refractory = round(settings.refractory * self._rate)
+        self._min_duration = round(settings.min_duration * RATE)
+        self._refractory = round(settings.refractory * RATE)
 
     def reset(self) -> None:
         """Forget all windows."""

@@ -7,16 +7,13 @@ Both kinds take the windows of one segment in order, gated ones as None. Trainin
 from __future__ import annotations
 
 from collections import deque
-from typing import Final, Literal, Protocol
+from typing import Final, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.config.settings import HOP_SECONDS, WINDOW_SECONDS, RollingSettings
-from daemon.messages import Scores
-
-Unit = Literal["word", "utterance"]
-"""Whether a word that fits in a window carries an intent, or all windows of an utterance."""
+from daemon.messages import Scores, Unit
 
 PROBABILITY_FLOOR: Final = 1e-4
 """Lower bound of a probability in log space, so that no single window rules a label out."""

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 
 import numpy as np
 
-from daemon.decide.rolling import Evidence, Unit
-from daemon.messages import Scores, Verdict
+from daemon.decide.rolling import Evidence
+from daemon.messages import Scores, Unit, Verdict
 
 
 class VerdictKeeper:

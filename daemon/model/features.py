@@ -12,8 +12,8 @@ from typing import Any, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError, first_line
-from daemon.model.description.extractor import RATE
 from daemon.model.description.info import ModelInfo
 
 Samples = NDArray[np.float32]

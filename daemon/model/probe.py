@@ -7,7 +7,7 @@ from importlib.resources import files
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.model.description.extractor import RATE
+from daemon.base.audio import RATE
 
 
 def probe_windows(window: int, count: int) -> NDArray[np.float32]:

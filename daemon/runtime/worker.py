@@ -82,7 +82,7 @@ class Track:
     def await_sound(self) -> None:
         """Have the ring call the worker once there is something to say."""
         missing = self.stream.missing
-        self.ring.await_frames(missing.samples, missing.if_loud, missing.louder)
+        self.ring.await_frames(missing.samples, missing.samples_if_loud, missing.loud)
 
 
 class Worker:

@@ -1,4 +1,4 @@
-"""Loudness for meters."""
+"""Loudness for meters, and the noise floor."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class LevelMeter:
         self._squares, self._peak, self._filled = 0.0, 0.0, 0
 
 
-class Calm:
-    """How loud a place is while nobody speaks, so that what is louder can be told from it at once.
+class NoiseFloor:
+    """Peak level while nobody speaks, so that louder sound is noticed at once.
 
     Only when sound is looked at depends on it, never what is said of it: it may be wrong.
     """
@@ -67,9 +67,9 @@ class Calm:
         self._last = None if speaking else (peak, len(mono))
 
     @property
-    def limit(self) -> float:
-        """What a sample must exceed in magnitude to be noticed, 0 to 1 for full scale: 3 dB above
-        the loudest of the last seconds."""
+    def loud(self) -> float:
+        """Amplitude, 0 to 1, above which a sample counts as loud: 3 dB above the peaks of the last
+        seconds."""
         return max(FAINTEST, 1.4 * self._peak)
 
 

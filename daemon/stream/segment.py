@@ -12,37 +12,22 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.decide import (
     EventDetector,
     EventSettings,
     Fired,
-    RollingSettings,
-    Unit,
     VerdictKeeper,
     make_rolling,
 )
-from daemon.messages import Event, Message, Prediction, Scores
+from daemon.messages import Event, Message, Prediction, Scores, StreamInfo
 from daemon.stream.ledger import SegmentCount
+from daemon.stream.settings import StreamSettings
 from daemon.vad import Coverage, Gate
-from daemon.windowing import RATE, HighPass, Resampler, WindowBuffer, samples_of
+from daemon.windowing import HighPass, Resampler, WindowBuffer, samples_of
 
 HISTORY: Final = 30.0
 """Seconds of speech before a window that events may still refer to."""
-
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """What all segments of a stream have in common."""
-
-    stream: str
-    rate: int
-    labels: tuple[str, ...]
-    non_intents: frozenset[str]
-    unit: Unit
-    window: float
-    hop: float
-    rolling: RollingSettings
-    events: EventSettings
 
 
 class _Fate(enum.Enum):
@@ -108,7 +93,7 @@ class DueWindow:
 
         ValueError if it has got them before, or they are not one a label.
         """
-        labels = len(self._segment.plan.labels)
+        labels = len(self._segment.labels)
         if self._record.fate is not _Fate.OUT:
             raise ValueError(f"window {self.index} waits for no scores")
         if scores.shape != (labels,):
@@ -123,22 +108,31 @@ class Segment:
     """One segment from its first sample to its last message."""
 
     def __init__(
-        self, plan: Plan, origin: int, gate: Gate, count: SegmentCount, verdict: VerdictKeeper
+        self,
+        info: StreamInfo,
+        settings: StreamSettings,
+        origin: int,
+        gate: Gate,
+        count: SegmentCount,
+        verdict: VerdictKeeper,
     ) -> None:
         """`origin`: its first source sample's position in the stream."""
-        self.plan = plan
+        self.labels = settings.labels
+        self._info = info
         self.gate = gate
         self.closed = False
-        self.windows = WindowBuffer(samples_of(plan.window), samples_of(plan.hop))
+        self.windows = WindowBuffer(samples_of(settings.window), samples_of(settings.hop))
         self._origin = origin
         self._count = count
         self._verdict = verdict
-        self._resampler = Resampler(plan.rate)
+        self._resampler = Resampler(info.rate)
         self._high_pass = HighPass()
         self._rolling = make_rolling(
-            plan.unit, len(plan.labels), plan.window, plan.hop, plan.rolling
+            settings.unit, len(settings.labels), settings.window, settings.hop, settings.rolling
         )
-        self._events = EventDetector(plan.labels, plan.non_intents, plan.unit, plan.events)
+        self._events = EventDetector(
+            settings.labels, settings.non_intents, settings.unit, settings.events
+        )
         self._records: deque[_Record] = deque()
         self._made = 0  # windows that have got a record
         self._last_arrival = 0.0
@@ -146,7 +140,7 @@ class Segment:
 
     def time(self, position: int) -> float:
         """Stream time in seconds of a sample at 16 kHz of this segment."""
-        return self._origin / self.plan.rate + position / RATE
+        return self._origin / self._info.rate + position / RATE
 
     def adopt(self, events: EventSettings) -> None:
         """Other settings of events from the next window on that is told."""
@@ -182,8 +176,8 @@ class Segment:
     def _in_source(self, samples: int) -> int:
         """How many source samples make `samples` more at 16 kHz, of which the resampler may hold
         some already; at least 1."""
-        held = self._count.received * RATE // self.plan.rate - self.windows.end
-        return max(1, (samples - held) * self.plan.rate // RATE)
+        held = self._count.received * RATE // self._info.rate - self.windows.end
+        return max(1, (samples - held) * self._info.rate // RATE)
 
     def close(self, known: float | None = None) -> None:
         """No more sound: pad the tail. `known`: when the sound behind a gap arrived, which is when
@@ -202,7 +196,7 @@ class Segment:
         reached; of what was fed last, the sample next to it."""
         first, arrival = self._fed
         last = self._origin + self._count.received - 1
-        completed_by = self._origin + -(-end * self.plan.rate // RATE) - 1
+        completed_by = self._origin + -(-end * self._info.rate // RATE) - 1
         return arrival(min(max(completed_by, first), last))
 
     def _take(self, samples: NDArray[np.float32]) -> None:
@@ -284,7 +278,7 @@ class Segment:
         self._verdict.update(record.scores, rolling)
         messages: list[Message] = [
             Prediction(
-                stream=self.plan.stream,
+                stream=self._info.name,
                 start=self.time(start),
                 end=self.time(end),
                 gated=record.scores is None,
@@ -305,12 +299,12 @@ class Segment:
         start, end = speech or (fired.start, fired.end)
 
         def inside(position: int) -> float:  # padding is not in the stream
-            at, end = self.time(position), self.end / self.plan.rate
+            at, end = self.time(position), self.end / self._info.rate
             return end if end < at - 1e-6 else at  # not where they are the same but for rounding
 
         return Event(
-            stream=self.plan.stream,
-            intent=self.plan.labels[fired.label],
+            stream=self._info.name,
+            intent=self.labels[fired.label],
             start=inside(start),
             end=inside(end),
             score=fired.score,

@@ -12,7 +12,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.windowing import RATE
+from daemon.base.audio import RATE
 
 OFFSET: Final = 0.02
 """Mean, as a share of full scale, from which on an offset is told."""

@@ -18,15 +18,12 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Final, Protocol
+from dataclasses import dataclass, replace
+from typing import Final
 
-import numpy as np
-from numpy.typing import NDArray
-
-from daemon.config.settings import HOP_SECONDS
-from daemon.decide import EventSettings, RollingSettings, Unit, VerdictKeeper
+from daemon.base.audio import RATE
+from daemon.capture.ring import Chunk
+from daemon.decide import EventSettings, VerdictKeeper
 from daemon.messages import (
     Event,
     Gap,
@@ -40,11 +37,11 @@ from daemon.messages import (
 )
 from daemon.stream.latency import Latencies
 from daemon.stream.ledger import Counts, Ledger, SegmentCount
-from daemon.stream.levels import Calm, LevelMeter
-from daemon.stream.segment import DueWindow, Plan, Segment
+from daemon.stream.levels import LevelMeter, NoiseFloor
+from daemon.stream.segment import DueWindow, Segment
+from daemon.stream.settings import StreamSettings
 from daemon.stream.sound_monitor import SoundMonitor
-from daemon.vad import Gate, GateBank, GateSettings
-from daemon.windowing import RATE
+from daemon.vad import Gate, GateBank
 
 LEVEL_SECONDS: Final = 0.05
 """How often a `Level` is told."""
@@ -52,22 +49,6 @@ STOPPED: Final = "stopped"
 """The reason of the gap that an abandoned stream ends with."""
 
 __all__ = ["DueWindow", "Stream", "StreamSettings"]
-
-
-@dataclass(frozen=True, slots=True)
-class StreamSettings:
-    """What streams need to know of model and configuration."""
-
-    labels: tuple[str, ...]
-    non_intents: frozenset[str]
-    unit: Unit = "word"
-    window: float = 1.0
-    """Seconds."""
-    hop: float = HOP_SECONDS
-    """Seconds."""
-    gate: GateSettings = field(default_factory=GateSettings)
-    rolling: RollingSettings = field(default_factory=RollingSettings)
-    events: EventSettings = field(default_factory=EventSettings)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,32 +71,12 @@ class Missing:
     """Sound that a stream lacks to say something, in source samples from 1 up."""
 
     samples: int
-    """Without which no other window is complete."""
-    if_loud: int
-    """Without which speech can't let in a window that is complete; it lets in none in sound that
-    nobody speaks in."""
-    louder: float
+    """Samples that the next window still lacks."""
+    samples_if_loud: int
+    """Samples the gate still needs before it can admit a window that is already complete; only
+    sound that may be speech lets it."""
+    loud: float
     """Amplitude, 0 to 1, above which sound may be speech."""
-
-
-class SoundChunk(Protocol):
-    """What a `Stream` asks of the ring's `Chunk`; see there."""
-
-    @property
-    def mono(self) -> NDArray[np.float32]: ...
-    @property
-    def start(self) -> int: ...
-    @property
-    def lost(self) -> int: ...
-    @property
-    def reason(self) -> str: ...
-    @property
-    def captured(self) -> int: ...
-    @property
-    def shed(self) -> int: ...
-    @property
-    def never_arrived(self) -> int: ...
-    def arrival(self, position: int, /) -> float: ...
 
 
 class Stream:
@@ -124,43 +85,37 @@ class Stream:
     def __init__(
         self,
         info: StreamInfo,
-        labels: Sequence[str],
-        non_intents: Collection[str],
+        settings: StreamSettings,
         gates: GateBank,
         *,
-        unit: Unit = "word",
-        window: float = 1.0,
-        hop: float = HOP_SECONDS,
-        rolling: RollingSettings | None = None,
-        events: EventSettings | None = None,
         levels: bool = False,
         monitor: bool = False,
     ) -> None:
-        """`window` and `hop` in seconds; `gates` makes the stream's gates; with `levels`, `Level`
-        messages come every 50 ms of sound; with `monitor`, `Status` messages tell of faults of the
-        sound (see `SoundMonitor`).
+        """A stream from its first sample on.
 
-        ValueError unless 0 < hop <= window.
+        Args:
+            gates: makes the stream's gates; was made with `settings.gate`.
+            levels: give `Level` messages, every 50 ms of sound.
+            monitor: give `Status` messages on faults of the sound (see `SoundMonitor`).
+
+        Raises:
+            ValueError: unless 0 < hop <= window.
         """
+        _check_hop(settings.hop, settings.window)
         self.info = info
+        self._settings = settings
         self._gates = gates
-        self._plan = Plan(
-            stream=info.name,
-            rate=info.rate,
-            labels=tuple(labels),
-            non_intents=frozenset(non_intents),
-            unit=unit,
-            window=window,
-            hop=hop,
-            rolling=rolling or RollingSettings(),
-            events=events or EventSettings(),
+        self._verdict = VerdictKeeper(
+            settings.labels,
+            settings.non_intents,
+            settings.unit,
+            settings.hop / settings.window,
         )
-        self._verdict = VerdictKeeper(labels, self._plan.non_intents, unit, hop / window)
         self._ledger = Ledger()
         self._queue: deque[Segment | Gap] = deque()
         self._open: Segment | None = None
         self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
-        self._calm = Calm(info.rate)
+        self._noise_floor = NoiseFloor(info.rate)
         self._monitor = SoundMonitor(info.rate, live=info.live) if monitor else None
         self._levels: list[Level] = []
         self._said: list[Message] = []  # by `abandon`, for `take` to give
@@ -170,40 +125,21 @@ class Stream:
         self._events = 0
         self._finished = False
 
-    @classmethod
-    def of(
-        cls, info: StreamInfo, settings: StreamSettings, gates: GateBank, *, levels: bool = False
-    ) -> Stream:
-        """With everything from `settings`; `gates` were made with `settings.gate`."""
-        return cls(
-            info,
-            settings.labels,
-            settings.non_intents,
-            gates,
-            unit=settings.unit,
-            window=settings.window,
-            hop=settings.hop,
-            rolling=settings.rolling,
-            events=settings.events,
-            levels=levels,
-        )
-
     def adopt(self, *, hop: float, events: EventSettings | None = None) -> None:
         """Other settings from the next sample on; `hop` in seconds. Between two turns only.
 
         Another hop begins a new segment, since windows of one segment lie on one grid; the sound
         goes on without a gap. ValueError unless 0 < hop <= window.
         """
-        if not 0 < hop <= self._plan.window:
-            raise ValueError(f"a hop of {hop} s does not fit a window of {self._plan.window} s")
-        if hop != self._plan.hop:
+        _check_hop(hop, self._settings.window)
+        if hop != self._settings.hop:
             self._end_segment()
         if events is not None:
             for item in self._queue:
                 if isinstance(item, Segment):
                     item.adopt(events)
-            self._plan = replace(self._plan, events=events)
-        self._plan = replace(self._plan, hop=hop)
+            self._settings = replace(self._settings, events=events)
+        self._settings = replace(self._settings, hop=hop)
 
     def progress(self) -> Progress:
         """Counts so far; any thread may ask, and gets what may be a moment apart."""
@@ -222,7 +158,7 @@ class Stream:
 
     # ---- sound in -------------------------------------------------------------------------------
 
-    def feed(self, chunk: SoundChunk) -> None:
+    def feed(self, chunk: Chunk) -> None:
         """The next chunk. What was lost before it ends the segment.
 
         AccountingError if it does not join on to the one before; RuntimeError after `finish`.
@@ -246,7 +182,7 @@ class Stream:
             return
         if self._open is None:
             self._open = self._begin_segment(chunk.start)
-        self._calm.feed(mono, self._open.gate.speaking)
+        self._noise_floor.feed(mono, self._open.gate.speaking)
         if self._monitor is not None:
             self._monitor.feed(mono)
         self._open.feed(mono, chunk.arrival)
@@ -261,7 +197,7 @@ class Stream:
         """What must come before there is anything to say."""
         if self._open is None or self._meter is not None:
             return Missing(1, 1, math.inf)
-        return Missing(self._open.missing, self._open.missing_for_speech, self._calm.limit)
+        return Missing(self._open.missing, self._open.missing_for_speech, self._noise_floor.loud)
 
     def finish(self) -> None:
         """No more chunks will come: the tail is padded. May be called twice."""
@@ -364,7 +300,8 @@ class Stream:
 
     def _begin_segment(self, origin: int) -> Segment:
         count = SegmentCount(self._ledger, self.info.rate, RATE)
-        segment = Segment(self._plan, origin, self._gates.new_gate(), count, self._verdict)
+        gate = self._gates.new_gate()
+        segment = Segment(self.info, self._settings, origin, gate, count, self._verdict)
         self._queue.append(segment)
         return segment
 
@@ -387,3 +324,8 @@ class Stream:
             elif isinstance(message, Event):
                 self._events += 1
         return messages
+
+
+def _check_hop(hop: float, window: float) -> None:
+    if not 0 < hop <= window:
+        raise ValueError(f"a hop of {hop} s does not fit a window of {window} s")

@@ -8,8 +8,8 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.vad.detector import CHUNK
-from daemon.windowing.resample import RATE
 
 EMPHASIS: Final = 0.97
 """Of the sample before, what is taken off each sample: rumble counts less than speech."""

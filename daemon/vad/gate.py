@@ -11,10 +11,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.config.settings import GateSettings
 from daemon.vad.detector import CHUNK, Detector
 from daemon.vad.load import load_detector
-from daemon.windowing.resample import RATE
 
 _LARGEST_BATCH: Final = 128
 

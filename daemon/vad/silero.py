@@ -18,12 +18,12 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.vad.blas import one_thread
 from daemon.vad.detector import CHUNK
 from daemon.vad.gain import AutomaticGain, levels
 from daemon.vad.onnx_weights import read_weights
-from daemon.windowing.resample import RATE
 
 _MODEL: Final = Path(__file__).parent.parent / "bundled" / "silero_vad" / "silero_vad_16k_op15.onnx"
 _CONTEXT: Final = 64

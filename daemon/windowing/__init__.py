@@ -1,7 +1,7 @@
 """Samples to windows: resampling and windows. No threads, no clocks."""
 
 from daemon.windowing.high_pass import HighPass, high_passed
-from daemon.windowing.resample import RATE, Resampler
+from daemon.windowing.resample import Resampler
 from daemon.windowing.windows import (
     WindowBuffer,
     Windower,
@@ -11,7 +11,6 @@ from daemon.windowing.windows import (
 )
 
 __all__ = [
-    "RATE",
     "HighPass",
     "Resampler",
     "WindowBuffer",

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.windowing.resample import RATE
+from daemon.base.audio import RATE
 
 CORNER: Final = 100.0
 """Hz; where the filter takes 3 dB."""

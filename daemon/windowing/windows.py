@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.windowing.resample import RATE
+from daemon.base.audio import RATE
 
 Samples = NDArray[np.float32]
 

@@ -17,6 +17,7 @@ from daemon.decide import EventDetector, EventSettings
 from daemon.messages import Event, Message, Prediction, RunInfo, Status, StreamInfo
 from daemon.output.base import Output
 from daemon.output.dispatch import Dispatcher
+from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
 
@@ -34,7 +35,8 @@ def listen(changes: dict[int, tuple[float, EventSettings]], block: int = 800) ->
     """All messages of SOUND in blocks; before block number k the settings change to changes[k].
     The model says "yes" with 0.6, always."""
     gates = GateBank.load(GateSettings(kind="off"))
-    stream = Stream(INFO, LABELS, {"background"}, gates, window=0.5, hop=0.1)
+    wanted = StreamSettings(LABELS, frozenset({"background"}), window=0.5, hop=0.1)
+    stream = Stream(INFO, wanted, gates)
     ring = Ring(RATE * 10, 1, RATE, shed=True)
     told: list[Message] = []
 

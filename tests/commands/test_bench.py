@@ -11,6 +11,7 @@ import pytest
 import soundfile
 from support.making import speechlike, write_wav
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.cli import run
 from daemon.commands.bench import report, sounds
@@ -18,7 +19,6 @@ from daemon.commands.bench.measure import sustained
 from daemon.commands.bench.parent import Child
 from daemon.commands.bench.shapes import SHAPES, make_shape
 from daemon.model.description.info import read_model_info
-from daemon.windowing import RATE
 
 SETTINGS = ["--set", "model.threads=1", "--set", "gate.kind=energy"]
 

@@ -21,14 +21,16 @@ from fuzz.screen import check_messages, check_sentence
 from numpy.typing import NDArray
 from support.capture_helpers import read_all
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording
 from daemon.messages import Message, Summary
 from daemon.runtime.inputs import Recordings
 from daemon.runtime.worker import Track, Worker
+from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
-from train.data.decoding import RATE, decode
+from train.data.decoding import decode
 
 LABELS = ("go", "\x1b[31mstop[/red]", "background")
 LONG_ENOUGH = 0.3
@@ -126,7 +128,9 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
         source = Recordings([recording], None, block_ms=block_ms)
         messages: list[Message] = []
         hop = rng.choice((0.24, 1.0))
-        stream = Stream(recording.info, LABELS, {"background"}, self._gates, hop=hop)
+        stream = Stream(
+            recording.info, StreamSettings(LABELS, frozenset({"background"}), hop=hop), self._gates
+        )
         worker = Worker(
             [Track(stream, recording.ring)],
             _Even(),

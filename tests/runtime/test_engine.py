@@ -27,6 +27,7 @@ from daemon.messages import (
 from daemon.output.base import OutputClosed
 from daemon.runtime.engine import DRAIN_SECONDS
 from daemon.runtime.worker import KEEP_SECONDS, LagWatch, Load, Track, Worker
+from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
 
@@ -63,10 +64,8 @@ def test_a_stream_gets_a_turn_when_it_has_something_to_say() -> None:
     wake = Wake()
     gates = GateBank.load(GateSettings(kind="off"))
     rings = [Ring(4 * RATE, 1, RATE, shed=False, wake=wake) for _ in range(2)]
-    streams = [
-        Stream(StreamInfo(name, RATE, 1, live=False), LABELS, (), gates, window=WINDOW, hop=HOP)
-        for name in ("a", "b")
-    ]
+    wanted = StreamSettings(LABELS, frozenset(), window=WINDOW, hop=HOP)
+    streams = [Stream(StreamInfo(name, RATE, 1, live=False), wanted, gates) for name in ("a", "b")]
     told: list[Message] = []
     worker = Worker(
         [Track(stream, ring) for stream, ring in zip(streams, rings, strict=True)],

@@ -8,8 +8,9 @@ import soxr
 from numpy.typing import NDArray
 from support.real_words import WORDS, clear_words
 
+from daemon.base.audio import RATE
 from daemon.stream.sound_monitor import SoundMonitor
-from daemon.windowing import RATE, Resampler, high_passed
+from daemon.windowing import Resampler, high_passed
 
 Sound = NDArray[np.float32]
 

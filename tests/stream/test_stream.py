@@ -14,12 +14,14 @@ from hypothesis import strategies as st
 from support.making import speechlike
 from support.streaming import ENERGY, OTHERS, SETUP, Lossy, make, plain, play, score, turn
 
+from daemon.base.audio import RATE
 from daemon.capture.ring import Chunk, Ring
 from daemon.decide import EventSettings, RollingSettings
 from daemon.messages import Event, Gap, Level, Message, Prediction, StreamInfo, Summary
-from daemon.stream.stream import Stream, StreamSettings
+from daemon.stream.settings import StreamSettings
+from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
-from daemon.windowing import RATE, all_windows, high_passed
+from daemon.windowing import all_windows, high_passed
 
 SOUND = speechlike(12.0, seed=4)
 UTTERANCE = replace(
@@ -292,7 +294,7 @@ def test_misuse_is_refused() -> None:
 def test_memory_does_not_grow(kind: str) -> None:
     setup = replace(SETUP, gate=GateSettings(kind=kind))  # type: ignore[arg-type]
     bank = GateBank.load(setup.gate)
-    stream = Stream.of(StreamInfo("a", RATE, 1, live=False), setup, bank, levels=True)
+    stream = Stream(StreamInfo("a", RATE, 1, live=False), setup, bank, levels=True)
     row = np.array([0.1, 0.7, 0.1, 0.1], np.float32)
     block, sizes = SOUND[:, None], []
     tracemalloc.start()

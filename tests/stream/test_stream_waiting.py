@@ -9,8 +9,8 @@ import pytest
 from support.making import speechlike
 from support.streaming import Lossy, Sound, make, turn
 
+from daemon.base.audio import RATE
 from daemon.messages import Event, Message, Prediction
-from daemon.windowing import RATE
 
 
 def told_at(sound: Sound, rate: int, *, sleepy: bool, block: int) -> list[tuple[int, Message]]:
@@ -23,9 +23,9 @@ def told_at(sound: Sound, rate: int, *, sleepy: bool, block: int) -> list[tuple[
     loud = False
     while at < len(sound):
         missing = stream.missing
-        loud = loud or bool(np.abs(sound[at : at + block]).max() > missing.louder)
+        loud = loud or bool(np.abs(sound[at : at + block]).max() > missing.loud)
         at = min(at + block, len(sound))
-        enough = missing.if_loud if loud else missing.samples
+        enough = missing.samples_if_loud if loud else missing.samples
         if sleepy and at - start < enough and at < len(sound):
             continue
         loud = False

@@ -11,7 +11,8 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from train.augment import RATE, word_bounds
+from daemon.base.audio import RATE
+from train.augment import word_bounds
 
 Sound = NDArray[np.float32]
 

@@ -25,6 +25,7 @@ from daemon.messages import (
 from daemon.output.dispatch import Dispatcher
 from daemon.runtime.engine import Engine
 from daemon.runtime.worker import Track, Worker
+from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
 
@@ -166,7 +167,11 @@ class Run:
         self.source = Sound(samples, wake, live=live)
         self.dispatcher = Dispatcher([self.output], lossless=not live, notify=main_wake.set)
         gates = GateBank.load(GateSettings(kind="off"))
-        stream = Stream(self.source.info, LABELS, {"background"}, gates, window=WINDOW, hop=HOP)
+        stream = Stream(
+            self.source.info,
+            StreamSettings(LABELS, frozenset({"background"}), window=WINDOW, hop=HOP),
+            gates,
+        )
         self.worker = Worker(
             [Track(stream, self.source.ring)],
             model,

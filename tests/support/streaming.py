@@ -8,12 +8,13 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.capture.ring import Chunk
 from daemon.decide import EventSettings
 from daemon.messages import Level, Message, Prediction, StreamInfo, Summary
-from daemon.stream.stream import DueWindow, Stream, StreamSettings
+from daemon.stream.settings import StreamSettings
+from daemon.stream.stream import DueWindow, Stream
 from daemon.vad import GateBank, GateSettings
-from daemon.windowing import RATE
 
 LABELS = ("low", "mid", "high", "background")
 OTHERS = frozenset({"background"})
@@ -79,7 +80,7 @@ class Lossy:
 
 def make(setup: StreamSettings = SETUP, rate: int = RATE, levels: bool = False) -> Stream:
     bank = ENERGY if setup.gate == GATE else GateBank.load(setup.gate)
-    return Stream.of(StreamInfo("a", rate, 1, live=False), setup, bank, levels=levels)
+    return Stream(StreamInfo("a", rate, 1, live=False), setup, bank, levels=levels)
 
 
 def turn(streams: Sequence[Stream], batch: int = 1000) -> list[list[Message]]:

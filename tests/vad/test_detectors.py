@@ -17,13 +17,13 @@ from numpy.typing import NDArray
 from support.real_words import SHARED, WORDS, clear_words
 from threadpoolctl import threadpool_info
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.vad import CHUNK, Coverage, Gate, GateBank, GateSettings
 from daemon.vad import silero as silero_module
 from daemon.vad.detector import Detector
 from daemon.vad.gain import AutomaticGain, levels
 from daemon.vad.silero import FORGET_AFTER, QUIET, SileroDetector
-from daemon.windowing import RATE
 
 KINDS = ["silero", "energy"]
 Sound = NDArray[np.float32]

@@ -11,9 +11,10 @@ import soundfile
 from numpy.typing import NDArray
 from support.real_words import SHARED, WORDS, clear_words
 
+from daemon.base.audio import RATE
 from daemon.vad import CHUNK, Coverage, Gate, GateBank, GateSettings
 from daemon.vad.gain import MOST, NOISE, PEAK, AutomaticGain, levels
-from daemon.windowing import RATE, high_passed
+from daemon.windowing import high_passed
 
 SECONDS = CHUNK / RATE
 Sound = NDArray[np.float32]

@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.vad import CHUNK, Coverage, Gate, GateBank, GateSettings
-from daemon.windowing import RATE
 
 SETTINGS = GateSettings(on=0.5, off=0.375, min_silence=0.1, pre_roll=0.05)
 """Thresholds that float32 holds exactly."""

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daemon.windowing import RATE, HighPass, high_passed
+from daemon.base.audio import RATE
+from daemon.windowing import HighPass, high_passed
 from daemon.windowing.high_pass import CORNER, ORDER
 
 Samples = NDArray[np.float32]

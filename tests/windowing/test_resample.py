@@ -9,7 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daemon.windowing import RATE, Resampler
+from daemon.base.audio import RATE
+from daemon.windowing import Resampler
 
 RATES = [8000, 11025, 16000, 22050, 32000, 44100, 48000, 96000, 192000]
 

@@ -13,11 +13,12 @@ from pathlib import Path
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from daemon.base.text import file_name
 from daemon.model.classifier import Classifier
 from train.augment import Audio
 from train.data.audio_files import write_flac
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 from train.evaluation.evaluate import settings_of
 from train.simulation.offline import ABREAST, Hearing, Setup, hear, replay
 

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import soundfile
 
+from daemon.base.audio import RATE
 from train.augment import Audio
-from train.data.decoding import RATE
 
 
 def write_flac(path: Path, samples: Audio) -> None:

@@ -16,11 +16,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.base.text import screen_text
 from daemon.base.text_files import write_text
 from train.data.copies import keep_apart
-from train.data.decoding import RATE, decode
+from train.data.decoding import decode
 from train.data.phonemes import spoken
 from train.data.rows import Row
 from train.data.sources import rows_of

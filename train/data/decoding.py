@@ -8,10 +8,9 @@ import numpy as np
 import soxr
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.capture.recording.content import FileContent, MemoryContent
 from daemon.capture.recording.reader import open_regular, read_whole
-
-RATE = 16_000
 
 
 def decode(audio: bytes | str) -> NDArray[np.float32]:

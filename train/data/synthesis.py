@@ -24,11 +24,11 @@ import numpy as np
 import soundfile
 import soxr
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.base.text import file_name
 from daemon.base.text_files import read_text
 from train.data.audio_files import write_flac
-from train.data.clips import RATE
 
 SENTENCES = "_sentences"
 

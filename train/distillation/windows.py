@@ -11,8 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.console import Console
 
+from daemon.base.audio import RATE
 from train.augment import word_bounds
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 from train.distillation.vector_store import filled, keys_of
 from train.distillation.word_embedding import open_teacher
 from train.recipe import DistilSection

@@ -15,13 +15,14 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from daemon.base.audio import RATE
 from daemon.decide import evidence_weights
 from daemon.decide.rolling import PROBABILITY_FLOOR
 from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio
 from train.codecs import CodedRecordings
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 from train.examples.babble import babble_of
 from train.examples.words import Example, soil
 from train.recipe import AugmentSection

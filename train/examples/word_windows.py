@@ -10,10 +10,10 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from daemon.base.audio import RATE
 from daemon.windowing import high_passed
 from train.augment import Audio
 from train.codecs import CodedRecordings
-from train.data.clips import RATE
 from train.distillation.windows import TeacherWindows
 from train.examples.words import soil
 from train.recipe import AugmentSection

@@ -10,11 +10,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
+from daemon.base.audio import RATE
 from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio, Excerpt
 from train.codecs import CodedRecordings, mu_law
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 from train.distillation.soft_targets import Guide
 from train.examples.babble import babble_of
 from train.recipe import AugmentSection

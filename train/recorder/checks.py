@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from train.augment import rms
-from train.data.decoding import RATE
 from train.recorder.finder import Audio, Found
 
 CLIPPED = 0.985

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.vad import CHUNK, GateBank, GateSettings
-from train.data.decoding import RATE
 
 MARGIN = 0.25
 """Seconds kept before and after the speech."""

@@ -10,10 +10,11 @@ from pathlib import Path
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.output.dashboard.keys import Keyboard
 from train.augment import rms
-from train.data.decoding import RATE, decode
+from train.data.decoding import decode
 from train.recorder.checks import decibels, faults
 from train.recorder.finder import Audio, Found, TakeFinder
 from train.recorder.session import Prompt, Session

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import soundfile
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
-from train.data.decoding import RATE
 from train.recorder.checks import decibels
 from train.recorder.finder import Audio
 from train.words.folder import MANIFEST

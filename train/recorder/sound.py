@@ -10,11 +10,12 @@ from typing import Protocol
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.capture.microphone.microphone import Microphone
 from daemon.capture.wake import Wake
 from daemon.windowing.resample import Resampler
-from train.data.decoding import RATE, decode
+from train.data.decoding import decode
 from train.recorder.finder import Audio
 
 BLOCK = RATE // 10

@@ -7,8 +7,9 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from train.augment import Audio
-from train.data.clips import RATE, Clip, load_plain
+from train.data.clips import Clip, load_plain
 from train.data.split import bucket
 from train.recipe import Recipe
 from train.simulation.offline import Setup

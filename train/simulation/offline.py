@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.capture.ring import Chunk
 from daemon.decide import (
     EventDetector,
@@ -21,12 +22,13 @@ from daemon.decide import (
     make_rolling,
 )
 from daemon.messages import Event, Message, Prediction, Scores, StreamInfo, Summary
-from daemon.stream.stream import DueWindow, Stream, StreamSettings
+from daemon.stream.settings import StreamSettings
+from daemon.stream.stream import DueWindow, Stream
 from daemon.vad import GateBank, GateSettings
 from daemon.vad.detector import Detector
 from daemon.vad.load import load_detector
 from train.augment import Audio
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 
 Logits = NDArray[np.float32]
 Scorer = Callable[[Sequence[NDArray[np.float32]]], Logits]
@@ -63,7 +65,7 @@ class Setup(StreamSettings):
 
     def stream(self, number: int, gates: GateBank) -> Stream:
         info = StreamInfo(f"track {number}", RATE, 1, live=False)
-        return Stream.of(info, self, gates)
+        return Stream(info, self, gates)
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from train.augment import Audio, rms, white, word_bounds
-from train.data.clips import RATE, Clip
+from train.data.clips import Clip
 
 LEAD = 1.0
 """Seconds before the first and after the last clip of a track."""

@@ -18,10 +18,11 @@ from transformers import (
     set_seed,
 )
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.base.text_files import write_text
 from train.codecs import CodedRecordings
-from train.data.clips import RATE, Clip, Loaded
+from train.data.clips import Clip, Loaded
 from train.distillation.windows import TeacherWindows, hear
 from train.distillation.word_student import WordStudent, cosine_distance
 from train.distributed import without_accelerator
@@ -87,7 +88,7 @@ def pretrain(
     return {
         "distance": distance,
         "seconds": keeper.seconds,
-        "hours": sum(len(c.samples) for c in clips if c.part == "train") / 16_000 / 3600,
+        "hours": sum(len(c.samples) for c in clips if c.part == "train") / RATE / 3600,
         "windows": len(windows.of(_numbers(clips, "train")).rows),
         "log": trainer.state.log_history,
         "date": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC",

@@ -20,7 +20,8 @@ import torch
 from numpy.typing import NDArray
 from transformers import Wav2Vec2Config, Wav2Vec2FeatureExtractor
 
-RATE = 16_000
+from daemon.base.audio import RATE
+
 PHASES = 4
 
 

@@ -19,9 +19,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from train.data.clips import Problem
-from train.data.decoding import RATE, decode
+from train.data.decoding import decode
 from train.data.sources import rows_of
 from train.recipe import DataSection
 

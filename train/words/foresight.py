@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from daemon.base.audio import RATE
 from train.augment import word_bounds
 from train.data.phonemes import Spoken, holds
 from train.words.folder import OwnRecordings
@@ -28,7 +29,7 @@ def warnings_of(own: OwnRecordings, words: Sequence[Spoken]) -> list[str]:
         lengths = []
         for take in own.of(word.text):
             start, end = word_bounds(take.audio)
-            lengths.append((end - start) / 16_000 - MARGIN)
+            lengths.append((end - start) / RATE - MARGIN)
         length = float(np.median(lengths)) if lengths else 0.0
         if lengths and length < SHORTEST:
             found.append(

@@ -13,10 +13,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.config.settings import GateSettings, RollingSettings
 from train.augment import Audio, word_bounds
 from train.calibration.thresholds import fit_temperature
-from train.data.clips import RATE
 from train.simulation.offline import Hearing, Setup, softmax
 from train.words.background import Background, background, held_out_noise, surroundings
 from train.words.embedder import Embedder, Embeddings

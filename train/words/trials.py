@@ -8,8 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from train.augment import Audio, rms, white
-from train.data.clips import RATE
 from train.simulation.offline import Hearing, Setup, hear, replay
 from train.simulation.tracks import with_noise
 from train.words.embedder import Embedder

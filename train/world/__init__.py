@@ -14,8 +14,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
-from train.data.decoding import RATE, decode
+from train.data.decoding import decode
 from train.data.phonemes import Spoken, holds
 
 TRAIN, HELD_OUT = "train", "held-out"

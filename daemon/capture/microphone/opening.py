@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Any
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.capture.channels import Channel
 from daemon.capture.microphone import pulse
@@ -16,7 +17,6 @@ from daemon.capture.microphone.devices import (
 )
 from daemon.capture.microphone.pulse_stream import PulseStream
 
-MODEL_RATE = 16000
 _MOST_OF_HARDWARE = 8
 """An ALSA device that is no hardware and has more channels than this is a plug, which makes as many
 as it is asked for."""
@@ -118,7 +118,7 @@ def choose_rate(device: InputDevice, wanted: int, width: int) -> int:
         return True
 
     if wanted == 0:
-        return MODEL_RATE if possible(MODEL_RATE) else device.default_rate
+        return RATE if possible(RATE) else device.default_rate
     if not possible(wanted):
         raise UserError(
             f'"{device.name}" cannot be opened at {wanted} Hz: set rate to 0, '

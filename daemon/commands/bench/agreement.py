@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.assembly.setup import Setup, load_model
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.commands.bench.sounds import read
 from daemon.commands.bench.whole import scores_of
@@ -17,7 +18,6 @@ from daemon.model.backends import Job, candidates
 from daemon.model.classifier import load_classifier
 from daemon.model.description.info import ModelInfo
 from daemon.model.scores import probabilities
-from daemon.windowing import RATE
 from daemon.windowing.windows import all_windows, samples_of
 
 WINDOWS = 500

@@ -16,13 +16,13 @@ from typing import Any
 import numpy as np
 
 from daemon.assembly.setup import Setup
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.commands.bench import sounds
 from daemon.commands.bench.parent import Child
 from daemon.config import Sources
 from daemon.model.backends import Job, candidates
 from daemon.model.cores import SMALL, has_fast_bf16, machine
-from daemon.windowing import RATE
 
 SIZES = (1, 4, 16)
 WINDOWS = 16

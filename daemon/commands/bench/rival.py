@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 
 Figures = dict[str, Any]
@@ -47,6 +48,6 @@ def rival() -> tuple[Any, Figures]:
         for frame in frames:
             if len(frame) == FRAME:
                 model.predict(frame)
-        return {"cpu_seconds": time.process_time() - cpu, "sound_seconds": len(sound) / 16_000}
+        return {"cpu_seconds": time.process_time() - cpu, "sound_seconds": len(sound) / RATE}
 
     return listen, {"name": f"openWakeWord {WORD.partition('_v')[0]}"}

@@ -8,10 +8,11 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording
 from daemon.commands.replay import DEMO
-from daemon.windowing import RATE, Resampler
+from daemon.windowing import Resampler
 
 Mono = NDArray[np.float32]
 

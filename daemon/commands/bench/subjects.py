@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from daemon.model.description.extractor import RATE
+from daemon.base.audio import RATE
 from daemon.model.probe import following_windows
 
 WINDOWS = 128

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.model.description.fields import Fields
 
@@ -147,7 +148,7 @@ def check_working_memory(config: Fields, architecture: Architecture, samples: in
     if needed > MAX_WORKING_BYTES:
         raise UserError(
             f"{config.file} describes a network that takes {_bytes(needed)} of memory for one "
-            f"window of {samples / 16_000:g} s; use a shorter window or another model"
+            f"window of {samples / RATE:g} s; use a shorter window or another model"
         )
 
 

@@ -14,17 +14,16 @@ import tempfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from daemon.base.errors import UserError
+from daemon.messages import Unit
 from daemon.model.description.fields import Fields, Scalar, read_json
 from daemon.model.description.files import CONFIG, MAX_CONFIG_BYTES, inside
 from daemon.model.description.labels import read_labels
 
 VERSION = 1
 KEY = "intentd"
-
-Unit = Literal["word", "utterance"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,12 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.model.description.architecture import AST, WHISPER
 from daemon.model.description.fields import Fields
-
-RATE = 16_000
-"""Samples a second that everything behind the resampler runs at."""
 
 Kind = Literal["waveform", "ast", "whisper"]
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
+from daemon.messages import Unit
 from daemon.model.description.architecture import (
     Architecture,
     check_working_memory,
@@ -16,11 +18,10 @@ from daemon.model.description.architecture import (
 from daemon.model.description.calibration import (
     KEY,
     Calibration,
-    Unit,
     read_calibration,
     write_intentd_key,
 )
-from daemon.model.description.extractor import RATE, Extractor, read_extractor
+from daemon.model.description.extractor import Extractor, read_extractor
 from daemon.model.description.fields import Fields, read_json
 from daemon.model.description.files import (
     CONFIG,
