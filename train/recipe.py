@@ -37,7 +37,8 @@ class Section(BaseModel):
 
 class ModelSection(Section):
     base: str = "bundled"
-    """A hub id, a model directory, "bundled" (the encoder that ships), or "small" (see
+    """A hub id, a model directory, "bundled" (the command model that ships), "words" (the encoder
+    of spoken words that ships, train/encoders/words), or "small" (see
     train/training/small_encoder.py) for random weights of a small Wav2Vec2."""
     unit: Unit = "word"
     window: float = Field(default=WINDOW_SECONDS, gt=0, le=30)

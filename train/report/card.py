@@ -137,7 +137,10 @@ def _what(recipe: Recipe, figures: dict[str, Any]) -> str:
         if recipe.model.unit == "word"
         else f"Windows of {recipe.model.window:g} s of one utterance are evidence together"
     )
-    base = {"small": "random weights of a small Wav2Vec2"}.get(recipe.model.base)
+    base = {
+        "small": "random weights of a small Wav2Vec2",
+        "words": "the encoder of spoken words that ships with intentd",
+    }.get(recipe.model.base)
     base = base or markdown_text(recipe.model.base)
     return (
         f"# {markdown_text(recipe.name)}\n\n{recipe.description or 'Spoken intents.'}\n\n"

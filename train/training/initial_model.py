@@ -103,8 +103,7 @@ def find_base(base: str) -> str:
 
 def words_encoder() -> Path:
     """The directory of the encoder that `model.base = "words"` names."""
-    folder = Path(str(files("train") / "encoders" / "words"))
-    return folder if folder.is_dir() else bundled_model()
+    return Path(str(files("train") / "encoders" / "words"))
 
 
 def _in_cache(name: str) -> bool:
