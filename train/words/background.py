@@ -125,7 +125,8 @@ def _compute(embedder: Embedder, setup: Setup, progress: Progress) -> Background
         windows.append(augment.draw_noise(around.noises, length, rng) * level)
     rows.append(embedder.embed(windows))
     sources += [-1] * NOISE_WINDOWS
-    sounds = [_in_place(pack[number], number) for number in held]
+    noise = held_out_noise()
+    sounds = [_in_place(pack[number], number, noise) for number in held]
     total = sum(map(len, sounds)) / RATE
     state = [0.0]
 
@@ -139,7 +140,7 @@ def _compute(embedder: Embedder, setup: Setup, progress: Progress) -> Background
     )
 
 
-def _in_place(recording: Recording, number: int) -> Audio:
+def _in_place(recording: Recording, number: int, noise: Audio) -> Audio:
     """A held-out recording with quiet around: of each five one by telephone, one in noise."""
     rng = np.random.default_rng(number)
     quiet = np.zeros(round(PAD * RATE), np.float32)
@@ -147,8 +148,8 @@ def _in_place(recording: Recording, number: int) -> Audio:
     if number % 5 == 0:
         samples = augment.telephone(samples)
     if number % 5 == 1:
-        noise = augment.draw_noise([held_out_noise()], len(samples), rng)
-        samples = augment.mix(samples, noise, float(rng.uniform(5, 25)))
+        beneath = augment.draw_noise([noise], len(samples), rng)
+        samples = augment.mix(samples, beneath, float(rng.uniform(5, 25)))
     return np.clip(samples + augment.white(QUIET_DBFS, len(samples), rng), -1, 1)
 
 

@@ -146,6 +146,45 @@ BROWSER = next(
 )
 
 
+NODE = shutil.which("node") or ""
+HARNESS = """
+import fs from "node:fs";
+const fetched = globalThis.fetch;
+globalThis.fetch = (url, ...rest) =>
+  /^[a-z]+:/.test(String(url)) ? fetched(url, ...rest) : new Response(fs.readFileSync(url));
+const { Detector } = await import("./detector.mjs");
+const detector = await Detector.load("exported");
+const { buffer } = new Uint8Array(fs.readFileSync("demo.f32"));
+const samples = new Float32Array(buffer);
+const events = [];
+for (let at = 0; at < samples.length; at += 5000)
+  events.push(...(await detector.push(samples.slice(at, at + 5000))));
+console.log(JSON.stringify(events));
+"""
+
+
+@pytest.mark.skipif(not (WEB and NODE), reason="needs Node.js, and INTENTD_ORT_WEB")
+def test_the_javascript_example_hears_what_intentd_hears(
+    exported: Path, expected: list[tuple[str, float]], tmp_path: Path
+) -> None:
+    (tmp_path / "node_modules").symlink_to(Path(WEB).parent)
+    shutil.copytree(exported, tmp_path / "exported")
+    # The same WebAssembly; only the way in which it is loaded is the browser's own.
+    code = block("js").replace("./ort.wasm.min.mjs", "onnxruntime-web")
+    code = code.replace("create(`${folder}/model.onnx`)", "create(`./${folder}/model.onnx`)")
+    (tmp_path / "detector.mjs").write_text(code, encoding="utf-8")
+    (tmp_path / "run.mjs").write_text(HARNESS, encoding="utf-8")
+    demo().tofile(tmp_path / "demo.f32")
+    done = subprocess.run(
+        [NODE, "run.mjs"], cwd=tmp_path, capture_output=True, text=True, timeout=200, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    events = json.loads(done.stdout)
+    assert [(event["label"], event["seconds"]) for event in events] == [
+        (label, pytest.approx(at, abs=0.011)) for label, at in expected
+    ]
+
+
 @pytest.mark.skipif(not (WEB and BROWSER), reason="needs Chromium, and INTENTD_ORT_WEB")
 def test_the_browser_example_hears_what_intentd_hears(
     exported: Path,
