@@ -58,7 +58,7 @@ class Embedder:
 def _with_identity(directory: Path, window: float, threads: int) -> Classifier:
     try:
         network = Wav2Vec2ForSequenceClassification.from_pretrained(
-            directory, num_labels=2, ignore_mismatched_sizes=True
+            directory, num_labels=2, ignore_mismatched_sizes=True, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
         raise UserError(f"The encoder in {directory} is no Wav2Vec2 ({error}).") from error

@@ -22,7 +22,10 @@ def save_model(
     The head is transformers' own: the projection is the identity, the classifier `learned.head`.
     """
     network = Wav2Vec2ForSequenceClassification.from_pretrained(
-        embedder.directory, num_labels=len(learned.labels), ignore_mismatched_sizes=True
+        embedder.directory,
+        num_labels=len(learned.labels),
+        ignore_mismatched_sizes=True,
+        dtype=torch.float32,
     )
     config = network.config
     config.classifier_proj_size = config.hidden_size
