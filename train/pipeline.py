@@ -102,9 +102,10 @@ class Run:
     force: bool = False
 
     def say(self, text: str) -> None:
-        """Show a line, in the first of the processes that train together."""
+        """Show a line, in the first of the processes that train together; a log gets it whole."""
         if main_process():
-            self.console.print(text, highlight=False)
+            whole = not self.console.is_terminal
+            self.console.print(text, highlight=False, soft_wrap=whole)
 
 
 def train(run: Run) -> dict[str, Any]:

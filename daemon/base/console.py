@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 from typing import Any, TextIO
 
 from rich.console import Console
@@ -25,3 +27,12 @@ class PlainConsole(Console):
         """`text` as Rich renders it, line by line safe."""
         lines = (screen_text(line) for line in text.split("\n"))
         return super().render_str("\n".join(lines), **rest | {"markup": False, "emoji": False})
+
+    def on_broken_pipe(self) -> None:
+        """Show nothing from now on: work must not end because nobody reads about it any more.
+        (Rich would end the program.)"""
+        self.quiet = True
+        with contextlib.suppress(OSError, ValueError):  # a file without a descriptor
+            null = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(null, self.file.fileno())
+            os.close(null)
