@@ -62,6 +62,7 @@ ELSEWHERE = {
     # With what `accelerate config` has written; the launcher is the same.
     "accelerate launch -m train mywords.toml": "test_training.py",
     "intentd-train teach lights music next": "test_own_words.py",
+    "intentd-train pretrain --set root=data": "test_make_model.py",
     "intentd-train record": "test_recorder.py",
     "intentd-train words": "test_words.py",
     "intentd-train words FOLDER": "test_words.py",
