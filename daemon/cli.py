@@ -19,13 +19,14 @@ from daemon.base.errors import UserError
 from daemon.base.program import (
     complete,
     debugging,
-    leave,
+    exit_process,
+    log_to_file,
     open_closed_streams,
     run_app,
     version_printer,
     want_debug,
 )
-from daemon.base.signals import not_yet
+from daemon.base.signals import ignore_early_signals
 
 if TYPE_CHECKING:
     from daemon.config import Sources
@@ -52,7 +53,20 @@ app = typer.Typer(
 Debug = Annotated[
     bool,
     typer.Option(
-        "--debug", help="Show tracebacks and the log on errors.", callback=want_debug, is_eager=True
+        "--debug",
+        help="Write the log to stderr, tracebacks too.",
+        callback=want_debug,
+        is_eager=True,
+    ),
+]
+LogFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--log-file",
+        metavar="FILE",
+        help="Append the log to a file, for a bug report.",
+        callback=log_to_file,
+        is_eager=True,
     ),
 ]
 Config = Annotated[
@@ -86,6 +100,7 @@ def _root(
             callback=version_printer("intentd"),
         ),
     ] = False,
+    log_file: LogFile = None,
     debug: Debug = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -126,6 +141,7 @@ def live(
         bool, typer.Option("--wait-for-device", help="Wait for the microphone to appear.")
     ] = False,
     assignments: Assignments = None,
+    log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
     """Listen to a microphone until q, Ctrl-C or SIGTERM."""
@@ -162,6 +178,7 @@ def replay(
     headless: Headless = False,
     jsonl: JsonLines = None,
     assignments: Assignments = None,
+    log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
     """Replay recordings as if they were microphones, each a stream of its own, all at once."""
@@ -200,6 +217,7 @@ def check(
     model: Model = None,
     config: Config = None,
     assignments: Assignments = None,
+    log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
     """Try everything that listening needs, and say what to do about what does not work."""
@@ -340,8 +358,8 @@ def service_install(
     """Write the unit and start it; a second call brings it up to date."""
     from daemon.commands.service import install
 
-    arguments, sources = _live_options(options or [])
-    return install(arguments, sources, sandbox=sandbox, network=network)
+    arguments, sources, log_file = _live_options(options or [])
+    return install(arguments, sources, log_file, sandbox=sandbox, network=network)
 
 
 @service.command("uninstall")
@@ -361,14 +379,15 @@ def service_status(debug: Debug = False) -> int:
     return status()
 
 
-def _live_options(options: Sequence[str]) -> tuple[list[str], Sources]:
-    """Validates options of `live`; returns them with absolute paths, and as sources of settings."""
+def _live_options(options: Sequence[str]) -> tuple[list[str], Sources, Path | None]:
+    """Validates options of `live`; returns them with absolute paths, as sources of settings, and
+    the file of the log."""
     command: Any = typer.main.get_command(app)
     live_command = command.commands["live"]
     with live_command.make_context("intentd live", list(options)) as context:
         values = dict(context.params)
     values.pop("debug", None)
-    for name in ("config", "jsonl", "model"):
+    for name in ("config", "jsonl", "log_file", "model"):
         value = values.get(name)
         if value is not None and str(value) != "-" and (name != "model" or Path(value).exists()):
             values[name] = os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111
@@ -387,7 +406,8 @@ def _live_options(options: Sequence[str]) -> tuple[list[str], Sources]:
         model=values["model"],
         jsonl=values["jsonl"],
     )
-    return arguments, sources
+    log_file = values["log_file"]
+    return arguments, sources, None if log_file is None else Path(log_file)
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -399,9 +419,9 @@ def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
     open_closed_streams()
     complete(app, "intentd")
-    not_yet()
+    ignore_early_signals()
     try:
         status = run(sys.argv[1:])
     except KeyboardInterrupt:  # a second one, on the way out
         status = 130
-    leave(status)
+    exit_process(status)

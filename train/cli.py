@@ -54,7 +54,12 @@ Assignments = Annotated[
 ]
 Debug = Annotated[
     bool,
-    typer.Option("--debug", help="Show tracebacks on errors.", callback=want_debug, is_eager=True),
+    typer.Option(
+        "--debug",
+        help="Write the log to stderr, tracebacks too.",
+        callback=want_debug,
+        is_eager=True,
+    ),
 ]
 
 app = typer.Typer(

@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 from daemon.assembly.reload import Reread, reread
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
-from daemon.base.program import leave
+from daemon.base.program import exit_process
 from daemon.base.stderr import discard_native_stderr
 from daemon.capture.wake import Wake
-from daemon.health.vitals import HealthWatcher, Vitals
+from daemon.health.vitals import HealthObserver, Vitals
 from daemon.messages import Level, Status
 from daemon.output.base import OutputContext
 from daemon.output.dispatch import Dispatcher
 from daemon.output.registry import exchange_outputs, make_outputs
 from daemon.output.terminal import shows_dashboard
 from daemon.runtime.engine import AudioInput, Engine
-from daemon.runtime.observer import Watcher
-from daemon.service.notify import Manager, Notifier
+from daemon.runtime.observer import Observer
+from daemon.service.notify import Notifier, SystemdNotifier
 from daemon.vad import GateBank
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def run_session(
         session = Session(setup, classifier, gates, source, paced=paced, debug=debug)
         status = session.run()
         if session.stuck:
-            leave(status)
+            exit_process(status)
         return status
 
 
@@ -81,7 +81,7 @@ class Session:
         self._outputs = make_outputs(context)
         self._screen = context.screen
         self._dispatcher = Dispatcher(
-            list(self._outputs.values()), lossless=not live, notify=wake.set
+            list(self._outputs.values()), lossless=not live, on_end=wake.set
         )
         self._worker = setup.new_worker(
             streams,
@@ -102,7 +102,7 @@ class Session:
             wake=wake,
             hang_seconds=settings.model.hang_seconds,
             lossless=not live,
-            watchers=self._watchers() if live else (),
+            observers=self._observers() if live else (),
             reload=self.reload,
             debug=debug,
         )
@@ -161,7 +161,7 @@ class Session:
 
     # ---- observers -------------------------------------------------------------------------------
 
-    def _watchers(self) -> list[Watcher]:
+    def _observers(self) -> list[Observer]:
         """Who looks after a daemon from outside: `intentd status`, and a service manager."""
         vitals = Vitals(
             self._worker,
@@ -171,8 +171,10 @@ class Session:
             switched_off=lambda: self._dispatcher.troubles,
         )
         return [
-            HealthWatcher(vitals, self._warn),
-            Manager(Notifier(), vitals.processed, vitals.searching, self._worker.status_line),
+            HealthObserver(vitals, self._warn),
+            SystemdNotifier(
+                Notifier(), vitals.processed, vitals.searching, self._worker.status_line
+            ),
         ]
 
     def _warn(self, sentence: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -17,13 +18,15 @@ from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
-from daemon.runtime.worker import Publishes, Track, Worker, time_of_day
+from daemon.runtime.worker import Publish, StreamFeed, Worker, time_of_day
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank
 
 if TYPE_CHECKING:
     from daemon.model.classifier import Classifier
+
+log = logging.getLogger(__name__)
 
 
 def note(sentence: str) -> None:
@@ -90,7 +93,7 @@ class Setup:
         streams: Sequence[tuple[StreamInfo, Ring]],
         classifier: Classifier,
         gates: GateBank,
-        publish: Publishes,
+        publish: Publish,
         wake: Wake,
         *,
         levels: bool = False,
@@ -99,8 +102,11 @@ class Setup:
     ) -> Worker:
         """A worker for these streams; see `Worker` and `new_stream`."""
         return Worker(
-            [Track(self.new_stream(info, gates, levels=levels), ring) for info, ring in streams],
-            classifier,
+            [
+                StreamFeed(self.new_stream(info, gates, levels=levels), ring)
+                for info, ring in streams
+            ],
+            classifier.classify,
             gates,
             publish,
             wake,
@@ -135,6 +141,10 @@ def prepare(sources: Sources) -> Setup:
         note(warning)
     loaded.check_labels(info.labels)
     info.window_samples(settings.window.seconds)
+    log.info("settings file: %s", loaded.file or "none")
+    for key, origin in loaded.origins.items():
+        if origin.kind not in {"default", "model"}:
+            log.info("%s is set by %s", key, origin)
     return Setup(settings, info, sources, loaded.file)
 
 

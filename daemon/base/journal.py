@@ -1,4 +1,4 @@
-"""Lines on stderr as the systemd journal reads them, where that is what stderr leads to."""
+"""Priorities on lines for the systemd journal, where stderr leads to it."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import sys
 from collections.abc import Mapping
 from typing import TextIO
 
-_PRIORITY = {"error": 3, "warning": 4, "info": 6}
-"""Of syslog(3), as sd-daemon(3) wants them in front of a line."""
+_PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
+"""Priorities of syslog(3), which sd-daemon(3) puts in front of a line."""
 
 
 def leads_to_journal(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
@@ -24,12 +24,12 @@ def leads_to_journal(stream: TextIO, environ: Mapping[str, str] | None = None) -
 
 
 def journal_line(text: str, level: str) -> str:
-    """`text` with its priority; the journal knows by itself who speaks and when."""
+    """`text` with its priority; the journal adds program and time."""
     return f"<{_PRIORITY.get(level, 6)}>{text}"
 
 
 def complain(sentence: str, level: str = "error", program: str = "intentd") -> None:
-    """One sentence on stderr, fit for a terminal. Without a stderr nobody is left to be told."""
+    """Write one sentence to stderr, fit for a terminal. Without a stderr it is lost."""
     from daemon.base.text import screen_text
 
     text = screen_text(sentence)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import errno
 import io
+import logging
 import os
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
 
@@ -16,25 +18,33 @@ import typer
 from daemon import __version__
 from daemon.base.descriptor import point_to_null
 from daemon.base.errors import UserError, os_reason, whole_message
+from daemon.base.logs import logs
 from daemon.base.resources import resource_sentence
 
 # typer carries click inside since 0.26 and beside it before; the class is the same by name.
 _UsageProblem: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
-_debug = False
+log = logging.getLogger(__name__)
 
 
 def want_debug(value: bool) -> bool:
     """The callback of `--debug`, which may stand before a command and after it."""
-    global _debug  # noqa: PLW0603 - read by the one place that prints errors
-    _debug = _debug or value
+    if value:
+        logs.want_debug()
+    return value
+
+
+def log_to_file(value: Path | None) -> Path | None:
+    """The callback of `--log-file`. Raises `UserError` if the file can't be written."""
+    if value is not None:
+        logs.to_file(value)
     return value
 
 
 def debugging() -> bool:
     """Whether `--debug` was given."""
-    return _debug
+    return logs.debug
 
 
 class _Terminated(BaseException):
@@ -81,8 +91,7 @@ def complete(app: typer.Typer, program: str) -> None:
 
 def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd") -> int:
     """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
-    global _debug  # noqa: PLW0603
-    _debug = False
+    logs.reset()
 
     def complain(sentence: str, status: int) -> int:
         from daemon.base.journal import complain
@@ -101,8 +110,7 @@ def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd"
     except _UsageProblem as problem:
         status = complain(_usage(problem, program), 2)
     except UserError as error:
-        if _debug:
-            _traceback()
+        log.debug("refused", exc_info=True)
         status = complain(str(error), error.status)
     except (KeyboardInterrupt, typer.Abort):
         status = 130
@@ -111,15 +119,14 @@ def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd"
     except BrokenPipeError:
         status = _discard_stdout()
     except Exception as error:
-        if _debug:
-            _traceback()
+        log.error("failed", exc_info=True)
         status = complain(stdout_fault(error) or resource_sentence(error) or _defect(error), 1)
     finally:
         signal.signal(signal.SIGTERM, before)
     return int(status or 0)
 
 
-def leave(status: int) -> NoReturn:
+def exit_process(status: int) -> NoReturn:
     """End the process without tearing the interpreter down.
 
     By now everything is closed that has to be. Taking torch apart takes up to seconds on a busy
@@ -147,12 +154,6 @@ def _defect(error: Exception) -> str:
     return (
         f"failed unexpectedly ({type(error).__name__}: {whole_message(error)}); --debug shows where"
     )
-
-
-def _traceback() -> None:
-    import traceback
-
-    traceback.print_exc()
 
 
 def _flush_stdout() -> None:

@@ -1,4 +1,4 @@
-"""Signals as an orderly end, with a second one for those who can't wait."""
+"""Turns signals into an orderly end of the run; a second signal ends it at once."""
 
 from __future__ import annotations
 
@@ -10,29 +10,29 @@ from types import FrameType, TracebackType
 from typing import Any, Self
 
 
-class AtOnce(BaseException):
-    """A second signal: the user wants the program gone. Raised in the main thread."""
+class SecondSignal(BaseException):
+    """Raised in the main thread by a second signal: the program is to end at once."""
 
 
 class Signals:
-    """While entered, SIGINT and SIGTERM are remembered instead of obeyed, and `notify` is called;
-    a second of either raises `AtOnce` in the main thread.
+    """While entered, keeps SIGINT and SIGTERM in `ending` and calls `on_ending`; a second of either
+    raises `SecondSignal` in the main thread.
 
     SIGHUP sets `hangup` where there is no terminal, and is SIGTERM where the terminal has just
-    closed; `attend` is called for what can wait for the next look. Windows has neither SIGHUP nor
-    a real SIGTERM: Ctrl-C and Ctrl-Break stand in for them. Does nothing outside the main thread,
-    where Python allows no handlers.
+    closed; SIGUSR1 sets `status`. `on_request` is called for these two. Windows has neither SIGHUP
+    nor a real SIGTERM: Ctrl-C and Ctrl-Break stand in for them. Does nothing outside the main
+    thread, where Python allows no handlers.
     """
 
-    def __init__(self, notify: Callable[[], None], attend: Callable[[], None]) -> None:
+    def __init__(self, on_ending: Callable[[], None], on_request: Callable[[], None]) -> None:
         self.ending: int | None = None
         """The first signal that asked for an end."""
         self.status = False
         """A status line is wanted; whoever gives it sets this back."""
         self.hangup = False
         """Settings are to be read and files to be opened again; whoever does it sets this back."""
-        self._notify = notify
-        self._attend = attend
+        self._on_ending = on_ending
+        self._on_request = on_request
         self._before: dict[int, Any] = {}
         # Asked now, since a terminal that has gone is no terminal any more.
         self._terminal = _has_terminal()
@@ -44,7 +44,7 @@ class Signals:
                 ("SIGTERM", self._end),
                 ("SIGBREAK", self._end),
                 ("SIGHUP", self._hang_up),
-                ("SIGUSR1", self._tell),
+                ("SIGUSR1", self._want_status),
             ):
                 number = getattr(signal, name, None)
                 if number is not None:
@@ -63,25 +63,25 @@ class Signals:
 
     def _end(self, number: int, _frame: FrameType | None) -> None:
         if self.ending is not None:
-            raise AtOnce
+            raise SecondSignal
         self.ending = number
-        self._notify()
+        self._on_ending()
 
     def _hang_up(self, number: int, frame: FrameType | None) -> None:
         if self._terminal:
             self._end(int(signal.SIGTERM), frame)
         else:
             self.hangup = True
-            self._attend()
+            self._on_request()
 
-    def _tell(self, _number: int, _frame: FrameType | None) -> None:
+    def _want_status(self, _number: int, _frame: FrameType | None) -> None:
         self.status = True
-        self._attend()
+        self._on_request()
 
 
-def not_yet() -> None:
-    """Before a run has begun, what only a run can answer must not end the process: SIGUSR1, and
-    SIGHUP where there is no terminal, are passed over."""
+def ignore_early_signals() -> None:
+    """Ignore SIGUSR1, and SIGHUP where there is no terminal, until a run has begun: only a run can
+    answer them, and they would end the process."""
     if threading.current_thread() is not threading.main_thread():
         return
     for name, passed_over in (("SIGUSR1", True), ("SIGHUP", not _has_terminal())):

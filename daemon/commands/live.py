@@ -12,7 +12,7 @@ from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
 from daemon.config import AudioSettings, Sources
 from daemon.runtime.inputs import LiveInput
-from daemon.service.notify import Notifier, Patience
+from daemon.service.notify import Notifier, StartupExtender
 
 MARGIN_SECONDS = 2.0
 """What the ring holds beyond the sound that may wait, so that it is the worker who sheds, in one
@@ -30,7 +30,7 @@ def run(sources: Sources, *, debug: bool) -> int:
         # What takes seconds comes first, so that listening begins as soon as there is something
         # to be heard.
         classifier, gates = load_model(setup), setup.load_gates()
-        patience = Patience(Notifier())
+        patience = StartupExtender(Notifier())
         with quiet():
             microphone = wait_for_microphone(lambda: build(audio, wake), patience.cancelled, note)
         assert microphone is not None  # nothing but a signal ends the wait

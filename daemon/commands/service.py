@@ -22,7 +22,14 @@ NO_MANAGER = (
 )
 
 
-def install(arguments: Sequence[str], sources: Sources, *, sandbox: bool, network: bool) -> int:
+def install(
+    arguments: Sequence[str],
+    sources: Sources,
+    log_file: Path | None,
+    *,
+    sandbox: bool,
+    network: bool,
+) -> int:
     """Write the unit for `live` with `arguments`, and start it. Settings are checked first.
 
     Raises `UserError` if settings are wrong or the unit can't be written.
@@ -37,7 +44,7 @@ def install(arguments: Sequence[str], sources: Sources, *, sandbox: bool, networ
         pinned = ["--config", str(Path(loaded.file).resolve()), *pinned]
     unit = Unit(
         command_line(program(), pinned),
-        writes=written(settings) + caches(settings.model.path),
+        writes=written(settings, log_file) + caches(settings.model.path),
         network=network or fetches(settings.model.path) or needs_network(settings),
         sandbox=sandbox,
     )
@@ -99,18 +106,18 @@ def program() -> tuple[str, ...]:
     return (sys.executable, "-P", "-m", "daemon")
 
 
-def written(settings: Settings) -> tuple[Path, ...]:
-    """The folders that a service with these settings writes to. A file that is rotated is made
-    anew, so that its folder has to be writable. Raises `UserError` if one does not exist, since
+def written(settings: Settings, log_file: Path | None = None) -> tuple[Path, ...]:
+    """The folders that a service with these settings writes to. A file that is rotated is created
+    again, so that its folder has to be writable. Raises `UserError` if one does not exist, since
     systemd can't open a way to it then."""
+    files = [(kind.name, kind.file(settings)) for kind in OUTPUTS] + [("the log", log_file)]
     folders = []
-    for kind in OUTPUTS:
-        file = kind.file(settings)
+    for name, file in files:
         if file is None:
             continue
         folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - no links
         if not folder.is_dir():
-            raise UserError(f"there is no folder {folder} for {kind.name}; make it first")
+            raise UserError(f"there is no folder {folder} for {name}; make it first")
         folders.append(folder)
     return tuple(folders)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import logging
 import os
 import socket
 import threading
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from daemon.base.errors import UserError, os_reason
 from daemon.health.places import SUFFIX, own_folder, sockets
+
+log = logging.getLogger(__name__)
 
 ANSWER_SECONDS = 1.0
 """What a client gets to take its answer."""
@@ -50,6 +53,7 @@ class HealthServer:
                 "XDG_RUNTIME_DIR to a folder with a shorter name that can be written"
             ) from None
         self._socket = listener
+        log.info("health is served on %s", self.path)
         self._thread.start()
 
     def stop(self) -> None:

@@ -1,4 +1,4 @@
-"""From a run's worker to its health, and the watcher that serves it."""
+"""From a run's worker to its health, and the observer that serves it."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from daemon.base.errors import UserError
 from daemon.health.server import HealthServer
 from daemon.health.snapshot import Health, StreamHealth
 from daemon.messages import RunInfo
-from daemon.runtime.observer import Watcher
-from daemon.runtime.worker import Track, Worker
+from daemon.runtime.observer import Observer
+from daemon.runtime.worker import StreamFeed, Worker
 
 IDLE_SECONDS = 3.0
 """A worker that has begun no turn for longer than this hangs in one."""
@@ -59,7 +59,7 @@ class Vitals:
             lag=self._worker.lag,
             lag_limit=self._worker.lag_warning,
             busy=None if busy is None else max(0.0, now - busy),
-            streams=tuple(_stream(track, now) for track in self._worker.tracks),
+            streams=tuple(_stream(feed, now) for feed in self._worker.feeds),
             switched_off=self._switched_off(),
         )
 
@@ -71,34 +71,34 @@ class Vitals:
         """A microphone is away and looked for, and the worker is well and has nothing to do."""
         now = self._clock()
         worker = self._worker
-        idle = worker.busy_since is None and now - worker.turned_at < IDLE_SECONDS
+        idle = worker.busy_since is None and now - worker.last_turn < IDLE_SECONDS
         return idle and self._away(now)
 
 
-def _stream(track: Track, now: float) -> StreamHealth:
-    info, progress = track.stream.info, track.stream.progress()
-    heard = track.heard_at
+def _stream(feed: StreamFeed, now: float) -> StreamHealth:
+    info, progress = feed.stream.info, feed.stream.progress()
+    arrival = feed.last_arrival
     return StreamHealth(
         name=info.name,
         rate=info.rate,
         live=info.live,
-        going=not track.ended,
+        going=not feed.ended,
         seconds=progress.seconds,
         windows=progress.windows,
         gated=progress.gated,
         events=progress.events,
-        samples_captured=track.ring.captured,
+        samples_captured=feed.ring.captured,
         samples_classified=progress.samples_classified,
         samples_gated=progress.samples_gated,
         samples_lost=progress.samples_lost,
-        waiting=track.waiting,
-        last_audio_age=None if heard is None else max(0.0, now - heard),
+        waiting=feed.waiting,
+        last_audio_age=None if arrival is None else max(0.0, now - arrival),
         latency_p50_ms=progress.latency_p50_ms,
         latency_p99_ms=progress.latency_p99_ms,
     )
 
 
-class HealthWatcher(Watcher):
+class HealthObserver(Observer):
     """Serves the health of a run on its socket while the run lasts.
 
     warn: told a sentence if there is no place for a socket; the run goes on without.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -19,6 +20,8 @@ from daemon.model.description.resolve import resolve_model
 from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
 from daemon.model.scores import probabilities
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Classifier", "load_classifier"]
 
@@ -156,6 +159,7 @@ def load_classifier(
         UserError: one sentence on whatever is wrong with the model, its files or the backend.
     """
     info = read_model_info(resolve_model(str(path), offline=offline))
+    log.info("model %s, %s", info.directory, info.model_type)
     job = Job.of(info, window_seconds, hop_seconds, threads)
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(job.window)))
     features = open_features(info, job.window, batch)

@@ -15,15 +15,15 @@ from collections.abc import Callable, Sequence
 from daemon import __version__
 from daemon.messages import Message, RunInfo, Start, Status
 from daemon.output.base import Output
-from daemon.output.lane import CAPACITY, FIRST_RETRY, Lane
+from daemon.output.lane import CAPACITY, FIRST_RETRY, Lane, LaneState
 
 
 class Dispatcher:
     """All outputs of a run.
 
     `lossless`: `publish` waits for a slow output (replay) instead of shedding (live); a failing
-    output is never waited for. `notify()` is called from a lane's thread when `error` or
-    `reader_gone` has become true.
+    output is never waited for. `on_end()` is called from a lane's thread when an output has ended
+    before its time, so that `error` or `reader_gone` is set.
     """
 
     def __init__(
@@ -31,7 +31,7 @@ class Dispatcher:
         outputs: Sequence[Output],
         *,
         lossless: bool,
-        notify: Callable[[], None] = lambda: None,
+        on_end: Callable[[], None] = lambda: None,
         capacity: int = CAPACITY,
         first_retry: float = FIRST_RETRY,
     ) -> None:
@@ -39,8 +39,8 @@ class Dispatcher:
             return Lane(
                 output,
                 lossless=lossless,
-                warn=self._warn,
-                notify=notify,
+                on_warning=self._warn,
+                on_end=on_end,
                 capacity=capacity,
                 first_retry=first_retry,
             )
@@ -58,7 +58,7 @@ class Dispatcher:
     @property
     def reader_gone(self) -> bool:
         """The reader of standard output went away, as `| head` does; the run ends with 0."""
-        return any(lane.reader_gone for lane in self._lanes)
+        return any(lane.state is LaneState.READER_GONE for lane in self._lanes)
 
     @property
     def lost(self) -> dict[str, int]:
@@ -160,7 +160,7 @@ class Dispatcher:
         status = Status(None, sentence, "warning")
         heard = False
         for lane in self._lanes:
-            if lane is not troubled and Status not in lane.output.ignores and not lane.failing:
+            if lane is not troubled and Status not in lane.output.ignores and lane.working:
                 lane.put([status], wait=False)
                 heard = True
         if not heard:

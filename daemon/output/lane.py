@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import contextlib
+import enum
 import errno
+import logging
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from daemon.base.errors import os_reason
 from daemon.messages import MESSAGE_KINDS, Message
 from daemon.output.base import Output, OutputClosed
+
+log = logging.getLogger(__name__)
 
 CAPACITY = 8192
 """Messages a lane holds: ten seconds of a hundred streams, a few megabytes."""
@@ -24,6 +29,33 @@ _READER_GONE = frozenset({errno.EPIPE, errno.ENXIO})
 """A pipe that nobody reads any more, or a terminal that has closed: no failure of ours."""
 
 
+class LaneState(enum.Enum):
+    """What a lane's output does."""
+
+    WORKING = enum.auto()
+    FAILING = enum.auto()
+    """Switched off after an OSError, and tried again now and then."""
+    READER_GONE = enum.auto()
+    """Ended, since its reader went away."""
+    DEFECT = enum.auto()
+    """Ended by an exception that is a defect."""
+    CLOSED = enum.auto()
+
+
+@dataclass(slots=True)
+class _Failure:
+    """An output's failure, from the first OSError until it works again."""
+
+    lost_before: int
+    """Messages that were lost before it began."""
+    reason: str = ""
+    """Of the last attempt."""
+    reader_left: bool = False
+    """The last attempt failed because nobody reads."""
+    cause: str | None = None
+    """Of the last attempt that failed otherwise; None if all failed because nobody reads."""
+
+
 class _Reopen:
     """Stands in the queue where the output is to be reopened."""
 
@@ -34,11 +66,11 @@ _UNCOUNTED = (_Reopen, *(kind.message for kind in MESSAGE_KINDS if not kind.wort
 
 
 class Lane:
-    """A thread that hands one output its messages.
+    """A queue and a thread that hand one output its messages.
 
-    `warn(lane, sentence)` is called when the output fails, sheds or is back; `notify()` when it
-    ended for good before its time, `error` or `reader_gone` being set by then. Both are called
-    without a lock held.
+    `on_warning(lane, sentence)` is called when the output fails, drops messages or works again;
+    `on_end()` when it ended before its time, by a defect or because its reader went away. Both are
+    called without a lock held.
     """
 
     def __init__(
@@ -46,36 +78,31 @@ class Lane:
         output: Output,
         *,
         lossless: bool,
-        warn: Callable[[Lane, str], None],
-        notify: Callable[[], None],
+        on_warning: Callable[[Lane, str], None],
+        on_end: Callable[[], None],
         capacity: int = CAPACITY,
         first_retry: float = FIRST_RETRY,
     ) -> None:
         self.output = output
+        self.state = LaneState.WORKING
+        self.error: Exception | None = None
+        """The defect that ended it."""
         self.lost = 0
         """Messages that the output did not get, levels aside."""
-        self.error: Exception | None = None
-        self.reader_gone = False
         self._lossless = lossless
         self._capacity = capacity
-        self._warn = warn
-        self._notify = notify
+        self._on_warning = on_warning
+        self._on_end = on_end
         self._first_retry = first_retry
         self._queue: deque[Message | _Reopen] = deque()
         self._changed = threading.Condition()
         self._in_hand = False
-        self._failing = False
-        self._reason = ""
-        self._cause: str | None = None
-        self._reader_left = False
-        self._lost_before = 0
-        """Lost when the failure at hand began."""
-        self._costly = False
-        """A failure that is over has cost messages."""
+        self._failure: _Failure | None = None
+        self._cost: str | None = None
+        """Reason of a failure that is over and has cost messages."""
         self._try_now = False
         self._closing = False
-        self._ended = False
-        self._said_slow = False
+        self._warned_slow = False
         self._thread = threading.Thread(target=self._run, name=f"output {output.name}", daemon=True)
 
     def start(self) -> None:
@@ -109,15 +136,47 @@ class Lane:
         if self._thread.ident is not None:
             self._thread.join(max(0.0, deadline - time.monotonic()))
         with self._changed:
-            self._abandon()
+            self._end(LaneState.CLOSED)
+
+    @property
+    def working(self) -> bool:
+        """Neither switched off after a failure nor ended."""
+        return self.state is LaneState.WORKING
+
+    @property
+    def trouble(self) -> str | None:
+        """Why the output is switched off at this moment, a sentence; None while it works, or
+        waits for a reader to come back."""
+        failure = self._failure
+        if self.state is not LaneState.FAILING or failure is None or failure.reader_left:
+            return None
+        return f"{self.output.name}: switched off, {failure.reason}"
+
+    @property
+    def failure(self) -> str | None:
+        """What failures have cost by now, a sentence; None if the output got everything, was only
+        too slow, or had a reader that went away."""
+        failure = self._failure
+        cause = self._cost if failure is None or failure.cause is None else failure.cause
+        if cause is None:
+            return None
+        cost = f"{self.lost} messages lost" if self.lost else "closed with a failure"
+        return f"{self.output.name}: {cost}, {cause}"
+
+    @property
+    def pending(self) -> int:
+        """Messages that wait for an output that works."""
+        return len(self._queue) + self._in_hand if self.working else 0
+
+    # ---- messages in ----------------------------------------------------------------------------
 
     def _put(self, messages: Sequence[Message | _Reopen], wait: bool) -> None:
         if not messages:
             return
-        say_slow = False
+        slow = False
         with self._changed:
             for message in messages:
-                while wait and self._full() and self._lossless and not self._stalled():
+                while wait and self._full() and self._lossless and self._drains():
                     self._changed.notify_all()
                     self._changed.wait()
                 if self._ended:
@@ -126,46 +185,23 @@ class Lane:
                 if self._full():
                     before = self.lost
                     self._shed()
-                    slow = self.lost > before and not (self._failing or self._said_slow)
-                    self._said_slow |= slow
-                    say_slow |= slow
+                    slow |= self.lost > before and self.working and not self._warned_slow
+                    self._warned_slow |= slow
                 self._queue.append(message)
             self._changed.notify_all()
-        if say_slow:
-            self._warn(self, f"{self.output.name}: too slow, messages to it are dropped.")
-
-    @property
-    def failing(self) -> bool:
-        """Switched off after a failure, or ended."""
-        return self._failing or self._ended
-
-    @property
-    def trouble(self) -> str | None:
-        """Why the output is switched off at this moment, a sentence; None while it works, or
-        waits for a reader to come back."""
-        if not self._failing or self._reader_left:
-            return None
-        return f"{self.output.name}: switched off, {self._reason}"
-
-    @property
-    def failure(self) -> str | None:
-        """What a failure cost by now, a sentence; None if the output got everything, was only too
-        slow, or had a reader that went away."""
-        if self._cause is None:
-            return None
-        cost = f"{self.lost} messages lost" if self.lost else "closed with a failure"
-        return f"{self.output.name}: {cost}, {self._cause}"
-
-    @property
-    def pending(self) -> int:
-        """Messages that wait for an output that works."""
-        return 0 if self.failing else len(self._queue) + self._in_hand
+        if slow:
+            self._on_warning(self, f"{self.output.name}: too slow, messages to it are dropped.")
 
     def _full(self) -> bool:
         return len(self._queue) >= self._capacity
 
-    def _stalled(self) -> bool:
-        return self._failing or self._closing or self._ended
+    def _drains(self) -> bool:
+        """Whether the queue is being emptied, so that waiting for room ends."""
+        return self.working and not self._closing
+
+    @property
+    def _ended(self) -> bool:
+        return self.state not in {LaneState.WORKING, LaneState.FAILING}
 
     def _shed(self) -> None:
         # One pass frees many places, so that a stuck output costs the publisher next to nothing.
@@ -182,35 +218,43 @@ class Lane:
         if least > 0:
             self.lost += shed
 
-    def _abandon(self) -> None:
+    def _end(self, state: LaneState) -> None:
+        """Give up what is queued, and be in `state` unless ended already."""
         left = [message for message in self._queue if not isinstance(message, _UNCOUNTED)]
         self.lost += len(left) + self._in_hand
         self._queue.clear()
         self._in_hand = False
-        self._ended = True
+        if not self._ended:
+            self.state = state
         self._changed.notify_all()
 
+    # ---- the lane's thread ----------------------------------------------------------------------
+
     def _run(self) -> None:
+        state = LaneState.CLOSED
         try:
             while (message := self._take()) is not None:
                 if not self._deliver(message):
                     break
             self.output.close()
         except OutputClosed:
-            self.reader_gone = True
+            state = LaneState.READER_GONE
         except OSError as error:
-            self._blame(error)
-            self._warn(self, f"{self.output.name}: closed with a failure: {os_reason(error)}.")
+            self._note(error)
+            self._on_warning(
+                self, f"{self.output.name}: closed with a failure: {os_reason(error)}."
+            )
         except Exception as error:
             self.error = error
+            state = LaneState.DEFECT
         with self._changed:
             early = not self._closing
-            self._abandon()
-        if self.reader_gone or self.error is not None:
+            self._end(state)
+        if state is not LaneState.CLOSED:
             with contextlib.suppress(Exception):
                 self.output.close()
         if early or self.error is not None:
-            self._notify()
+            self._on_end()
 
     def _take(self) -> Message | _Reopen | None:
         with self._changed:
@@ -230,40 +274,54 @@ class Lane:
         while True:
             last_try, self._try_now = self._closing, False
             try:
-                if self._failing or isinstance(message, _Reopen):
+                if self.state is LaneState.FAILING or isinstance(message, _Reopen):
                     self.output.reopen()
                 if not isinstance(message, _Reopen):
                     self.output.publish(message)
             except OSError as error:
-                self._blame(error)
-                if not self._failing:
-                    with self._changed:
-                        self._failing = True
-                        self._lost_before = self.lost
-                        self._changed.notify_all()
-                    self._warn(
-                        self,
-                        f"{self.output.name}: switched off, {os_reason(error)}; "
-                        f"tried again until that is mended.",
-                    )
+                self._note(error)
+                self._switch_off(error)
                 if last_try:
                     return False
                 with self._changed:
                     self._changed.wait_for(lambda: self._closing or self._try_now, pause)
                 pause = self._first_retry if self._try_now else min(2 * pause, LONGEST_RETRY)
                 continue
-            with self._changed:
-                self._in_hand = False
-                recovered, self._failing = self._failing, False
-                self._costly |= self._cause is not None and self.lost > self._lost_before
-                if not self._costly:
-                    self._cause = None
-            if recovered:
-                self._warn(self, f"{self.output.name}: works again, {self.lost} messages lost.")
+            self._delivered()
             return True
 
-    def _blame(self, error: OSError) -> None:
-        self._reason = os_reason(error)
-        self._reader_left = error.errno in _READER_GONE
-        if not self._reader_left:
-            self._cause = self._reason
+    def _switch_off(self, error: OSError) -> None:
+        with self._changed:
+            if self.state is not LaneState.WORKING:
+                return
+            self.state = LaneState.FAILING
+            self._changed.notify_all()
+        log.info("%s is switched off: %s", self.output.name, error)
+        self._on_warning(
+            self,
+            f"{self.output.name}: switched off, {os_reason(error)}; tried again until that is "
+            "mended.",
+        )
+
+    def _delivered(self) -> None:
+        with self._changed:
+            self._in_hand = False
+            failure, self._failure = self._failure, None
+            if failure is not None and failure.cause and self.lost > failure.lost_before:
+                self._cost = failure.cause
+            recovered = self.state is LaneState.FAILING
+            if recovered:
+                self.state = LaneState.WORKING
+        if recovered:
+            log.info("%s works again, %d messages lost", self.output.name, self.lost)
+            self._on_warning(self, f"{self.output.name}: works again, {self.lost} messages lost.")
+
+    def _note(self, error: OSError) -> None:
+        """Keep the reason of a failed attempt."""
+        if self._failure is None:
+            self._failure = _Failure(lost_before=self.lost)
+        failure = self._failure
+        failure.reason = os_reason(error)
+        failure.reader_left = error.errno in _READER_GONE
+        if not failure.reader_left:
+            failure.cause = failure.reason

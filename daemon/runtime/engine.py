@@ -1,4 +1,4 @@
-"""The wiring of a run: threads, their lifecycle, and what happens when one of them fails.
+"""Threads of a run, their lifecycle, and what happens when one of them fails.
 
 Sources fill rings from threads of their own, one worker turns what they hold into messages, and
 the dispatcher's lanes hand those to the outputs. The main thread starts them, looks after them,
@@ -9,22 +9,24 @@ from __future__ import annotations
 
 import contextlib
 import enum
+import logging
 import signal
 import threading
 import time
-import traceback
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from daemon.base.errors import UserError, whole_message
-from daemon.base.signals import AtOnce, Signals
+from daemon.base.signals import SecondSignal, Signals
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.messages import RunInfo, Status, StreamInfo
 from daemon.output.base import Screen
 from daemon.output.dispatch import Dispatcher
-from daemon.runtime.observer import Watcher
+from daemon.runtime.observer import Observer
 from daemon.runtime.worker import Worker
+
+log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 1.0
 """What the worker gets after a signal; with STOP_SECONDS and what the outputs get, below 2 s."""
@@ -73,8 +75,8 @@ class AudioInput(Protocol):
         ...
 
     def tick(self, now: float) -> Sequence[Status]:
-        """Called by the main thread every `TICK` seconds: look after devices and threads, and say
-        what there is to say. Raises whatever ended a thread."""
+        """Check devices and threads; the statuses to publish. The main thread calls it every `TICK`
+        seconds. Raises whatever ended a thread."""
         ...
 
     def pause(self) -> None: ...
@@ -87,19 +89,18 @@ class AudioInput(Protocol):
 
     @property
     def failed(self) -> bool:
-        """Something went wrong on the way, and was said: exit status 1."""
+        """Something went wrong that the user was told of: exit status 1."""
         ...
 
 
 class Engine:
     """One run from its first sample to its exit status.
 
-    wake: set by what the main thread has to look at soon.
+    wake: set by what the main thread has to handle soon.
     hang_seconds: a batch that takes longer ends the run with status 1.
     lossless: a replay, whose outputs are waited for.
-    watchers: look on.
-    reload: called on SIGHUP to read the settings again; returns what came of it.
-    debug: tracebacks on stderr.
+    reload: called on SIGHUP to read the settings again; the statuses that tell the result.
+    debug: tracebacks are on stderr, so that nobody has to be told how to get them.
     """
 
     def __init__(
@@ -112,7 +113,7 @@ class Engine:
         wake: Wake,
         hang_seconds: float,
         lossless: bool,
-        watchers: Sequence[Watcher] = (),
+        observers: Sequence[Observer] = (),
         reload: Callable[[], Sequence[Status]] = lambda: (),
         debug: bool = False,
     ) -> None:
@@ -123,7 +124,7 @@ class Engine:
         self._wake = wake
         self._hang_seconds = hang_seconds
         self._lossless = lossless
-        self._watchers = watchers
+        self._observers = observers
         self._reload = reload
         self._debug = debug
         self._quit = False
@@ -131,7 +132,7 @@ class Engine:
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self.stuck = False
-        """A thread could not be ended; the process must leave without waiting for it."""
+        """A thread could not be ended; the process must end without waiting for it."""
 
     # ---- what a user asks for -------------------------------------------------------------------
 
@@ -153,36 +154,36 @@ class Engine:
     def run(self, screen: Screen | None = None) -> int:
         """Run to the end; the exit status. `screen` owns the calling thread meanwhile.
 
-        Raises UserError if nothing could be started. A second SIGINT or SIGTERM leaves with
-        `stuck` set and the outputs closed as far as they let themselves be closed at once.
+        Raises UserError if nothing could be started. After a second SIGINT or SIGTERM it returns
+        with `stuck` set; outputs that can't be closed at once are left open.
         """
-        with Signals(self._hasten, self._wake.set) as signals:
+        with Signals(self._hurry, self._wake.set) as signals:
             try:
                 self._dispatcher.open(self._run)
                 try:
                     self._source.start(self._wake.set)
                     self._thread.start()
-                    for watcher in self._watchers:
-                        watcher.started()
+                    for observer in self._observers:
+                        observer.started()
                     ending = self._watch(signals, screen)
-                    for watcher in self._watchers:
-                        watcher.stopping()
+                    for observer in self._observers:
+                        observer.stopping()
                     self._end(ending, signals)
                 finally:
-                    for watcher in self._watchers:
-                        watcher.stopping()
+                    for observer in self._observers:
+                        observer.stopping()
                     self._source.stop()
                     self._dispatcher.close(FLUSH_SECONDS)
                 return self._conclude(ending, signals)
-            except AtOnce:
+            except SecondSignal:
                 self.stuck = True
-                with contextlib.suppress(AtOnce):
+                with contextlib.suppress(SecondSignal):
                     self._dispatcher.close(0.0)
                 return 130 if signals.ending == signal.SIGINT else 1
 
-    def _hasten(self) -> None:
-        """A signal has come. It is handled in the main thread, which may be waiting for a slow
-        output at this moment: nobody waits for those any more."""
+    def _hurry(self) -> None:
+        """Stop waiting for slow outputs: a signal is handled in the main thread, which may be
+        waiting for one at this moment."""
         self._dispatcher.hurry()
         self._wake.set()
 
@@ -194,13 +195,14 @@ class Engine:
         self._wake.set()
 
     def _watch(self, signals: Signals, screen: Screen | None) -> Ending:
-        """Look after everything until something ends the run."""
+        """Watch the threads until something ends the run."""
         stop = threading.Event()
         endings: list[Ending] = []
 
         def tick() -> None:
-            ending = self._look(signals)
+            ending = self._check(signals)
             if ending is not None:
+                log.info("the run ends: %s", ending.name)
                 endings.append(ending)
                 stop.set()
 
@@ -211,8 +213,8 @@ class Engine:
             tick()
         return endings[0]
 
-    def _look(self, signals: Signals) -> Ending | None:
-        """One look at everything; what ends the run, if anything does."""
+    def _check(self, signals: Signals) -> Ending | None:
+        """What ends the run, if anything does; handles requests and runs the observers."""
         ending = self._ending(signals)
         if ending is not None:
             return ending
@@ -223,30 +225,31 @@ class Engine:
             signals.hangup = False
             self._hang_up()
         now = time.monotonic()
-        for watcher in self._watchers:
-            watcher.tick(now)
-        return None if self._ask_source() else Ending.FAILED
+        for observer in self._observers:
+            observer.tick(now)
+        return None if self._poll_source() else Ending.FAILED
 
     def _hang_up(self) -> None:
-        """SIGHUP in a daemon: read the settings again, and open files again by their names."""
-        for watcher in self._watchers:
-            watcher.reloading()
+        """Read the settings again, and reopen files by their names (SIGHUP in a daemon)."""
+        for observer in self._observers:
+            observer.reloading()
         for status in self._reload():
+            log.info("reload: %s", status.text)
             self._dispatcher.publish(status)
         self._dispatcher.reopen()
-        for watcher in self._watchers:
-            watcher.reloaded()
+        for observer in self._observers:
+            observer.reloaded()
 
-    def _ask_source(self) -> bool:
-        """Pass on what the source has to say; False if one of its threads is dead."""
+    def _poll_source(self) -> bool:
+        """Publish the source's statuses; False if one of its threads has died."""
         try:
-            told = self._source.tick(time.monotonic())
+            statuses = self._source.tick(time.monotonic())
         except BaseException as error:
-            if isinstance(error, AtOnce):
+            if isinstance(error, SecondSignal):
                 raise
             self._failure = error
             return False
-        for status in told:
+        for status in statuses:
             self._dispatcher.publish(status)
         return True
 
@@ -273,7 +276,7 @@ class Engine:
     def _end(self, ending: Ending, signals: Signals) -> None:
         match ending:
             case Ending.DONE:
-                self._ask_source()  # the last words, which came with the end of the sound
+                self._poll_source()  # statuses that came with the end of the sound
                 self._flush(signals)
             case Ending.QUIT | Ending.TERMINATED | Ending.INTERRUPTED:
                 self._drain()
@@ -283,14 +286,14 @@ class Engine:
                 self.stuck = True
 
     def _conclude(self, ending: Ending, signals: Signals) -> int:
-        """Say what failed, once the terminal is the user's again; the exit status."""
+        """Report what failed, now that the terminal is free; the exit status."""
         failures = self._dispatcher.failures
         for sentence in failures:
             _say(sentence + ("; mend that and replay again" if self._lossless else ""))
         if self._failure is None:
             self._failure = self._dispatcher.error
         if self._failure is not None:
-            self._say_failure(self._failure)
+            self._report_failure(self._failure)
             return 1
         if ending is Ending.HUNG:
             _say(
@@ -308,12 +311,12 @@ class Engine:
         return 1 if failures or (self._source.failed and not cut_short) else 0
 
     def _flush(self, signals: Signals) -> None:
-        """All is processed: let the outputs write what they hold, however slow their reader."""
+        """Wait until the outputs have written what they hold, however slow their reader."""
         while self._lossless and self._dispatcher.pending and signals.ending is None:
             self._wake.wait(0.02)
 
     def _drain(self) -> None:
-        """Stop hearing, process what was heard as far as time allows, and count the rest."""
+        """Stop the source, process what was captured as far as time allows, and count the rest."""
         self._dispatcher.hurry()
         deadline = time.monotonic() + DRAIN_SECONDS
         self._worker.drain(deadline)
@@ -327,9 +330,8 @@ class Engine:
         self._thread.join(STOP_SECONDS)
         self.stuck = self._thread.is_alive()
 
-    def _say_failure(self, error: BaseException) -> None:
-        if self._debug:
-            traceback.print_exception(error)
+    def _report_failure(self, error: BaseException) -> None:
+        log.error("the run failed", exc_info=error)
         if isinstance(error, UserError):
             _say(str(error))
             return

@@ -1,4 +1,4 @@
-"""What brings the sound of a run: recordings with their feeder, or a microphone."""
+"""The two audio inputs: recordings with their feeder, and a microphone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon.messages import Status, StreamInfo
 
 
 class Recordings:
-    """Recordings side by side. `speed`: 1.0 is their own pace, None as fast as they are read.
+    """Recordings side by side. `speed`: 1.0 is their own pace, None as fast as the worker reads.
 
     `spread`: seconds over which their starts are spread (see `Feeder`).
     `refused`: some recording beside these could not be opened, so that the run has failed.
@@ -32,7 +32,7 @@ class Recordings:
         self._recordings = list(recordings)
         self._feeder = Feeder(self._recordings, speed, self.wake, block_ms=block_ms, spread=spread)
         self._refused = refused
-        self._told: set[tuple[int, str]] = set()
+        self._published: set[tuple[int, str]] = set()
 
     @property
     def streams(self) -> list[tuple[StreamInfo, Ring]]:
@@ -55,22 +55,22 @@ class Recordings:
         self._feeder.resume()
 
     def tick(self, _now: float) -> Sequence[Status]:
-        """What is new about the recordings. Raises what ended the feeder's thread."""
+        """New notices and errors of the recordings. Raises what ended the feeder's thread."""
         if self._feeder.failure is not None:
             raise self._feeder.failure
-        news = []
+        statuses = []
         for number, recording in enumerate(self._recordings):
             sentences = [(notice, "warning") for notice in tuple(recording.notices)]
             if recording.error is not None:
                 sentences.append((recording.error, "error"))
             for sentence, level in sentences:
-                if (number, sentence) not in self._told:
-                    self._told.add((number, sentence))
-                    news.append(Status(None, sentence, level))
-        return news
+                if (number, sentence) not in self._published:
+                    self._published.add((number, sentence))
+                    statuses.append(Status(None, sentence, level))
+        return statuses
 
     def searching(self, _now: float) -> bool:
-        """Recordings do not come back."""
+        """False: recordings do not come back."""
         return False
 
     @property
@@ -80,7 +80,7 @@ class Recordings:
 
 
 class LiveInput:
-    """A microphone, which looks after its device itself."""
+    """A microphone, which supervises its device itself."""
 
     def __init__(self, microphone: Microphone, wake: Wake) -> None:
         """`wake` is what the microphone's ring sets."""
@@ -101,7 +101,7 @@ class LiveInput:
         self._microphone.stop()
 
     def pause(self) -> None:
-        """What is said meanwhile is counted as lost."""
+        """Stop listening; sound of this time is counted as lost."""
         self._microphone.pause()
 
     def resume(self) -> None:

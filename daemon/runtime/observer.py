@@ -1,13 +1,13 @@
-"""Who looks on while an engine runs: a service manager's messenger, the health socket."""
+"""The interface of observers of a run: the notifier of systemd, the health socket."""
 
 from __future__ import annotations
 
 
-class Watcher:
-    """Told of a run by the main thread, in this order; none of it may wait or raise."""
+class Observer:
+    """Called by the main thread, in this order; no method may wait or raise."""
 
     def started(self) -> None:
-        """Everything runs."""
+        """All threads run."""
 
     def tick(self, now: float) -> None:
         """Several times a second; `now` of the monotonic clock."""
@@ -16,7 +16,7 @@ class Watcher:
         """The settings are about to be read again."""
 
     def reloaded(self) -> None:
-        """They were, or were refused."""
+        """They were read, or refused."""
 
     def stopping(self) -> None:
         """The end has begun, or the start has failed; may be called twice."""

@@ -10,12 +10,15 @@ back, and would lose the counts and summaries of the run.
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import socket
 import time
 from collections.abc import Callable, Mapping
 
-from daemon.runtime.observer import Watcher
+from daemon.runtime.observer import Observer
+
+log = logging.getLogger(__name__)
 
 PINGS = 4
 """Pings within the time that the service manager allows; it advises two or more."""
@@ -43,6 +46,7 @@ class Notifier:
         """Send `NAME=value` strings in one datagram. Nobody may be there to read it: no error."""
         if not self.wanted:
             return
+        log.debug("to the service manager: %s", assignments)
         with (
             contextlib.suppress(OSError),
             socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as sender,
@@ -53,7 +57,7 @@ class Notifier:
             sender.sendto("\n".join(assignments).encode(errors="replace"), self._address)
 
 
-class Manager(Watcher):
+class SystemdNotifier(Observer):
     """Tells a service manager of a run, from the main thread.
 
     processed: source samples of all streams processed so far.
@@ -129,7 +133,7 @@ class Manager(Watcher):
         self._notifier.send("STOPPING=1", "STATUS=finishing what was heard")
 
 
-class Patience:
+class StartupExtender:
     """Keeps a service manager waiting while a daemon waits for its microphone before it starts."""
 
     def __init__(self, notifier: Notifier, clock: Callable[[], float] = time.monotonic) -> None:

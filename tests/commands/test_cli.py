@@ -155,7 +155,8 @@ def test_standard_streams_may_be_closed(
     said: str,
 ) -> None:  # fmt: skip
     """What a stream can't take is lost, and is neither in another one nor in a file."""
-    soundfile.write(elsewhere / "a.wav", np.zeros(16000, np.float32), 16000)
+    noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
+    soundfile.write(elsewhere / "a.wav", noise, 16000)
     before = (elsewhere / "a.wav").read_bytes()
     result = subprocess.run(
         ["sh", "-c", f'exec "$0" -m {module} {arguments} {closed}', sys.executable],

@@ -26,7 +26,7 @@ from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording
 from daemon.messages import Message, Summary
 from daemon.runtime.inputs import Recordings
-from daemon.runtime.worker import Track, Worker
+from daemon.runtime.worker import StreamFeed, Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
@@ -132,8 +132,8 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
             recording.info, StreamSettings(LABELS, frozenset({"background"}), hop=hop), self._gates
         )
         worker = Worker(
-            [Track(stream, recording.ring)],
-            _Even(),
+            [StreamFeed(stream, recording.ring)],
+            _Even().classify,
             self._gates,
             lambda *said: messages.extend(said),
             source.wake,

@@ -304,7 +304,7 @@ def test_a_closed_reader_and_a_defect_end_their_output_and_are_told() -> None:
         raise ZeroDivisionError("a defect")
 
     closed.failure = gone
-    dispatcher = Dispatcher([closed, sound], lossless=True, notify=told.set)
+    dispatcher = Dispatcher([closed, sound], lossless=True, on_end=told.set)
     dispatcher.open(RUN)
     gone_before = dispatcher.reader_gone
     dispatcher.publish(event(0))
@@ -316,7 +316,7 @@ def test_a_closed_reader_and_a_defect_end_their_output_and_are_told() -> None:
 
     told.clear()
     wrong.failure = defect
-    dispatcher = Dispatcher([wrong], lossless=True, notify=told.set)
+    dispatcher = Dispatcher([wrong], lossless=True, on_end=told.set)
     dispatcher.open(RUN)
     dispatcher.publish(event(0))
     assert told.wait(5) and isinstance(dispatcher.error, ZeroDivisionError)

@@ -10,36 +10,36 @@ from hypothesis import strategies as st
 from support.making import speechlike
 
 from daemon.messages import Gap, Prediction, Status
-from daemon.runtime.adaptive_hop import CALM, SETTLE, Widening
+from daemon.runtime.adaptive_hop import QUIET, SETTLE, AdaptiveHop
 
 
 def test_it_widens_step_by_step_and_narrows_after_a_calm() -> None:
-    widening = Widening(0.2, 0.6)
-    widening.classified(0.3, 1)
-    assert widening.look(0.4, 0.5, 1, 0.0) is None
-    assert widening.look(0.6, 0.5, 1, 1.0) == 0.375  # what the model can do at 80 %
-    assert widening.look(0.6, 0.5, 1, 1.0 + SETTLE / 2) is None
-    assert widening.look(0.6, 0.5, 1, 1.0 + SETTLE) == 0.562
-    assert widening.look(0.6, 0.5, 1, 20.0) == 0.6
-    assert widening.look(9.9, 0.5, 1, 90.0) is None  # no wider than allowed
-    assert widening.look(0.1, 0.5, 1, 100.0) is None
-    assert widening.look(0.1, 0.5, 1, 100.0 + CALM) is None  # still too slow for 0.2 s
+    adaptive = AdaptiveHop(0.2, 0.6)
+    adaptive.add(0.3, 1)
+    assert adaptive.update(0.4, 0.5, 1, 0.0) is None
+    assert adaptive.update(0.6, 0.5, 1, 1.0) == 0.375  # what the model can do at 80 %
+    assert adaptive.update(0.6, 0.5, 1, 1.0 + SETTLE / 2) is None
+    assert adaptive.update(0.6, 0.5, 1, 1.0 + SETTLE) == 0.562
+    assert adaptive.update(0.6, 0.5, 1, 20.0) == 0.6
+    assert adaptive.update(9.9, 0.5, 1, 90.0) is None  # no wider than allowed
+    assert adaptive.update(0.1, 0.5, 1, 100.0) is None
+    assert adaptive.update(0.1, 0.5, 1, 100.0 + QUIET) is None  # still too slow for 0.2 s
     for _ in range(50):
-        widening.classified(0.05, 1)
-    assert widening.look(0.1, 0.5, 1, 101.0 + CALM) == 0.2
-    assert widening.look(0.1, 0.5, 1, 300.0) is None
+        adaptive.add(0.05, 1)
+    assert adaptive.update(0.1, 0.5, 1, 101.0 + QUIET) == 0.2
+    assert adaptive.update(0.1, 0.5, 1, 300.0) is None
 
 
 def test_streams_share_the_model() -> None:
-    widening = Widening(0.2, 2.0)
-    widening.classified(0.4, 4)
-    assert widening.look(1.0, 0.5, 8, 0.0) == pytest.approx(8 * 0.1 / 0.8)
+    adaptive = AdaptiveHop(0.2, 2.0)
+    adaptive.add(0.4, 4)
+    assert adaptive.update(1.0, 0.5, 8, 0.0) == pytest.approx(8 * 0.1 / 0.8)
 
 
 def test_without_leave_it_never_widens() -> None:
-    widening = Widening(0.2, 0.0)
-    widening.classified(3.0, 1)
-    assert all(widening.look(5.0, 0.5, 1, float(now)) is None for now in range(100))
+    adaptive = AdaptiveHop(0.2, 0.0)
+    adaptive.add(3.0, 1)
+    assert all(adaptive.update(5.0, 0.5, 1, float(now)) is None for now in range(100))
 
 
 @given(
@@ -47,16 +47,16 @@ def test_without_leave_it_never_widens() -> None:
     st.integers(1, 20),
 )
 def test_it_stays_within_its_bounds(script: list[tuple[float, float, float]], streams: int) -> None:
-    widening = Widening(0.2, 0.9)
+    adaptive = AdaptiveHop(0.2, 0.9)
     now, changed = 0.0, -100.0
     for lag, cost, wait in script:
         now += wait
-        widening.classified(cost, 1)
-        hop = widening.look(lag, 0.5, streams, now)
+        adaptive.add(cost, 1)
+        hop = adaptive.update(lag, 0.5, streams, now)
         if hop is not None:
             assert 0.2 <= hop <= 0.9 and now - changed >= SETTLE
             changed = now
-        assert 0.2 <= widening.hop <= 0.9
+        assert 0.2 <= adaptive.hop <= 0.9
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")

@@ -26,7 +26,7 @@ from daemon.messages import (
 )
 from daemon.output.base import OutputClosed
 from daemon.runtime.engine import DRAIN_SECONDS
-from daemon.runtime.worker import KEEP_SECONDS, LagWatch, Load, Track, Worker
+from daemon.runtime.worker import KEEP_SECONDS, LagMonitor, Load, StreamFeed, Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
@@ -68,8 +68,8 @@ def test_a_stream_gets_a_turn_when_it_has_something_to_say() -> None:
     streams = [Stream(StreamInfo(name, RATE, 1, live=False), wanted, gates) for name in ("a", "b")]
     told: list[Message] = []
     worker = Worker(
-        [Track(stream, ring) for stream, ring in zip(streams, rings, strict=True)],
-        Model(),
+        [StreamFeed(stream, ring) for stream, ring in zip(streams, rings, strict=True)],
+        Model().classify,
         gates,
         lambda *messages: told.extend(messages),
         wake,
@@ -281,17 +281,17 @@ def test_a_model_too_slow_is_said_bounded_and_recovered_from() -> None:
 
 
 def test_lag_is_said_once_until_it_changes_or_lasts() -> None:
-    watch = LagWatch(0.5)
-    assert watch.look(0.4, 0.0) is None
-    first = watch.look(0.6, 1.0)
+    monitor = LagMonitor(0.5)
+    assert monitor.update(0.4, 0.0) is None
+    first = monitor.update(0.6, 1.0)
     assert first is not None and "0.6 s behind" in first.text
-    assert watch.look(2.0, 5.0) is None
-    again = watch.look(3.0, 12.0)
+    assert monitor.update(2.0, 5.0) is None
+    again = monitor.update(3.0, 12.0)
     assert again is not None and "3.0 s behind" in again.text
-    assert watch.look(0.3, 13.0) is None
-    back = watch.look(0.2, 14.0)
+    assert monitor.update(0.3, 13.0) is None
+    back = monitor.update(0.2, 14.0)
     assert back is not None and back.level == "info"
-    assert watch.look(0.2, 15.0) is None
+    assert monitor.update(0.2, 15.0) is None
 
 
 def test_load_is_work_for_a_second_of_sound() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from daemon.service.notify import Manager, Notifier, Patience
+from daemon.service.notify import Notifier, StartupExtender, SystemdNotifier
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("needs Unix sockets", allow_module_level=True)
@@ -47,25 +47,25 @@ def environ(tmp_path: Path, **more: str) -> dict[str, str]:
 
 def test_a_run_is_told_from_its_start_to_its_end(manager: Listening, tmp_path: Path) -> None:
     samples = [0]
-    watcher = Manager(
+    observer = SystemdNotifier(
         Notifier(environ(tmp_path)),
         lambda: samples[0],
         lambda: False,
         lambda: "up 3 s",
         status_every=5.0,
     )
-    watcher.started()
-    watcher.reloading()  # too early to be told
-    watcher.reloaded()
-    watcher.tick(99.0)
+    observer.started()
+    observer.reloading()  # too early to be told
+    observer.reloaded()
+    observer.tick(99.0)
     assert manager.heard() == ["STATUS=up 3 s"]  # started, but nothing was heard yet
     samples[0] = 320
-    watcher.tick(100.0)
-    watcher.tick(103.9)
-    watcher.tick(104.0)
-    watcher.reloading()
-    watcher.reloaded()
-    watcher.stopping()
+    observer.tick(100.0)
+    observer.tick(103.9)
+    observer.tick(104.0)
+    observer.reloading()
+    observer.reloaded()
+    observer.stopping()
     heard = manager.heard()
     assert heard[0] == "READY=1\nSTATUS=listening"
     assert heard[1] == "STATUS=up 3 s"
@@ -79,16 +79,16 @@ def test_pings_stop_with_the_sound_and_come_back_with_it(
     samples, searching = [0], [False]
     notifier = Notifier(environ(tmp_path, WATCHDOG_USEC="2000000", WATCHDOG_PID=str(os.getpid())))
     assert notifier.watchdog == 2.0
-    watcher = Manager(
+    observer = SystemdNotifier(
         notifier, lambda: samples[0], lambda: searching[0], lambda: "", status_every=1e9
     )
-    watcher.started()
+    observer.started()
 
     def pings(begin: int, seconds: int, *, sound: bool) -> int:
         heard = []
         for tick in range(begin * 10, (begin + seconds) * 10):
             samples[0] += 1600 * sound
-            watcher.tick(tick / 10)
+            observer.tick(tick / 10)
             heard += manager.heard()
         return heard.count("WATCHDOG=1")
 
@@ -107,19 +107,19 @@ def test_a_microphone_that_is_away_is_said_and_given_time(
     manager: Listening, tmp_path: Path
 ) -> None:
     samples, searching = [0], [True]
-    watcher = Manager(
+    observer = SystemdNotifier(
         Notifier(environ(tmp_path)), lambda: samples[0], lambda: searching[0], lambda: "up 3 s"
     )
     for tick in range(101):
-        watcher.tick(50 + tick / 10)
+        observer.tick(50 + tick / 10)
     heard = manager.heard()
     assert heard.count("EXTEND_TIMEOUT_USEC=60000000") == 2
     assert heard.count("STATUS=waiting for the microphone, up 3 s") == 2
     searching[0], samples[0] = False, 320
-    watcher.tick(60.1)
+    observer.tick(60.1)
     assert manager.heard() == ["READY=1\nSTATUS=listening", "STATUS=up 3 s"]
     searching[0] = True
-    watcher.tick(60.2)  # said at once, and no extension for a service that has started
+    observer.tick(60.2)  # said at once, and no extension for a service that has started
     assert manager.heard() == ["STATUS=waiting for the microphone, up 3 s"]
 
 
@@ -139,10 +139,10 @@ def test_no_ping_is_sent_that_nobody_asked_us_for(
     notifier = Notifier(environ(tmp_path, **variables))
     assert notifier.watchdog is None
     samples = iter(range(1000))
-    watcher = Manager(notifier, lambda: next(samples), lambda: False, lambda: "")
-    watcher.started()
+    observer = SystemdNotifier(notifier, lambda: next(samples), lambda: False, lambda: "")
+    observer.started()
     for tick in range(100):
-        watcher.tick(float(tick))
+        observer.tick(float(tick))
         assert not any("WATCHDOG" in datagram for datagram in manager.heard())
 
 
@@ -163,7 +163,7 @@ def test_an_abstract_socket_is_reached() -> None:
 
 def test_waiting_for_a_microphone_asks_for_patience(manager: Listening, tmp_path: Path) -> None:
     now = [0.0]
-    patience = Patience(Notifier(environ(tmp_path)), clock=lambda: now[0])
+    patience = StartupExtender(Notifier(environ(tmp_path)), clock=lambda: now[0])
     heard = []
     for _ in range(299):
         assert patience.cancelled() is False

@@ -24,7 +24,7 @@ from daemon.messages import (
 )
 from daemon.output.dispatch import Dispatcher
 from daemon.runtime.engine import Engine
-from daemon.runtime.worker import Track, Worker
+from daemon.runtime.worker import StreamFeed, Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
@@ -165,7 +165,7 @@ class Run:
         self.output = output or Kept()
         wake, main_wake = Wake(), Wake()
         self.source = Sound(samples, wake, live=live)
-        self.dispatcher = Dispatcher([self.output], lossless=not live, notify=main_wake.set)
+        self.dispatcher = Dispatcher([self.output], lossless=not live, on_end=main_wake.set)
         gates = GateBank.load(GateSettings(kind="off"))
         stream = Stream(
             self.source.info,
@@ -173,8 +173,8 @@ class Run:
             gates,
         )
         self.worker = Worker(
-            [Track(stream, self.source.ring)],
-            model,
+            [StreamFeed(stream, self.source.ring)],
+            model.classify,
             gates,
             self.dispatcher.publish,
             wake,

@@ -8,6 +8,7 @@ without a seal was cut short; one whose files are not as the seal says is damage
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import zipfile
@@ -21,6 +22,8 @@ from safetensors import SafetensorError
 from daemon.base.errors import os_reason
 from daemon.base.text_files import sync_files, sync_folder, write_text
 from train.distributed import main_process, wait_for_all
+
+log = logging.getLogger(__name__)
 
 SEAL = "whole"
 WEIGHTS = "model.safetensors"
@@ -36,6 +39,7 @@ def seal(checkpoint: Path, seconds: float) -> None:
             lines.append(f"{_crc(file):08x} {file.stat().st_size} {file.name}")
     write_text(checkpoint / SEAL, "\n".join(lines) + "\n")
     sync_folder(checkpoint.parent)
+    log.info("sealed %s", checkpoint)
 
 
 def damage(checkpoint: Path) -> str:
@@ -69,6 +73,7 @@ def checked_checkpoint(folder: Path, say: Callable[[str], None]) -> Path | None:
         newest = last_checkpoint(folder)
         for checkpoint in sorted(_sealed(folder), key=_step, reverse=True):
             wrong = damage(checkpoint)
+            log.info("%s: %s", checkpoint, wrong or "whole")
             if not wrong:
                 if checkpoint != newest:
                     say(f"Training goes on from {checkpoint.name}.")

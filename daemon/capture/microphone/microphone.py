@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import atexit
+import logging
 import threading
 import time
 from collections import deque
@@ -40,6 +41,8 @@ from daemon.capture.microphone.time_limit import with_time_limit
 from daemon.capture.ring import Ring, Settable
 from daemon.capture.wake import Wake
 from daemon.messages import StreamInfo
+
+log = logging.getLogger(__name__)
 
 _TICK = 0.5
 _OPEN_SECONDS = 4.0
@@ -338,6 +341,7 @@ class Microphone:
             self._report("lost", f'"{self.device.name}" is lost ({reason}): waiting for its return')
 
     def _report(self, kind: Literal["lost", "returned", "channels"], text: str) -> None:
+        log.info("%s", text)
         self._reports.append(DeviceReport(kind, text, time.monotonic()))
         if self.on_report is not None:
             self.on_report()
@@ -349,6 +353,7 @@ class Microphone:
             else:
                 self._open(self.device)
         except UserError as refusal:
+            log.info("not opened: %s", refusal)
             self._supervisor.failed(time.monotonic())
             if not self._first.is_set():
                 self._refusal = refusal
@@ -390,6 +395,7 @@ class Microphone:
             except portaudio().PortAudioError as error:
                 self._close()
                 raise UserError(refused(device, self._shape.rate, error)) from error
+        log.info("opened %s as %s", device, self._shape)
         self.device = device
         self._watch_source()
 

@@ -30,6 +30,8 @@ from daemon.model.description.fields import read_json
 from daemon.model.description.files import CONFIG, MAX_CONFIG_BYTES
 from daemon.model.description.info import ModelInfo
 
+log = logging.getLogger(__name__)
+
 VERSION = 1
 """To be raised when graphs come out otherwise."""
 OPSET = 17
@@ -174,6 +176,7 @@ def _need_onnx() -> None:
 
 def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> dict[Part, bytes]:
     _need_onnx()
+    log.info("converting %s to a graph for windows of %d samples", info.directory, window)
     let_threads_sleep()
     import torch
 

@@ -10,6 +10,7 @@ without measuring.
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -28,6 +29,8 @@ from daemon.model.cores import accelerators, machine
 from daemon.model.features import Features
 from daemon.model.probe import following_windows, probe_windows
 from daemon.model.scores import probabilities
+
+log = logging.getLogger(__name__)
 
 VERSION = 3
 """To be raised when backends are chosen otherwise."""
@@ -69,11 +72,13 @@ def choose(job: Job, features: Features, batch: int, open_: Open) -> tuple[Backe
     if known is not None:
         try:
             if known.backend in names:
+                log.info("backend %s, as chosen before: %s", known.backend, known.why)
                 return open_(known.backend), known
-        except UserError:  # what it needs has gone since
-            pass
+        except UserError as error:  # what it needs has gone since
+            log.info("backend %s, chosen before, can't be opened: %s", known.backend, error)
         choices.forget(entry)
     opened, choice = _try_all(job, features, batch, names, open_)
+    log.info("backend %s", choice.text())
     kept = choices.remember(entry, choice)
     return opened[kept.backend] if kept.backend in opened else open_(kept.backend), kept
 
@@ -114,7 +119,9 @@ def _try_all(
         except Exception as error:  # a runtime that fails on this model is no reason to stop
             reason = f"it fails ({type(error).__name__}: {first_line(error, 160)})"
             trials[name] = Trial(name, refused=reason)
-        if not trials[name].refused:
+        if trials[name].refused:
+            log.info("backend %s is passed over: %s", name, trials[name].refused)
+        else:
             fit.append(name)
     if job.overlap is not None:  # timed as they will come
         windows = following_windows(job.window, job.hop, 2 * batch)
