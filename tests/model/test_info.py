@@ -98,13 +98,13 @@ def test_writing_refuses_what_reading_would(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("key", "value", "words"),
     [
-        ("window", "1", "intentd.window is '1'; it must be a number from 0.1 to 30"),
-        ("window", True, "intentd.window is True"),
+        ("window", "1", 'intentd.window is "1"; it must be a number from 0.1 to 30'),
+        ("window", True, "intentd.window is true"),
         ("window", 1e300, "intentd.window"),
         ("hop", 2.0, "intentd.hop is 2.0; it must be at most the window, 1 s"),
-        ("unit", "phoneme", 'intentd.unit is \'phoneme\'; it must be "word" or "utterance"'),
+        ("unit", "phoneme", 'intentd.unit is "phoneme"; it must be "word" or "utterance"'),
         ("unit", ["word"], "intentd.unit"),
-        ("non_intents", "unknown", "intentd.non_intents is 'unknown'; it must be a list"),
+        ("non_intents", "unknown", 'intentd.non_intents is "unknown"; it must be a list'),
         ("non_intents", ["nothing"], "intentd.non_intents names 'nothing', which is no label"),
         ("temperature", 0, "intentd.temperature is 0; it must be a number from 0.01 to 100"),
         ("thresholds", {"up": 1.2}, "intentd.thresholds.up is 1.2; it must be a number from 0 to"),

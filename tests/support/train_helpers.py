@@ -152,7 +152,7 @@ def recipe_tree(data: Path, base: Path, **train: Any) -> dict[str, Any]:
 
 def write_recipe(path: Path, tree: dict[str, Any]) -> Path:
     """A recipe as the TOML file that a user would write."""
-    lines = [f"root = {json.dumps(tree['root'])}"]
+    lines = [f"{key} = {_toml(tree[key])}" for key in ("root", "world") if key in tree]
     for section in tree["data"]:
         lines.append("[[data]]")
         lines += [f"{key} = {_toml(value)}" for key, value in section.items()]
