@@ -49,13 +49,14 @@ def test_scores_are_those_of_torch(backend: str, kind: str, checkpoint: Checkpoi
     assert classifier.backend.startswith(backend)
 
 
-def test_openvino_in_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
+def test_openvino_in_bf16_agrees_to_three_hundredths(tmp_path: Path) -> None:
     directory = save(tmp_path, initializer_range=0.02)
     sounds = windows(10)
     expected = load_classifier(directory, backend="torch-cpu", threads=1).classify(sounds)
     found = load_classifier(directory, backend="openvino-bf16", threads=1)
     assert found.backend == "openvino bf16 cpu"
-    np.testing.assert_allclose(found.classify(sounds), expected, atol=0.01)
+    # AMX rounds what lies between two layers as well, and is further off than AVX-512.
+    np.testing.assert_allclose(found.classify(sounds), expected, atol=0.03)
 
 
 def test_int8_agrees_to_two_hundredths_whoever_shares_the_batch(

@@ -18,6 +18,7 @@ from daemon.model.backends import Job, candidates
 from daemon.model.classifier import load_classifier
 from daemon.model.description.info import ModelInfo
 from daemon.model.scores import probabilities
+from daemon.windowing import high_passed
 from daemon.windowing.windows import all_windows, samples_of
 
 WINDOWS = 500
@@ -35,7 +36,7 @@ def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) ->
     """
     settings = setup.settings
     window, hop = samples_of(settings.window.seconds), samples_of(settings.window.hop)
-    found = [all_windows(read(path), window, hop) for path in recordings]
+    found = [all_windows(high_passed(read(path)), window, hop) for path in recordings]
     everything = np.concatenate(found)
     if len(everything) < count:
         raise UserError(
