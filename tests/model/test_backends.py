@@ -108,11 +108,13 @@ def test_weight_norm_is_folded_and_gradients_are_off(checkpoint: Checkpoint) -> 
     assert not network.training
 
 
-def test_bf16_agrees_to_a_hundredth(tmp_path: Path) -> None:
-    """Random weights of ordinary size; probabilities of bf16 within 0.01 of float32's."""
+def test_bf16_agrees_to_three_hundredths(tmp_path: Path) -> None:
+    """Random weights of ordinary size; probabilities of bf16 within 0.03 of float32's.
+
+    AMX rounds what lies between two layers as well, and is further off than AVX-512."""
     directory = save(tmp_path, initializer_range=0.02)
     sounds = windows(20)
     exact = load_classifier(directory, backend="torch-cpu", threads=1).classify(sounds)
     rough = load_classifier(directory, backend="torch-bf16", threads=1).classify(sounds)
     difference = np.abs(exact - rough).max()
-    assert 0 < difference < 0.01
+    assert 0 < difference < 0.03

@@ -59,11 +59,11 @@ def word(label: str, seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
     return (out + 0.0005 * rng.standard_normal(len(out))).astype(np.float32)
 
 
-def write_words(folder: Path, labels: tuple[str, ...], count: int) -> Path:
-    """A folder with a subfolder a label, `count` recordings each."""
+def write_words(folder: Path, labels: tuple[str, ...], count: int, first: int = 0) -> Path:
+    """A folder with a subfolder a label, `count` recordings each, numbered from `first`."""
     for label in labels:
         (folder / label).mkdir(parents=True, exist_ok=True)
-        for number in range(count):
+        for number in range(first, first + count):
             soundfile.write(folder / label / f"{label}-{number}.wav", word(label, number), RATE)
     return folder
 

@@ -112,6 +112,7 @@ def save_whole(save: Callable[[str], None], folder: Path) -> None:
         save(str(draft))
         return
     shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
     try:
         save(str(draft))
         readable(draft)

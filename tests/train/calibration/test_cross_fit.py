@@ -26,8 +26,9 @@ from train.recipe import Recipe
 def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("crossfit")
     write_words(folder / "words", ("rise", "fall", "flat"), 16)
-    write_words(folder / "always", ("flat",), 3)
-    write_words(folder / "others", ("flat",), 6)
+    # Other recordings: a copy of one would stay in the part of the first.
+    write_words(folder / "always", ("flat",), 3, first=100)
+    write_words(folder / "others", ("flat",), 6, first=200)
     tiny_base(folder / "base")
     return folder
 
