@@ -36,7 +36,7 @@ quick: $(VENV)/.dev
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not (soak or live or waits or timed)" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "(live or waits) and not (soak or timed)" -n 4 $(MARKED)
+	$(BIN)/python -m pytest -m "(live or waits) and not (soak or timed)" -n 2 $(MARKED)
 	$(BIN)/python -m pytest -m "timed and not soak" $(MARKED)
 
 # What takes minutes to hours.

@@ -13,6 +13,7 @@ import soundfile
 from support.virtual_mic import VirtualMic, missing_packages
 
 pytestmark = [
+    pytest.mark.timed,  # a busy machine loses sound
     pytest.mark.live,
     pytest.mark.skipif(
         bool(missing_packages()), reason=f"needs the packages {' '.join(missing_packages())}"

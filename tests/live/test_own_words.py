@@ -22,6 +22,7 @@ from train.data.synthesis import Voice, speak
 
 MISSING = [*missing_packages(), *missing_synthesisers()]
 pytestmark = [
+    pytest.mark.timed,  # a busy machine loses sound
     pytest.mark.live,
     pytest.mark.skipif(bool(MISSING), reason=f"needs the packages {' '.join(MISSING)}"),
 ]
