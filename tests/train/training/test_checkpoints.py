@@ -145,7 +145,6 @@ def test_a_model_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"old")
 
     def save(folder: str) -> None:
-        Path(folder).mkdir()
         (Path(folder) / "model.safetensors").write_bytes(b"new")
         if not (tmp_path / "go").exists():
             raise OSError(28, "No space left on device")
