@@ -6,7 +6,7 @@ comes from a clock.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final, Literal
 
 import numpy as np
@@ -153,7 +153,10 @@ class Summary:
     samples_lost: int
     latency_p50_ms: float | None
     latency_p99_ms: float | None
-    extra: dict[str, float] = field(default_factory=dict)
+    samples_shed: int = 0
+    """Of those captured, dropped since the model was too slow, or the run was stopped."""
+    samples_never_arrived: int = 0
+    """Of those lost, estimated by the clock."""
 
 
 Message = Start | Prediction | Event | Gap | Level | Status | Summary

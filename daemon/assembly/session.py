@@ -85,7 +85,7 @@ class Session:
         )
         self._worker = setup.new_worker(
             streams,
-            classifier,
+            classifier.classify,
             gates,
             self._dispatcher.publish,
             source.wake,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +18,7 @@ from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
-from daemon.runtime.worker import Publish, StreamFeed, Worker, time_of_day
+from daemon.runtime.worker import Classify, Publish, StreamFeed, Worker, time_of_day
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank
@@ -91,7 +91,7 @@ class Setup:
     def new_worker(
         self,
         streams: Sequence[tuple[StreamInfo, Ring]],
-        classifier: Classifier,
+        classify: Classify,
         gates: GateBank,
         publish: Publish,
         wake: Wake,
@@ -106,7 +106,7 @@ class Setup:
                 StreamFeed(self.new_stream(info, gates, levels=levels), ring)
                 for info, ring in streams
             ],
-            classifier.classify,
+            classify,
             gates,
             publish,
             wake,
@@ -132,13 +132,19 @@ class Setup:
         )
 
 
-def prepare(sources: Sources) -> Setup:
-    """Settings and model, checked against each other; remarks go to stderr. Raises `UserError`."""
-    loaded = load_settings(sources, model=model_layer)
+def prepare(
+    sources: Sources,
+    *,
+    environ: Mapping[str, str] | None = None,
+    on_warning: Callable[[str], None] = note,
+) -> Setup:
+    """Settings and model, checked against each other; warnings go to stderr. `environ`:
+    `os.environ` by default. Raises `UserError`."""
+    loaded = load_settings(sources, environ=environ, model=model_layer)
     settings = loaded.settings
     info = read_info(settings.model)
     for warning in loaded.warnings(without_effect(loaded, info)):
-        note(warning)
+        on_warning(warning)
     loaded.check_labels(info.labels)
     info.window_samples(settings.window.seconds)
     log.info("settings file: %s", loaded.file or "none")

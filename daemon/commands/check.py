@@ -260,11 +260,11 @@ def _server() -> Outcome:
 
 def listen(settings: Settings) -> Outcome:
     """Two seconds from the microphone: does anything come, how loud is it, and is it sound?"""
+    from daemon.assembly.inputs import open_microphone
     from daemon.capture.wake import Wake
-    from daemon.commands.live import build
 
     wake = Wake()
-    microphone = build(settings.audio, wake)
+    microphone = open_microphone(settings.audio, wake)
     microphone.start()
     chunks: list[Chunk] = []
     try:

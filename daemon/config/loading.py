@@ -90,7 +90,7 @@ def load_settings(
     if sources.config is not None:
         file: Layer | None = read_file(sources.config.expanduser())
     else:
-        file, remark = find_file(in_directory())
+        file, remark = find_file(in_directory()) if sources.search else (None, None)
         if remark:
             remarks.append(remark)
     variables, warnings = from_environment(os.environ if environ is None else environ)

@@ -46,6 +46,8 @@ class Sources:
     assignments: tuple[str, ...] = ()
     """`section.key=value` strings of --set."""
     options: tuple[Option, ...] = ()
+    search: bool = True
+    """Look for a file where `config` names none."""
 
     def having(self, *options: Option, assignments: Sequence[str] = ()) -> Sources:
         """The same with more options, which go before those of the same key."""

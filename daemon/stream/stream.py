@@ -290,10 +290,8 @@ class Stream:
             samples_lost=ledger.lost,
             latency_p50_ms=self._latency.percentile(50),
             latency_p99_ms=self._latency.percentile(99),
-            extra={
-                "samples_shed": ledger.shed + ledger.undone,
-                "samples_never_arrived": ledger.never_arrived,
-            },
+            samples_shed=ledger.shed + ledger.undone,
+            samples_never_arrived=ledger.never_arrived,
         )
 
     # ---- inner ----------------------------------------------------------------------------------

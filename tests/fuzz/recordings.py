@@ -117,7 +117,7 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
         messages = self._listen(recording, rng)
         check_messages(LABELS, messages)
         (summary,) = [message for message in messages if isinstance(message, Summary)]
-        lost = summary.extra["samples_shed"]
+        lost = summary.samples_shed
         assert summary.samples_captured == (
             summary.samples_classified + summary.samples_gated + lost
         ), summary

@@ -270,7 +270,7 @@ def test_an_abandoned_stream_counts_what_it_leaves() -> None:
     assert gaps[2].end == pytest.approx(12 + 100 / RATE)
     assert (
         summary.samples_captured
-        == summary.samples_classified + summary.samples_gated + summary.extra["samples_shed"]
+        == summary.samples_classified + summary.samples_gated + summary.samples_shed
     )
     with pytest.raises(RuntimeError):
         stream.feed(chunks[0])

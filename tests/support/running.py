@@ -228,5 +228,5 @@ class Run:
 
 
 def balanced(summary: Summary) -> bool:
-    shed = summary.extra["samples_shed"]
+    shed = summary.samples_shed
     return summary.samples_captured == summary.samples_classified + summary.samples_gated + shed

@@ -115,9 +115,9 @@ def teach(
 
 def record_words(wish: Wish) -> None:
     """A session at the microphone. Raises UserError if there is none, or nothing can be kept."""
+    from daemon.assembly.inputs import open_microphone
     from daemon.base.stderr import discard_native_stderr
     from daemon.capture.wake import Wake
-    from daemon.commands.live import build
     from daemon.config import Option, Sources, load_settings
     from daemon.output.dashboard.keys import keyboard
     from train.recorder.finder import TakeFinder
@@ -135,7 +135,7 @@ def record_words(wish: Wish) -> None:
     audio = load_settings(Sources(options=options)).settings.audio
     wake = Wake()
     with discard_native_stderr():
-        sound = MicrophoneSound(build(audio, wake), wake)
+        sound = MicrophoneSound(open_microphone(audio, wake), wake)
         try:
             shelf = Shelf(wish.folder, _speaker(wish.name), sound.device)
             wanted = {word: max(0, wish.takes - shelf.count(word)) for word in wish.words}

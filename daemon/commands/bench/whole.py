@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.assembly.inputs import open_recordings
 from daemon.assembly.setup import Setup, load_model, prepare
-from daemon.commands.replay import open_recordings
 from daemon.config import Option, Sources
 from daemon.messages import Message, Prediction, Summary
 from daemon.output.dispatch import Dispatcher
@@ -57,7 +57,7 @@ def whole(what: Figures) -> tuple[Any, Figures]:
                 heard.take(message)
             output.publish(*messages)
 
-        worker = setup.new_worker(source.streams, classifier, gates, publish, source.wake)
+        worker = setup.new_worker(source.streams, classifier.classify, gates, publish, source.wake)
         output.open(setup.run_info(source.streams, classifier.backend))
         wall, cpu = time.perf_counter(), time.process_time()
         source.start(on_news=lambda: None)
@@ -90,7 +90,7 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
             if isinstance(message, Prediction) and message.scores is not None
         )
 
-    worker = setup.new_worker(source.streams, classifier, gates, publish, source.wake)
+    worker = setup.new_worker(source.streams, classifier.classify, gates, publish, source.wake)
     source.start(on_news=lambda: None)
     try:
         worker.run()
