@@ -1,7 +1,7 @@
 """The command line of intentd.
 
 Only what parses arguments is imported here: torch and its like cost seconds, and `--help` should
-not pay them. Each command lives in a module of its own under `daemon.commands`.
+not pay them. Each command has its own module in `daemon.commands`.
 """
 
 from __future__ import annotations
@@ -181,7 +181,7 @@ def replay(
     log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
-    """Replay recordings as if they were microphones, each a stream of its own, all at once."""
+    """Replay recordings as if they were microphones, side by side, each as a stream."""
     from daemon.commands.replay import DEMO, run
 
     paths = _expanded(recordings or []) + ([str(DEMO)] if demo else [])

@@ -1,4 +1,4 @@
-"""What passes from the worker to the outputs: frozen messages with times in seconds of stream time.
+"""Messages from the worker to the outputs: frozen, with times in seconds of stream time.
 
 Stream time is counted in source samples divided by the source's rate, gaps included; it never
 comes from a clock.
@@ -75,7 +75,7 @@ class Prediction:
     scores: Scores | None
     """The window's own probabilities; None where the gate found no speech."""
     rolling: Scores
-    """The rolling opinion after this window; it may sum to less than one after silence."""
+    """The smoothed posterior after this window; may sum to less than one after silence."""
     latency_ms: float | None
     """Arrival of the block that completes the window to publication; None if gated."""
 
@@ -111,7 +111,7 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Loudness of what was just heard, for meters; several a second, live and at speed 1."""
+    """Loudness of the latest sound, for meters; several a second, live and at speed 1."""
 
     stream: str
     rms_dbfs: float

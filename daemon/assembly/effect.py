@@ -22,7 +22,7 @@ def without_effect(loaded: Loaded, model: ModelInfo) -> dict[str, str]:
     intents = [label for label in model.labels if label not in model.non_intents]
     if intents and all(label in thresholds for label in intents):
         reasons["events.threshold"] = (
-            "every intent has a threshold of its own; set events.thresholds, for example "
+            "every intent has its own threshold; set events.thresholds, for example "
             f"events.thresholds.{escaped(intents[0])}"
         )
     for label in thresholds:
@@ -30,7 +30,7 @@ def without_effect(loaded: Loaded, model: ModelInfo) -> dict[str, str]:
             name = escaped(label)
             reasons[f"events.thresholds.{label}"] = f"{name} is no intent and never an event"
     for key in _OTHER_UNIT[model.unit]:
-        reasons[f"rolling.{key}"] = f"the model hears {model.unit}s"
+        reasons[f"rolling.{key}"] = f"the model classifies {model.unit}s"
     return {
         key: f"{escaped(str(origins[key]))} sets {escaped(key)}, which changes nothing: {why}"
         for key, why in reasons.items()

@@ -40,7 +40,7 @@ def open_recording(path: str, audio: AudioSettings) -> Recording:
 def open_recordings(
     paths: Sequence[str], audio: AudioSettings
 ) -> tuple[list[Recording], list[UserError]]:
-    """The recordings that can be opened, and what is wrong with the others, as was said on stderr.
+    """The recordings that can be opened, and the errors of the others, which are on stderr too.
 
     Raises `UserError` if none can be opened, or standard input is named twice.
     """

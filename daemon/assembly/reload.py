@@ -27,7 +27,7 @@ class Reread:
     applied: tuple[str, ...]
     """Dotted keys that have changed and take effect now."""
     statuses: list[Status]
-    """What the user is told of it."""
+    """Published to the user."""
 
 
 def reread(setup: Setup) -> Reread:
@@ -38,7 +38,7 @@ def reread(setup: Setup) -> Reread:
     if wanted.window.hop > old.window.seconds:
         raise UserError(
             f"window.hop is {wanted.window.hop} and the windows have {old.window.seconds} s "
-            "until the next start; lower it, or start intentd anew"
+            "until the next start; lower it, or restart intentd"
         )
     idle = without_effect(loaded, setup.info)
     changed = list(differences(old, wanted))
@@ -47,8 +47,8 @@ def reread(setup: Setup) -> Reread:
     now = [key for key in changed if _takes_effect(key, old, wanted)]
     later = [key for key in changed if key not in now]
     new = _with(old, wanted, now)
-    told = ", ".join(f"{key} = {value_of(new, key)!r}" for key in now) or "nothing has changed"
-    statuses = [Status(None, f"settings reloaded: {told}")]
+    changes = ", ".join(f"{key} = {value_of(new, key)!r}" for key in now) or "nothing has changed"
+    statuses = [Status(None, f"settings reloaded: {changes}")]
     if later:
         text = f"{', '.join(later)} will change at the next start, the rest has changed now"
         statuses.append(Status(None, text, "warning"))

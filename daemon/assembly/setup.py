@@ -1,4 +1,4 @@
-"""What the commands that run a model have in common: settings, the model, the outputs."""
+"""Settings and model, checked against each other, and what is built from them."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ log = logging.getLogger(__name__)
 
 
 def note(sentence: str) -> None:
-    """A remark on stderr, which changes nothing."""
+    """Write a warning to stderr."""
     complain(sentence, "warning")
 
 
 def model_layer(settings: ModelSettings) -> tuple[str, Mapping[str, Any]]:
-    """What the model named by the settings brings along (see `load_settings`)."""
+    """Name and settings of the model that the settings name (see `load_settings`)."""
     return settings.path or "that comes with intentd", read_info(settings).settings()
 
 
@@ -61,7 +61,7 @@ class Setup:
 
     @property
     def model_name(self) -> str:
-        """How the outputs call the model: what the user typed, else its folder."""
+        """The model's name in the outputs: what the user typed, else its folder."""
         return self.settings.model.path or self.info.directory.name
 
     @property
@@ -118,7 +118,7 @@ class Setup:
         )
 
     def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
-        """What the outputs are told of a run first; to be called when it is about to begin."""
+        """Description of the run for the outputs; call it when the run is about to begin."""
         return RunInfo(
             streams=tuple(info for info, _ in streams),
             labels=self.info.labels,

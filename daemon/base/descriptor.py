@@ -9,8 +9,8 @@ import stat
 
 
 def as_departure(error: OSError) -> OSError:
-    """What a write to a terminal raised, told from the failure of a disk: EIO says that the
-    terminal has closed, so that its reader went away."""
+    """The error of a write to a terminal, as that of a reader that went away where it is EIO: the
+    terminal has closed."""
     if error.errno != errno.EIO:
         return error
     return OSError(errno.ENXIO, "the terminal has closed")

@@ -1,4 +1,4 @@
-"""Runs one command of a command line: from arguments to an exit status, whatever happens."""
+"""Runs one command of a command line, from arguments to exit status."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def _terminate(_number: int, _frame: FrameType | None) -> None:
 
 
 def version_printer(program: str) -> Callable[[bool], None]:
-    """What --version calls: prints the version of `program` and ends it."""
+    """The callback of --version: prints the version of `program` and ends it."""
 
     def show(wanted: bool) -> None:
         if wanted:
@@ -67,9 +67,8 @@ def version_printer(program: str) -> Callable[[bool], None]:
 
 
 def open_closed_streams() -> None:
-    """Lead standard input, output and error to the null device where the process was started
-    without them: the next file to be opened would take their place, and print to nowhere is print
-    to standard output. To be called first of all."""
+    """Point standard input, output and error at the null device where the process was started
+    without them: the next file that is opened would take their place. Call it first."""
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
@@ -127,12 +126,11 @@ def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd"
 
 
 def exit_process(status: int) -> NoReturn:
-    """End the process without tearing the interpreter down.
+    """End the process without tearing the interpreter down; everything must be closed by now.
 
-    By now everything is closed that has to be. Taking torch apart takes up to seconds on a busy
-    machine, which somebody who pressed Ctrl-C should not wait for; a thread that hangs in a model
-    or a sound server would be waited for without end. And neither another Ctrl-C nor a terminal
-    that has gone changes the status any more.
+    Taking torch apart takes up to seconds on a busy machine, and a thread that hangs in a model or
+    a sound server would be waited for without end. Neither another Ctrl-C nor a terminal that has
+    closed changes the status any more.
     """
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     for stream in (sys.stdout, sys.stderr):
@@ -157,7 +155,7 @@ def _defect(error: Exception) -> str:
 
 
 def _flush_stdout() -> None:
-    """OSError if what was said can't be written; a terminal that has gone is no such failure."""
+    """Raises OSError if standard output can't be written, but for a terminal that has closed."""
     try:
         sys.stdout.flush()
     except OSError as error:

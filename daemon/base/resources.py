@@ -55,7 +55,7 @@ def resource_sentence(error: BaseException) -> str:
 
 
 def _says(error: BaseException, texts: tuple[str, ...]) -> bool:
-    # Libraries wrap what the system said in errors of their own.
+    # Libraries wrap the system's errors in their own.
     text = str(error).lower() if isinstance(error, Exception) else ""
     return any(wanted in text for wanted in texts)
 

@@ -24,13 +24,13 @@ LARGEST = 1_000_000
 
 
 def log_path() -> Path:
-    """Where the log lies: the user's log folder."""
+    """The default path of the log, in the user's log folder."""
     return Path(platformdirs.user_log_dir("intentd", appauthor=False)) / "intentd.log"
 
 
 class StderrToLog:
-    """While entered, descriptor 2 leads to `path` if it is a terminal; a file or pipe that the
-    user chose is left alone. Afterwards the terminal is told of the log if anything was written."""
+    """While entered, points descriptor 2 at `path` if it is a terminal; a file or pipe that the
+    user chose is left alone. Afterwards names the log on the terminal if anything was written."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -39,7 +39,7 @@ class StderrToLog:
 
     @property
     def active(self) -> bool:
-        """Whether standard error is turned away now."""
+        """Whether standard error leads to the log now."""
         return self._terminal is not None
 
     def check(self) -> None:
@@ -53,7 +53,7 @@ class StderrToLog:
         try:
             target = self._open()
         except OSError:
-            # Better unlogged than torn: what the outputs say is told again afterwards.
+            # Rather lost than written over the dashboard, which repeats warnings afterwards.
             target = os.open(os.devnull, os.O_WRONLY)
         self._terminal = os.dup(2)
         _flush()

@@ -1,4 +1,4 @@
-"""Names from outside as harmless text: what is not printable is shown, never obeyed."""
+"""Makes text of foreign origin safe for a terminal, a sentence, a file name, Markdown."""
 
 from __future__ import annotations
 

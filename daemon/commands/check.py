@@ -114,7 +114,7 @@ def foreign_packages(path: list[str] | None = None) -> Outcome:
         return (
             False,
             f"another package has the name of one of ours: {', '.join(map(str, strangers))}",
-            "install intentd into an environment of its own, for example with pipx",
+            "install intentd in its own environment, for example with pipx",
         )
     return True, f"intentd {daemon.__version__} in {ours}", ""
 

@@ -56,9 +56,9 @@ def install(
     for verb in (("enable", NAME), ("restart", NAME)):
         answer = systemctl(*verb)
         if answer is None or not answer.ok:
-            told = "" if answer is None else f": {screen_text(answer.text)}"
+            reason = "" if answer is None else f": {screen_text(answer.text)}"
             note(
-                f"systemctl --user {verb[0]} {NAME} failed{told}; journalctl --user -u {NAME} "
+                f"systemctl --user {verb[0]} {NAME} failed{reason}; journalctl --user -u {NAME} "
                 "says why"
             )
             return 1

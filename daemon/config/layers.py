@@ -1,4 +1,4 @@
-"""Where settings come from: one `Layer` a source, checked on its own, then laid over the others."""
+"""Layers of settings, one a source: each is checked, then laid over those below it."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def check_layer(layer: Layer) -> None:
     if len(path) == 1:
         raise UserError(
             f"{escaped(layer.blame(path[0]))} is {value_text(problem['input'])}; it must be a "
-            f"table, [{path[0]}], with keys of its own"
+            f"table, [{path[0]}], with its keys below it"
         )
     section, key = path[0], path[1]
     model_field = sections()[section].model_fields[key]

@@ -125,8 +125,7 @@ class GateSettings(Section):
     """Voice activity detection."""
 
     kind: Literal["silero", "energy", "off"] = setting("silero", from_model=True)
-    """What tells speech from silence, so that only speech costs model time: "silero", "energy",
-    "off"."""
+    """Detector of speech, so that only speech costs model time: "silero", "energy", "off"."""
     on: Share = setting(0.5, from_model=True)
     """Speech begins at this probability, 0 to 1."""
     off: Share = setting(0.35, at_most=("gate.on", "end speech before it begins"), from_model=True)
@@ -148,7 +147,7 @@ class ModelSettings(Section):
     backend: str = setting(
         "auto", allowed='the name of a backend in quotes, or "auto"', min_length=1
     )
-    """What runs the model; "auto" takes the fastest one installed."""
+    """Runtime of the model; "auto" takes the fastest one installed."""
     threads: int = setting(
         0, note="0: one for a small model, else one a core, at most 4", ge=0, le=256
     )
@@ -163,10 +162,9 @@ class RollingSettings(Section):
     """How scores of windows are combined to the smoothed posterior."""
 
     windows: int = setting(3, unit="windows", from_model=True, ge=1, le=1000)
-    """Windows whose mean is the opinion; models of words only."""
+    """Windows whose scores are averaged; models of words only."""
     forgetting: float = setting(1.0, note="1 forgets nothing", from_model=True, gt=0.0, le=1.0)
-    """What an older window's evidence keeps with each hop, above 0 to 1; models of utterances
-    only."""
+    """Factor on older windows' evidence with each hop, above 0 to 1; models of utterances only."""
     max_seconds: float = setting(15.0, unit="s", from_model=True, ge=1.0, le=600.0)
     """Longest utterance, s; what follows it is another one."""
 
@@ -175,12 +173,12 @@ class EventSettings(Section):
     """When an intent counts as spoken."""
 
     threshold: Share = setting(0.7, from_model=True)
-    """The rolling opinion, 0 to 1, at which an intent without one in thresholds counts as
+    """Smoothed posterior, 0 to 1, at which an intent that is not in thresholds counts as
     spoken."""
     release: Share = setting(0.6, note="a fraction of the threshold", from_model=True)
-    """It is over below this fraction of the threshold, 0 to 1."""
+    """An event is over below this fraction of its threshold, 0 to 1."""
     min_duration: float = setting(0.0, unit="s", from_model=True, ge=0.0, le=60.0)
-    """How long the opinion must hold before the event, s; 0 fires at once."""
+    """Time that the posterior must stay up before the event, s; 0 fires at once."""
     refractory: float = setting(1.0, unit="s", from_model=True, ge=0.0, le=3600.0)
     """The same intent is not reported again for this long after an event, s."""
     thresholds: dict[str, Share] = setting({}, from_model=True)
@@ -207,7 +205,7 @@ class OutputSettings(Section):
     headless: bool = setting(False)
     """true: plain lines in place of the dashboard, also on a terminal."""
     log: str = setting("", allowed="a file's path in quotes (\"\" is the user's log folder)")
-    """Where stderr leads while the dashboard is up; "" is intentd.log in the user's log folder."""
+    """File for stderr while the dashboard is up; "" is intentd.log in the user's log folder."""
     lag_warning: float = setting(0.5, unit="s", ge=0.1, le=60.0)
     """Live: how far behind the microphone is worth a warning, s."""
 
@@ -262,6 +260,6 @@ def at_most(field: FieldInfo) -> tuple[str, str] | None:
 
 
 def hints(field: FieldInfo) -> JsonDict:
-    """What `setting` was told beside pydantic's limits."""
+    """Arguments of `setting` beside pydantic's limits."""
     assert isinstance(field.json_schema_extra, dict)
     return field.json_schema_extra

@@ -149,7 +149,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
             continue
         path = variable[len(PREFIX) :].split("__")
         if len(path) < 2:
-            # Container platforms make variables of their own (INTENTD_SERVICE_HOST), so that
+            # Container platforms make variables too (INTENTD_SERVICE_HOST), so that
             # only what is close to a setting deserves a word.
             near = closest(variable, {name.lower() for name in known}, 0.85)
             if near is not None:

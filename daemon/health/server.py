@@ -21,7 +21,7 @@ ANSWER_SECONDS = 1.0
 
 
 class HealthServer:
-    """One socket, `PID.sock`, in a thread of its own. `answer()` gives the bytes, ending in a line
+    """One socket, `PID.sock`, in its own thread. `answer()` gives the bytes, ending in a line
     break; it is called in that thread, and must only look."""
 
     def __init__(self, answer: Callable[[], bytes]) -> None:

@@ -102,7 +102,7 @@ def text(report: Mapping[str, Any]) -> str:
     )
     for stream in report["streams"]:
         age = stream["last_audio_age"]
-        last = "nothing heard yet" if age is None else f"last sound {age:.2f} s ago"
+        last = "no sound yet" if age is None else f"last sound {age:.2f} s ago"
         state = last if stream["going"] else "ended"
         lines += [
             f"  {screen_text(str(stream['name']))}: {stream['rate']} Hz, {state}, "

@@ -1,4 +1,4 @@
-"""From a run's worker to its health, and the observer that serves it."""
+"""Reads the health of a run from its worker, and serves it."""
 
 from __future__ import annotations
 
@@ -101,18 +101,18 @@ def _stream(feed: StreamFeed, now: float) -> StreamHealth:
 class HealthObserver(Observer):
     """Serves the health of a run on its socket while the run lasts.
 
-    warn: told a sentence if there is no place for a socket; the run goes on without.
+    on_warning: called with a sentence if there is no place for a socket; the run goes on without.
     """
 
-    def __init__(self, vitals: Vitals, warn: Callable[[str], None]) -> None:
+    def __init__(self, vitals: Vitals, on_warning: Callable[[str], None]) -> None:
         self.server = HealthServer(lambda: vitals.health().to_json())
-        self._warn = warn
+        self._on_warning = on_warning
 
     def started(self) -> None:
         try:
             self.server.start()
         except UserError as error:
-            self._warn(f"{error} (intentd status can't see this run)")
+            self._on_warning(f"{error} (intentd status can't see this run)")
 
     def stopping(self) -> None:
         self.server.stop()

@@ -1,6 +1,6 @@
-"""Hands messages to the outputs without ever letting one of them hold up the worker or another.
+"""Hands messages to the outputs; no output can hold up the worker or another output.
 
-Each output has a lane (a bounded queue and a thread) of its own, since a pipe that nobody empties
+Each output has its own lane (a bounded queue and a thread), since a pipe that nobody empties
 must not freeze the dashboard. Live, a full lane sheds what matters least and counts it; in a
 replay the publisher waits, so that no line is lost.
 """
@@ -158,18 +158,18 @@ class Dispatcher:
     def _warn(self, troubled: Lane, sentence: str) -> None:
         """Through the outputs that show a status; straight to stderr if there is no other."""
         status = Status(None, sentence, "warning")
-        heard = False
+        shown = False
         for lane in self._lanes:
             if lane is not troubled and Status not in lane.output.ignores and lane.working:
                 lane.put([status], wait=False)
-                heard = True
-        if not heard:
+                shown = True
+        if not shown:
             with contextlib.suppress(OSError, ValueError):
                 print(f"intentd: {sentence}", file=sys.stderr, flush=True)
 
 
 def _begin(lane: Lane, run: RunInfo) -> None:
-    """Start a lane; what it is told first is which live streams there are."""
+    """Start a lane; its first messages are the live streams' starts."""
     lane.start()
     if run.at is not None:
         about = (run.at, __version__, run.model, run.labels, run.window, run.hop)

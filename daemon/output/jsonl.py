@@ -146,8 +146,8 @@ def _probability(value: float) -> str:
 class JsonLines:
     """Lines to a file, or to standard output if `target` is "-"; of `types` only.
 
-    A file is written anew by a replay, which can be repeated, and appended to by a live run, which
-    a service manager may start again. Each line is one write, taken back if only part of it found
+    A replay, which can be repeated, overwrites the file; a live run, which a service manager may
+    restart, appends to it. Each line is one write, taken back if only part of it found
     room, so that a file holds whole lines even after a full disk or SIGKILL.
     """
 
@@ -178,7 +178,7 @@ class JsonLines:
         live = any(stream.live for stream in run.streams)
         try:
             self._refuse_what_would_be_lost(run)
-            self._fd = _open(Path(self._target), anew=not live)
+            self._fd = _open(Path(self._target), overwrite=not live)
         except OSError as error:
             raise UserError(
                 f"{self.name}: {_open_reason(error)}; name a file that can be written with --jsonl."
@@ -207,7 +207,7 @@ class JsonLines:
         if self._standard:
             return
         self._release()
-        self._fd = _open(Path(self._target), anew=False)
+        self._fd = _open(Path(self._target), overwrite=False)
         status = os.fstat(self._fd)
         if stat.S_ISREG(status.st_mode) and status.st_size == 0 and self._starts:
             write_whole(self._fd, b"".join(self._starts))
@@ -251,14 +251,14 @@ def make(context: OutputContext) -> JsonLines | None:
     return JsonLines(target, output.types)
 
 
-def _open(path: Path, *, anew: bool) -> int:
+def _open(path: Path, *, overwrite: bool) -> int:
     """A descriptor to append to. A pipe without a reader is an error (ENXIO) rather than a wait."""
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
     flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     fd = os.open(path, flags, 0o644)
     try:
         if stat.S_ISREG(os.fstat(fd).st_mode):
-            if anew:
+            if overwrite:
                 os.ftruncate(fd, 0)
             else:
                 _end_torn_line(path, fd)

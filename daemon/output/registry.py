@@ -29,14 +29,14 @@ class OutputKind:
     """The dotted key that names where the output leads; empty, there is no such output. Without
     a switch there always is one."""
     settings: tuple[str, ...] = ()
-    """Dotted keys, or whole sections, beside `switch`. The output is made anew when SIGHUP finds
-    one of them or `switch` changed."""
+    """Dotted keys, or whole sections, beside `switch`. The output is replaced when SIGHUP finds one
+    of them or `switch` changed."""
     needs_network: bool = False
     writes_file: bool = False
     """`switch` is a file's path; "-" is standard output."""
 
     def make(self, context: OutputContext) -> Output | None:
-        """The output that the settings ask for. Raises `UserError` if it can't be had."""
+        """The output that the settings ask for. Raises `UserError` if it can't be made."""
         return cast(Factory, pkgutil.resolve_name(self.factory))(context)
 
     def target(self, settings: Settings) -> str:
@@ -68,7 +68,7 @@ OUTPUTS: Final = (
 
 
 def make_outputs(context: OutputContext) -> dict[str, Output]:
-    """The outputs that the settings ask for, by name. Raises `UserError` if one can't be had."""
+    """The outputs that the settings ask for, by name. Raises `UserError` if one can't be made."""
     made = {kind.name: kind.make(context) for kind in OUTPUTS}
     return {name: output for name, output in made.items() if output is not None}
 
@@ -76,12 +76,12 @@ def make_outputs(context: OutputContext) -> dict[str, Output]:
 def exchange_outputs(
     outputs: Mapping[str, Output], context: OutputContext, changed: Collection[str]
 ) -> dict[str, Output]:
-    """`outputs` by name, with those made anew that depend on one of the `changed` keys. Raises
-    `UserError` if one can't be had."""
+    """`outputs` by name, with those replaced that depend on one of the `changed` keys. Raises
+    `UserError` if one can't be made."""
     exchanged: dict[str, Output] = {}
     for kind in OUTPUTS:
-        anew = any(kind.depends_on(key) for key in changed)
-        output = kind.make(context) if anew else outputs.get(kind.name)
+        replaced = any(kind.depends_on(key) for key in changed)
+        output = kind.make(context) if replaced else outputs.get(kind.name)
         if output is not None:
             exchanged[kind.name] = output
     return exchanged

@@ -1,4 +1,4 @@
-"""A message that comes again and again is counted, not repeated. Pure: fed with times."""
+"""Counts messages that are repeated, in place of repeating them. Pure: fed with times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _MOST = 200
 @dataclass(slots=True)
 class _Kind:
     since: float
-    said: int = 0
+    shown: int = 0
     held: int = 0
 
 
@@ -22,7 +22,7 @@ class Repeats:
     """Lets `burst` messages of a kind pass in each `period` seconds, and counts the others.
 
     Messages are of a kind if they differ in their figures only: "back after 1.2 s" is what was
-    said as "back after 0.9 s".
+    shown as "back after 0.9 s".
     """
 
     def __init__(self, burst: int = 20, period: float = 60.0) -> None:
@@ -31,7 +31,7 @@ class Repeats:
         self._kinds: OrderedDict[str, _Kind] = OrderedDict()
 
     def admit(self, text: str, now: float) -> tuple[bool, int]:
-        """Whether to say `text` at `now`, and how many of its kind were held back before it."""
+        """Whether to show `text` at `now`, and how many of its kind were held back before it."""
         key = _FIGURES.sub("#", text)
         kind = self._kinds.get(key)
         if kind is None:
@@ -41,14 +41,14 @@ class Repeats:
         self._kinds.move_to_end(key)
         if now - kind.since >= self._period:
             held = kind.held
-            self._kinds[key] = _Kind(now, said=1)
+            self._kinds[key] = _Kind(now, shown=1)
             return True, held
-        if kind.said < self._burst:
-            kind.said += 1
+        if kind.shown < self._burst:
+            kind.shown += 1
             return True, 0
         kind.held += 1
         return False, 0
 
     def held(self) -> int:
-        """How many messages were held back and are not told of yet."""
+        """How many messages were held back and are not reported yet."""
         return sum(kind.held for kind in self._kinds.values())

@@ -1,6 +1,6 @@
 """Threads of a run, their lifecycle, and what happens when one of them fails.
 
-Sources fill rings from threads of their own, one worker turns what they hold into messages, and
+Sources fill rings from their own threads, one worker turns what they hold into messages, and
 the dispatcher's lanes hand those to the outputs. The main thread starts them, looks after them,
 takes the signals, and ends them in order. Nothing here depends on what kind of sound it is.
 """
@@ -100,7 +100,7 @@ class Engine:
     hang_seconds: a batch that takes longer ends the run with status 1.
     lossless: a replay, whose outputs are waited for.
     reload: called on SIGHUP to read the settings again; the statuses that tell the result.
-    debug: tracebacks are on stderr, so that nobody has to be told how to get them.
+    debug: tracebacks are on stderr, so that no message names --debug.
     """
 
     def __init__(

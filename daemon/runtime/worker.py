@@ -78,7 +78,7 @@ class StreamFeed:
 
 
 class Worker:
-    """Runs `run` in a thread of its own; other threads may read its figures, drain and abandon it.
+    """Runs `run` in its own thread; other threads may read its figures, drain and abandon it.
 
     max_batch: windows classified at once, at most.
     hop: seconds from window to window.

@@ -1,4 +1,4 @@
-"""What a service manager is told: datagrams to the socket that NOTIFY_SOCKET names.
+"""Notifies a service manager by datagrams to the socket that NOTIFY_SOCKET names.
 
 The protocol is sd_notify(3); without the variable everything here does nothing. A watchdog ping
 is sent only if sound was processed since the one before, so that a daemon that has gone deaf is
@@ -58,7 +58,7 @@ class Notifier:
 
 
 class SystemdNotifier(Observer):
-    """Tells a service manager of a run, from the main thread.
+    """Notifies a service manager of a run, from the main thread.
 
     processed: source samples of all streams processed so far.
     searching: a microphone is away and looked for, and nothing else is wrong.
@@ -81,7 +81,7 @@ class SystemdNotifier(Observer):
         self._next_status = 0.0
         self._next_ping = 0.0
         self._next_extension = 0.0
-        self._heard = 0
+        self._last_processed = 0
         self._ready = False
         self._was_searching = False
 
@@ -112,9 +112,9 @@ class SystemdNotifier(Observer):
         watchdog = self._notifier.watchdog
         if watchdog is None or now < self._next_ping:
             return
-        heard = self._processed()
-        if heard > self._heard or searching:
-            self._heard = heard
+        processed = self._processed()
+        if processed > self._last_processed or searching:
+            self._last_processed = processed
             self._next_ping = now + watchdog / PINGS
             self._notifier.send("WATCHDOG=1")
 
@@ -130,11 +130,11 @@ class SystemdNotifier(Observer):
 
     def stopping(self) -> None:
         """The end has begun."""
-        self._notifier.send("STOPPING=1", "STATUS=finishing what was heard")
+        self._notifier.send("STOPPING=1", "STATUS=processing the last sound")
 
 
 class StartupExtender:
-    """Keeps a service manager waiting while a daemon waits for its microphone before it starts."""
+    """Extends a service manager's start-up time while the daemon waits for its microphone."""
 
     def __init__(self, notifier: Notifier, clock: Callable[[], float] = time.monotonic) -> None:
         self._notifier = notifier

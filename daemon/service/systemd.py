@@ -1,4 +1,4 @@
-"""The user's systemd: where its units lie, and what it says of ours."""
+"""The user's systemd: writes and removes our unit, and runs systemctl."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from daemon.service.unit import NAME, Unit
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What `systemctl --user` said. `ok` is its exit status 0."""
+    """Output of `systemctl --user`. `ok`: its exit status was 0."""
 
     ok: bool
     text: str

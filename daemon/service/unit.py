@@ -22,7 +22,7 @@ class Unit:
     sandbox: bool = True
     """Hide the file system. It takes unprivileged user namespaces, which some kernels refuse."""
     watchdog: float = 30.0
-    """Seconds after which systemd starts intentd anew if no sound was processed, and no microphone
+    """Seconds after which systemd restarts intentd if no sound was processed, and no microphone
     that is away was looked for."""
 
     def text(self) -> str:

@@ -48,7 +48,7 @@ class LevelMeter:
 class NoiseFloor:
     """Peak level while nobody speaks, so that louder sound is noticed at once.
 
-    Only when sound is looked at depends on it, never what is said of it: it may be wrong.
+    It decides only when sound is processed, never the result: it may be wrong.
     """
 
     def __init__(self, rate: int) -> None:

@@ -48,16 +48,16 @@ def test_what_changes_nothing_with_the_model_is_said() -> None:
         "[events]\nthreshold = 0.9\nthresholds = {unknown = 0.4}\n[rolling]\nforgetting = 0.8",
     )
     assert warnings(words) == [
-        "given.toml sets events.threshold, which changes nothing: every intent has a threshold of "
-        "its own; set events.thresholds, for example events.thresholds.up",
+        "given.toml sets events.threshold, which changes nothing: every intent has its own "
+        "threshold; set events.thresholds, for example events.thresholds.up",
         "given.toml sets events.thresholds.unknown, which changes nothing: unknown is no intent "
         "and never an event",
-        "given.toml sets rolling.forgetting, which changes nothing: the model hears words",
+        "given.toml sets rolling.forgetting, which changes nothing: the model classifies words",
     ]
     (overruled,) = warnings(from_model(supplied, "[rolling]\nforgetting = 0.8"), "utterance")
     assert "in place of the 1.0" in overruled
     (idle,) = warnings(from_model(supplied, "[rolling]\nwindows = 5"), "utterance")
-    assert idle.endswith("rolling.windows, which changes nothing: the model hears utterances")
+    assert idle.endswith("rolling.windows, which changes nothing: the model classifies utterances")
     # What the model brings along itself is nobody's mistake, and a default is none either.
     assert warnings(from_model(supplied)) == []
 

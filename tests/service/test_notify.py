@@ -70,7 +70,7 @@ def test_a_run_is_told_from_its_start_to_its_end(manager: Listening, tmp_path: P
     assert heard[0] == "READY=1\nSTATUS=listening"
     assert heard[1] == "STATUS=up 3 s"
     assert heard[2].startswith("RELOADING=1\nMONOTONIC_USEC=")
-    assert heard[3:] == ["READY=1", "STOPPING=1\nSTATUS=finishing what was heard"]
+    assert heard[3:] == ["READY=1", "STOPPING=1\nSTATUS=processing the last sound"]
 
 
 def test_pings_stop_with_the_sound_and_come_back_with_it(

@@ -42,14 +42,14 @@ def run(
             from daemon.commands.bench import agreement
 
             found = agreement.agreement(setup, agree)
-            said = agreement.text(found)
+            table = agreement.text(found)
         else:
             found = measure(setup, sources, plan, _tell)
             if plot_file is not None:
                 plot(found, plot_file)
-            said = text(found)
+            table = text(found)
     if json_file != "-":
-        print(said, flush=True)
+        print(table, flush=True)
     if json_file is not None:
         _write(json_file, json.dumps(found, indent=1))
     return 0

@@ -62,8 +62,8 @@ def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) ->
             way = f"{classifier.backend}, batches of {classifier.max_batch}"
             rows.append(_row(way, classifier.classify(windows), expected))
     classifier = load_model(setup)
-    heard = np.concatenate([scores_of(setup, classifier, str(path)) for path in recordings])
-    rows.append(_row(f"whole daemon on {classifier.backend}", heard[chosen], expected))
+    scores = np.concatenate([scores_of(setup, classifier, str(path)) for path in recordings])
+    rows.append(_row(f"whole daemon on {classifier.backend}", scores[chosen], expected))
     return {"model": setup.model_name, "windows": count, "ways": rows}
 
 

@@ -1,4 +1,4 @@
-"""What is measured, each in a process of its own: `python -m daemon.commands.bench.child`.
+"""A subject of the bench in its own process: `python -m daemon.commands.bench.child`.
 
 So that no subject's threads, memory or settings of torch are another's. The first line on standard
 input says what to be; it is answered when that is ready. Each further line is an order, answered

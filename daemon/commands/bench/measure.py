@@ -81,7 +81,7 @@ class _Files:
         self.speech = sounds.write(folder / "speech.wav", np.resize(speech, rate))
 
     def streams(self, count: int) -> list[str]:
-        """Recordings for so many streams, whose bouts lie as far apart as they can."""
+        """Recordings for `count` streams, whose bouts lie as far apart as they can."""
         step = max(1, len(self.bouts) // count)
         return [self.bouts[(n * step) % len(self.bouts)] for n in range(count)]
 

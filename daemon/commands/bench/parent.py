@@ -13,7 +13,7 @@ from daemon.base.errors import UserError
 
 
 class Child:
-    """A subject in a process of its own; see `daemon.commands.bench.child`."""
+    """A subject in its own process; see `daemon.commands.bench.child`."""
 
     def __init__(self, **what: Any) -> None:
         """Start it; `ready` waits for it. Several can be starting at once."""
@@ -26,7 +26,7 @@ class Child:
             text=True,
         )
         self.about: dict[str, Any] = {}
-        """What the child said of itself; filled by `ready`."""
+        """The child's first answer; filled on entering."""
         self._what = what
 
     def __enter__(self) -> Child:
@@ -54,8 +54,8 @@ class Child:
         answer = self._process.stdout.readline()
         if not answer:
             self._errors.seek(0)
-            said = self._errors.read().decode(errors="replace").strip().splitlines()
-            raise RuntimeError(f"a measuring process died: {said[-1] if said else 'no word'}")
+            lines = self._errors.read().decode(errors="replace").strip().splitlines()
+            raise RuntimeError(f"a measuring process died: {lines[-1] if lines else 'no message'}")
         figures: dict[str, Any] = json.loads(answer)
         if "error" in figures:
             raise UserError(str(figures["error"]))

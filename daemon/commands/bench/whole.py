@@ -49,12 +49,12 @@ def whole(what: Figures) -> tuple[Any, Figures]:
             spread=settings.window.hop,
         )
         gates = setup.load_gates()
-        heard = _Heard()
+        collected = _Collected()
         output = Dispatcher([JsonLines(os.devnull)], lossless=True)
 
         def publish(*messages: Message) -> None:
             for message in messages:
-                heard.take(message)
+                collected.take(message)
             output.publish(*messages)
 
         worker = setup.new_worker(source.streams, classifier.classify, gates, publish, source.wake)
@@ -66,7 +66,7 @@ def whole(what: Figures) -> tuple[Any, Figures]:
         finally:
             source.stop()
         output.close(60.0)
-        return heard.figures() | {
+        return collected.figures() | {
             "seconds": time.perf_counter() - wall,
             "cpu_seconds": time.process_time() - cpu,
         }
@@ -99,8 +99,8 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
     return np.stack(found)
 
 
-class _Heard:
-    """What a run has said, in figures."""
+class _Collected:
+    """Messages of a run, collected into figures."""
 
     def __init__(self) -> None:
         self._latencies: list[float] = []
