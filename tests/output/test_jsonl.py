@@ -94,7 +94,7 @@ def test_lines_have_the_published_form() -> None:
     )
     summary = Summary(
         "a.wav", 30.0, 122, 60, 2, (Verdict("up", 0.9), Verdict("down", 0.1)),
-        480000, 240000, 230000, 10000, 12.0, None, {"hidden": 1.0},
+        480000, 240000, 230000, 10000, 12.0, None, samples_shed=10000,
     )  # fmt: skip
     assert line(summary) == (
         '{"type":"summary","stream":"a.wav","seconds":30.000,"windows":122,"gated":60,"events":2,'
