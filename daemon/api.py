@@ -6,6 +6,7 @@ Its names are exported by `daemon` itself, and imported when they are first used
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
@@ -62,7 +63,7 @@ log = logging.getLogger(__name__)
 WAITING: Final = 256
 """Messages that may wait for the caller; a replay goes on when one is taken."""
 POLL: Final = 0.1
-"""Seconds between two looks at the source while no message comes."""
+"""Seconds between two polls of the source for statuses."""
 PIECE: Final = 30 * RATE
 """Samples of an array that are classified at once, which bounds memory."""
 
@@ -204,7 +205,7 @@ class Run:
         self._info = setup.run_info(source.streams, backend)
         self._thread = threading.Thread(target=self._work, name="worker", daemon=True)
         self._failure: BaseException | None = None
-        self._next_look = 0.0
+        self._next_poll = 0.0
 
     def __enter__(self) -> Self:
         self._dispatcher.open(self._info)
@@ -240,24 +241,27 @@ class Run:
     def __next__(self) -> Message:
         """Raises whatever ended the worker or the source."""
         while True:
-            self._look_at_source()
-            message = self._messages.next(POLL)
+            now = time.monotonic()
+            if now >= self._next_poll:
+                self._poll_source(now)
+            going = self._thread.is_alive() or self._dispatcher.pending
+            message = self._messages.next(POLL if going else 0.0)
             if message is not None:
                 return message
-            if not self._thread.is_alive() and not self._dispatcher.pending:
-                message = self._messages.next(0.0)
-                if message is not None:
-                    return message
-                if self._failure is not None:
-                    raise self._failure
-                raise StopIteration
+            if going:
+                continue
+            if self._next_poll < math.inf:  # statuses that came with the end of the sound
+                self._poll_source(now)
+                self._next_poll = math.inf
+                continue
+            if self._failure is not None:
+                raise self._failure
+            raise StopIteration
 
-    def _look_at_source(self) -> None:
-        now = time.monotonic()
-        if now >= self._next_look:
-            self._next_look = now + POLL
-            for status in self._source.tick(now):
-                self._dispatcher.publish(status)
+    def _poll_source(self, now: float) -> None:
+        self._next_poll = now + POLL
+        for status in self._source.tick(now):
+            self._dispatcher.publish(status)
 
     def _work(self) -> None:
         try:

@@ -166,7 +166,8 @@ class Lane:
     @property
     def pending(self) -> int:
         """Messages that wait for an output that works."""
-        return len(self._queue) + self._in_hand if self.working else 0
+        with self._changed:  # a message is taken from the queue and in hand at once
+            return len(self._queue) + self._in_hand if self.working else 0
 
     # ---- messages in ----------------------------------------------------------------------------
 
