@@ -33,7 +33,7 @@ from train.augment import Audio, draw_noise, mix, place_word, word_bounds
 from train.data.clips import load_noise, load_noises
 from train.data.split import part_of
 from train.distillation import word_embedding
-from train.examples.words import soil
+from train.examples.words import degrade
 from train.recipe import AugmentSection, SplitSection
 from train.training.initial_model import WORDS, words_encoder
 
@@ -176,12 +176,12 @@ def embedding(name: str, window: float, threads: int) -> Embedding:
     if name == word_embedding.NAME:
         teacher = word_embedding.open_teacher(name, threads)
 
-        def hear(windows: NDArray[np.float32]) -> Vectors:
+        def embed(windows: NDArray[np.float32]) -> Vectors:
             level = np.sqrt(np.mean(windows**2, axis=1, keepdims=True)) + 1e-6
             floor = np.random.default_rng(0).standard_normal(windows.shape, np.float32)
             return teacher.vectors(windows / level * 0.1 + floor * word_embedding.FLOOR)
 
-        return Embedding(name, word_embedding.WINDOW, hear)
+        return Embedding(name, word_embedding.WINDOW, embed)
     from transformers import AutoModel
 
     known = {BUNDLED: bundled_model, WORDS: words_encoder}
@@ -354,7 +354,7 @@ def _cut(clip: Audio, start: int, length: int) -> Audio:
 
 
 def _soiled(window: Audio, noises: Sequence[Audio], rng: np.random.Generator) -> Audio:
-    window = soil(window, DRAWN, noises, rng)
+    window = degrade(window, DRAWN, noises, rng)
     gain = np.float32(10 ** (rng.uniform(*DRAWN.gain_db) / 20))
     clipped: Audio = np.clip(window * gain, -1, 1).astype(np.float32)
     return clipped

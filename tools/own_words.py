@@ -36,15 +36,15 @@ from train.data.phonemes import Spoken, holds, phonemes_of_many, spoken
 from train.data.split import bucket
 from train.evaluation.scoring import score
 from train.pipeline import quiet
-from train.simulation.offline import Hearing, Setup, hear, replay
+from train.simulation.offline import CachedScores, SimulationSettings, replay, score_recordings
 from train.simulation.tracks import spaced
 from train.words.background import background, held_out_noise, surroundings
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
-from train.words.learn import Learned, fit, gather, listening_of
+from train.words.learn import Learned, fit, gather, stream_settings
+from train.words.other_voices import TRAINING_VOICES, say_words
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
-from train.words.strangers import TRAINING_VOICES, say_words
-from train.words.trials import trials
+from train.words.take_streams import score_takes
 from train.world import without
 
 LEVELS = (20.0, 10.0)
@@ -101,11 +101,11 @@ def talk(root: Path, share: float) -> Iterator[tuple[str, str, Audio]]:
                 yield row["source"], row.get("text") or "", np.clip(samples + floor, -1, 1)
 
 
-class Heard:
+class EmbeddingCache:
     """Embeddings of recordings, kept in a folder from run to run."""
 
-    def __init__(self, folder: Path, embedder: Embedder, listening: Setup) -> None:
-        self.folder, self.embedder, self.listening = folder, embedder, listening
+    def __init__(self, folder: Path, embedder: Embedder, simulation: SimulationSettings) -> None:
+        self.folder, self.embedder, self.simulation = folder, embedder, simulation
         folder.mkdir(parents=True, exist_ok=True)
 
     def get(self, name: str, make: Any) -> Any:
@@ -117,14 +117,14 @@ class Heard:
         entry.write_bytes(pickle.dumps(found))
         return found
 
-    def talk(self, root: Path, share: float) -> list[tuple[str, Spoken, Hearing]]:
+    def talk(self, root: Path, share: float) -> list[tuple[str, Spoken, CachedScores]]:
         """Source, text and embeddings of the talk."""
 
-        def make() -> list[tuple[str, Spoken, Hearing]]:
+        def make() -> list[tuple[str, Spoken, CachedScores]]:
             sources, texts, sounds = zip(*talk(root, share), strict=True)
-            told = map(Spoken, texts, phonemes_of_many(texts))
-            hearings = hear(sounds, self.listening, self.embedder.embed)
-            return list(zip(sources, told, hearings, strict=True))
+            spoken_texts = map(Spoken, texts, phonemes_of_many(texts))
+            scored = score_recordings(sounds, self.simulation, self.embedder.embed)
+            return list(zip(sources, spoken_texts, scored, strict=True))
 
         return list(self.get(f"talk {share}", make))
 
@@ -134,31 +134,31 @@ def one_task(
     words: tuple[str, ...],
     takes: Sequence[Take],
     sizes: Sequence[int],
-    heard: Heard,
+    cache: EmbeddingCache,
     kitchen: Audio,
     settings: Settings,
     pack: Any,
     voices: bool,
 ) -> Iterator[tuple[int, Learned, dict[float, dict[str, Any]], float]]:
-    """Learn from the first k takes of each word; what is heard of the others, by level."""
+    """Learn from the first k takes of each word; counts over the others, by level."""
     mine = [take for take in takes if take.word in words]
     most = max(sizes)
     order = {word: [t for t in mine if t.word == word] for word in words}
     learned_from = [t for word in sorted(words) for t in order[word][:most]]
     rest = [t for word in words for t in order[word][most:]]
     labels = (*sorted(words), UNKNOWN, BACKGROUND)
-    embedder, listening = heard.embedder, heard.listening
+    embedder, simulation = cache.embedder, cache.simulation
     began = time.monotonic()
     own = OwnRecordings(Path(), tuple(learned_from), (), (), (), ())
     cast = say_words(sorted(words), "en-us", TRAINING_VOICES) if voices else ()
     key = f"{speaker} {labels} {most} {dataclasses.astuple(settings)[3:7]} {voices}"
-    examples = heard.get(
+    examples = cache.get(
         f"examples {key}",
         lambda: gather(own, labels, embedder, settings, surroundings(), voices=cast),
     ).with_pack(pack, labels)
     sounds = [take.audio for take in learned_from]
-    tried = heard.get(
-        f"trials {key}", lambda: trials(sounds, held_out_noise(), embedder, listening)
+    tried = cache.get(
+        f"trials {key}", lambda: score_takes(sounds, held_out_noise(), embedder, simulation)
     )
     shared = time.monotonic() - began
     clips = [
@@ -168,10 +168,10 @@ def one_task(
     tracks = {
         level: spaced(f"{level:g} dB", clips, (), SPACING, kitchen, level) for level in LEVELS
     }
-    judged = heard.get(
+    judged = cache.get(
         f"judged {key}",
         lambda: {
-            level: hear([track.samples], listening, embedder.embed)[0]
+            level: score_recordings([track.samples], simulation, embedder.embed)[0]
             for level, track in tracks.items()
         },
     )
@@ -188,38 +188,40 @@ def one_task(
             [learned_from[n] for n in chosen],
             labels,
             some,
-            {level: [hearings[n] for n in chosen] for level, hearings in tried.items()},
+            {level: [scored[n] for n in chosen] for level, scored in tried.items()},
             pack,
-            listening,
+            simulation,
             settings,
         )
         found: dict[float, dict[str, Any]] = {}
         for level, track in tracks.items():
             scored = with_head(judged[level], learned)
-            events = replay(scored, learned.setup, learned.temperature).events
+            events = replay(scored, learned.settings, learned.temperature).events
             of = score(events, track.truth, track.seconds / 3600)
-            found[level] = {"said": of.said, "missed": of.misses, "wrong": of.wrong}
+            found[level] = {"said": of.references, "missed": of.misses, "wrong": of.wrong}
         yield size, learned, found, shared + time.monotonic() - began
 
 
-def with_head(hearing: Hearing, learned: Learned) -> Hearing:
+def with_head(cached: CachedScores, learned: Learned) -> CachedScores:
     """Logits in place of embeddings."""
-    return Hearing(hearing.samples, hearing.chances, learned.head.logits(hearing.logits))
+    return CachedScores(
+        cached.samples, cached.speech_probabilities, learned.head.logits(cached.logits)
+    )
 
 
 def alarms(
-    sounds: Sequence[tuple[str, Spoken, Hearing]], learned: Learned
+    sounds: Sequence[tuple[str, Spoken, CachedScores]], learned: Learned
 ) -> dict[str, list[float]]:
     """Events and hours by source, without the sentences that hold a word."""
     words = [spoken(word) for word in learned.words]
     counts: Counter[str] = Counter()
     hours: dict[str, float] = defaultdict(float)
-    for source, text, hearing in sounds:
+    for source, text, cached in sounds:
         if any(holds(text, word) for word in words):
             continue
-        outcome = replay(with_head(hearing, learned), learned.setup, learned.temperature)
+        outcome = replay(with_head(cached, learned), learned.settings, learned.temperature)
         counts[source] += len(outcome.events)
-        hours[source] += (hearing.samples / RATE - 2 * PAD) / 3600
+        hours[source] += (cached.samples / RATE - 2 * PAD) / 3600
     return {source: [counts[source], round(hours[source], 4)] for source in sorted(hours)}
 
 
@@ -275,10 +277,10 @@ def main() -> None:
         )
     assert settings.window is not None
     embedder = Embedder(settings.base, settings.window, settings.threads)
-    listening = listening_of(embedder, settings.hop)
-    heard = Heard(options.cache, embedder, listening)
-    whole = background(embedder, listening, lambda share: None)
-    sounds = heard.talk(options.root, options.talk)
+    simulation = stream_settings(embedder, settings.hop)
+    cache = EmbeddingCache(options.cache, embedder, simulation)
+    whole = background(embedder, simulation, lambda share: None)
+    sounds = cache.talk(options.root, options.talk)
     kitchen = decode((options.root / "noise" / "kitchen.flac").read_bytes())
     rows: list[dict[str, Any]] = []
     for speaker, takes in list(people(options.root, options.half).items())[: options.people]:
@@ -289,7 +291,7 @@ def main() -> None:
                 continue
             pack = whole.of(without([spoken(word) for word in words]))
             for size, learned, found, seconds in one_task(
-                speaker, words, takes, sizes, heard, kitchen, settings, pack, options.voices
+                speaker, words, takes, sizes, cache, kitchen, settings, pack, options.voices
             ):
                 row: dict[str, Any] = {
                     "speaker": speaker,
@@ -298,7 +300,7 @@ def main() -> None:
                     "heard": found,
                     "alarms": alarms(sounds, learned),
                     "thresholds": learned.thresholds,
-                    "rolling": learned.setup.rolling.windows,
+                    "rolling": learned.settings.rolling.windows,
                     "temperature": learned.temperature,
                     "expected": sum(learned.alarms_per_hour.values()),
                     "seconds": round(seconds, 1),

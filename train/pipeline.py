@@ -39,7 +39,7 @@ from train.calibration.thresholds import (
     calibrate,
     fit_pooled_temperature,
     fit_temperature,
-    hear_tracks,
+    score_tracks,
 )
 from train.data.clips import (
     Clip,
@@ -65,9 +65,9 @@ from train.simulation.conditions import (
     Tracks,
     calibration_tracks,
     extra_tracks,
-    setup_of_recipe,
+    settings_of_recipe,
 )
-from train.simulation.offline import Setup, hear
+from train.simulation.offline import SimulationSettings, score_recordings
 from train.simulation.tracks import with_noise
 from train.training.checkpoints import save_whole
 from train.training.finetune import noises_of, train_model, words_of
@@ -266,26 +266,26 @@ def calibrate_model(
     """
     recipe = run.recipe
     classifier = open_calibrated(run, labels)
-    setup = setup_of_recipe(recipe, labels)
+    settings = settings_of_recipe(recipe, labels)
     with run.console.status("calibrating"):
         validation = loaded.part("validation")
-        temperature = temperature_of(classifier, recipe, setup, validation, noises)
+        temperature = temperature_of(classifier, recipe, settings, validation, noises)
         tracks = calibration_tracks(recipe, validation, labels, noises)
-        heard = hear_tracks(tracks, setup, classifier.logits, temperature)
+        scored = score_tracks(tracks, settings, classifier.logits, temperature)
         for track in extra_tracks(recipe):
-            heard += hear_tracks(Tracks((), (track,)), setup, classifier.logits, temperature)
+            scored += score_tracks(Tracks((), (track,)), settings, classifier.logits, temperature)
         for part in parts:
             other = open_model(part.model, recipe)
-            own = temperature_of(other, recipe, setup, validation, noises)
+            own = temperature_of(other, recipe, settings, validation, noises)
             tracks = calibration_tracks(recipe, part.clips, labels, noises)
             tracks = replace(tracks, free=tuple(t for t in tracks.free if t.name != NOISE))
-            heard += hear_tracks(tracks, setup, other.logits, own)
+            scored += score_tracks(tracks, settings, other.logits, own)
         found = calibrate(
             recipe,
             labels,
-            setup,
+            settings,
             temperature,
-            heard,
+            scored,
             {"recipe": recipe.name, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
         )
     write_intentd_key(run.output, found.calibration)
@@ -326,18 +326,18 @@ def open_calibrated(run: Run, labels: tuple[str, ...]) -> Classifier:
 def temperature_of(
     classifier: Classifier,
     recipe: Recipe,
-    setup: Setup,
+    settings: SimulationSettings,
     clips: Sequence[Clip],
     noises: Sequence[Audio],
 ) -> float:
     """The temperature that fits the model best on `clips`, at the level of the recipe's unit."""
-    labels = setup.labels
+    labels = settings.labels
     if recipe.model.unit == "word":
         windows, references = _calibration_windows(recipe, list(clips), labels, noises)
         return fit_temperature(classifier.logits(windows), references)
-    hearings = hear([clip.audio for clip in clips], setup, classifier.logits)
+    scored = score_recordings([clip.audio for clip in clips], settings, classifier.logits)
     references = np.array([labels.index(clip.label) for clip in clips], np.int64)
-    return fit_pooled_temperature(hearings, references, setup)
+    return fit_pooled_temperature(scored, references, settings)
 
 
 def finish(run: Run, loaded: Loaded) -> dict[str, Any]:

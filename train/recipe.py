@@ -158,7 +158,7 @@ class AugmentSection(Section):
     babble_db: Range = (10.0, 30.0)
     """Speech over babble, decibels."""
     room_probability: Probability = 0.0
-    """Share of windows that are heard in a synthetic room."""
+    """Share of windows that are convolved with a synthetic room."""
     room_seconds: Range = (0.15, 0.6)
     """Reverberation time (60 dB) of those rooms."""
     room_direct_db: Range = (0.0, 12.0)
@@ -211,7 +211,7 @@ class DistilSection(Section):
     cache: str | None = None
     """Folder for the teacher's vectors, which many runs can share; None: the user's cache."""
     windows_per_second: float = Field(default=1.3, gt=0)
-    """Windows that the teacher hears of a second of a recording."""
+    """Windows for the teacher in each second of a recording."""
     windows_per_clip: int = Field(default=3, ge=1)
     """At least so many of each recording."""
     lengths: Annotated[tuple[Annotated[float, Field(ge=0.5, le=5)], ...], Field(min_length=1)] = (
@@ -221,7 +221,7 @@ class DistilSection(Section):
         1.5,
         2.0,
     )
-    """Seconds of the student's windows, drawn evenly for each batch; the teacher always hears the
+    """Seconds of the student's windows, drawn evenly for each batch; the teacher always takes the
     1.5 s in the middle."""
 
 
@@ -236,7 +236,7 @@ class TeachSection(Section):
     weight: Probability = 0.7
     """Share of the soft label in the loss."""
     temperature: float = Field(default=2.0, gt=0)
-    """Both opinions are softened by it before they are compared."""
+    """Logits of both models are divided by it before they are compared."""
     frames: float = Field(default=1.0, ge=0)
     """Weight of how far the model's frames are from what the head makes of the same frames."""
 
@@ -306,7 +306,7 @@ class Recipe(Section):
     distil: DistilSection | None = None
     """With it the recipe makes an encoder to finetune from, and no classifier."""
     teach: TeachSection | None = None
-    """With it a classifier of words learns from a larger one's opinion too."""
+    """With it a classifier of words learns from the soft labels of a larger one too."""
     gate: GateSettings = GateSettings()
     """This and the next two: what the daemon runs the model with, as in config.toml."""
     rolling: RollingSettings = RollingSettings()

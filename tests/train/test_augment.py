@@ -14,7 +14,7 @@ from transformers import Wav2Vec2FeatureExtractor, Wav2Vec2ForSequenceClassifica
 
 from train import augment
 from train.data.clips import Clip
-from train.examples.words import FixedWindows, WordDraws, soil
+from train.examples.words import FixedWindows, WordDraws, degrade
 from train.recipe import AugmentSection, Recipe
 from train.training.initial_model import build_model
 from train.training.small_encoder import small_config
@@ -63,7 +63,9 @@ ON: dict[str, dict[str, Any]] = {
 def test_with_everything_off_the_sound_is_left_alone() -> None:
     sound = word("rise", 0)
     settings = AugmentSection(floor_db=SILENT_FLOOR, noise_probability=0.0)
-    np.testing.assert_allclose(soil(sound, settings, [noise_like()], generator()), sound, atol=1e-8)
+    np.testing.assert_allclose(
+        degrade(sound, settings, [noise_like()], generator()), sound, atol=1e-8
+    )
 
 
 @pytest.mark.parametrize("part", ON)
@@ -71,18 +73,18 @@ def test_a_part_that_is_on_changes_the_sound_and_repeats(part: str) -> None:
     sound, noises = word("rise", 0), [noise_like()]
     off: dict[str, Any] = {"floor_db": SILENT_FLOOR, "noise_probability": 0.0}
     settings = AugmentSection(**(off | ON[part]))
-    made = soil(sound, settings, noises, generator(5))
+    made = degrade(sound, settings, noises, generator(5))
     assert augment.rms(made - sound) > 0.05 * augment.rms(sound)
     assert len(made) == len(sound)
-    np.testing.assert_array_equal(made, soil(sound, settings, noises, generator(5)))
+    np.testing.assert_array_equal(made, degrade(sound, settings, noises, generator(5)))
     if part != "telephone":
-        assert not np.array_equal(made, soil(sound, settings, noises, generator(6)))
+        assert not np.array_equal(made, degrade(sound, settings, noises, generator(6)))
 
 
 def test_a_probability_is_a_share() -> None:
     settings = AugmentSection(telephone_probability=0.3, floor_db=SILENT_FLOOR)
     rng, sound = generator(), noise_like(0.2)
-    changed = [not np.allclose(soil(sound, settings, [], rng), sound) for _ in range(400)]
+    changed = [not np.allclose(degrade(sound, settings, [], rng), sound) for _ in range(400)]
     assert np.mean(changed) == pytest.approx(0.3, abs=0.08)
 
 
@@ -141,7 +143,7 @@ def test_noise_is_mixed_in_at_the_ratios_asked_for() -> None:
     settings = AugmentSection(noise_probability=1.0, snr_db=(5.0, 9.0))
     rng, found = generator(), []
     for _ in range(60):
-        added = soil(sound, settings, [noise_like(3)], rng) - sound
+        added = degrade(sound, settings, [noise_like(3)], rng) - sound
         found.append(20 * np.log10(augment.rms(sound) / augment.rms(added)))
     assert 4.99 < min(found) < 5.6
     assert 8.4 < max(found) < 9.01
@@ -149,7 +151,7 @@ def test_noise_is_mixed_in_at_the_ratios_asked_for() -> None:
 
 def test_the_white_floor_has_its_level() -> None:
     settings = AugmentSection(floor_db=(-50.0, -49.0))
-    made = soil(np.zeros(RATE, np.float32), settings, [], generator())
+    made = degrade(np.zeros(RATE, np.float32), settings, [], generator())
     assert -50.2 < 20 * np.log10(augment.rms(made)) < -48.8
 
 

@@ -1,6 +1,9 @@
-"""Cross-fitting: what a model makes of recordings that it was trained on says nothing of what it
-makes of others. So that those can be calibrated on too, each is heard by a model that was trained
-in the same way without it (Stone 1974; the name is Chernozhukov et al.'s, 2018)."""
+"""Cross-fitting: calibration on the recordings that a model is trained on.
+
+A model's scores of recordings that it was trained on say nothing of its scores of others. So each
+is scored by a model that was trained in the same way without it (Stone 1974; the name is
+Chernozhukov et al.'s, 2018).
+"""
 
 from __future__ import annotations
 
@@ -18,7 +21,7 @@ from daemon.base.text_files import write_text
 from train.augment import Audio
 from train.data.clips import Clip, Loaded
 from train.data.split import bucket
-from train.distillation.soft_labels import attend
+from train.distillation.soft_labels import distillation_data
 from train.distributed import main_process, wait_for_all
 from train.recipe import Recipe
 from train.training.checkpoints import save_whole
@@ -52,14 +55,17 @@ def cross_fit(
     held-out part are trained on every time. Validation and test parts are never trained on.
 
     Models that are there already are taken if they were trained by this recipe without these very
-    recordings, and are trained anew otherwise; training goes on where it was stopped. A teacher
-    hears the whole training part once, for all of them. Raises StoppedError as `train_model` does,
-    and with `keep` UserError instead of training one anew that is there.
+    recordings, and are trained again otherwise; training goes on where it was stopped. A teacher's
+    frames of the training part are computed once, for all of them.
+
+    Raises:
+        StoppedError: as `train_model` does.
+        UserError: with `keep`, instead of training one again that is there.
     """
     parts = recipe.calibrate.cross_fit
     steps = recipe.train.steps * (parts - 1) // parts
     shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
-    lectures = functools.partial(attend, recipe, loaded.part("train"), output, console)
+    teacher = functools.partial(distillation_data, recipe, loaded.part("train"), output, console)
     for number in range(parts):
         out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
         folder = output / FOLDER / str(number)
@@ -78,7 +84,7 @@ def cross_fit(
             console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
-            trainer = train_model(shorter, rest, labels, noises, folder, True, console, lectures)
+            trainer = train_model(shorter, rest, labels, noises, folder, True, console, teacher)
             save_whole(trainer.save_model, folder)
         yield Part(folder, out)
 

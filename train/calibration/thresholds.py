@@ -1,4 +1,4 @@
-"""What a trained model needs before it may raise events: a temperature and thresholds.
+"""Temperature and thresholds of a trained model.
 
 The temperature is fitted on validation data at the level of the unit (windows for words, pooled
 evidence for utterances). Thresholds are then chosen per label on streams of validation clips and on
@@ -26,8 +26,16 @@ from train import metrics
 from train.evaluation.scoring import Score, score
 from train.recipe import Recipe
 from train.simulation.conditions import Tracks, intents_of
-from train.simulation.offline import Hearing, Rehearsal, Scorer, Setup, hear, replay, softmax
-from train.simulation.tracks import Said
+from train.simulation.offline import (
+    CachedScores,
+    EventReplay,
+    Scorer,
+    SimulationSettings,
+    replay,
+    score_recordings,
+    softmax,
+)
+from train.simulation.tracks import ReferenceEvent
 
 STEPS = 32
 """Thresholds tried, evenly spaced in log odds."""
@@ -37,7 +45,7 @@ PENALTIES = (*(0.01 * 1.25**n for n in range(60)), 1e6)
 
 @dataclass(frozen=True, slots=True)
 class CurvePoint:
-    """What one threshold for all labels would give."""
+    """Misses and false alarms with one threshold for all labels."""
 
     threshold: float
     miss_rate: float
@@ -78,21 +86,21 @@ class Sweep:
 
 
 @dataclass(frozen=True, slots=True)
-class Heard:
-    """A track, and what a model made of it that had not been trained on it."""
+class ScoredTrack:
+    """A track with the scores of a model that was not trained on it."""
 
     name: str
     seconds: float
-    truth: tuple[Said, ...]
+    truth: tuple[ReferenceEvent, ...]
     free: bool
     """Command-free: any event is a false alarm."""
-    hearing: Hearing
+    cached: CachedScores
     temperature: float
-    """Of the model that heard it."""
+    """Of the model that gave the scores."""
 
-    def score(self, setup: Setup) -> Score:
-        """The daemon's events of the track against what is said in it."""
-        events = replay(self.hearing, setup, self.temperature).events
+    def score(self, settings: SimulationSettings) -> Score:
+        """The daemon's events against the track's truth."""
+        events = replay(self.cached, settings, self.temperature).events
         return score(events, self.truth, self.seconds / 3600)
 
 
@@ -115,68 +123,70 @@ def fit_temperature(logits: NDArray[np.floating[Any]], references: NDArray[np.in
 
 
 def fit_pooled_temperature(
-    hearings: Sequence[Hearing], references: NDArray[np.int64], setup: Setup
+    scored: Sequence[CachedScores], references: NDArray[np.int64], settings: SimulationSettings
 ) -> float:
-    """The temperature of the windows that makes the pooled posteriors of utterances fit best.
+    """The temperature of windows that makes the pooled posteriors of utterances fit best.
 
-    `references` (n,): label numbers of the `hearings`; those without speech are passed over.
+    `references` (n,): label numbers of the recordings; those without speech are left out.
     """
-    heard = [
-        (hearing.logits, int(label))
-        for hearing, label in zip(hearings, references, strict=True)
-        if len(hearing.logits)
+    known = [
+        (cached.logits, int(label))
+        for cached, label in zip(scored, references, strict=True)
+        if len(cached.logits)
     ]
-    if not heard:
+    if not known:
         return 1.0
 
     def loss(log_temperature: float) -> float:
         total = 0.0
-        for logits, label in heard:
+        for logits, label in known:
             logs = log_floored(softmax(logits / np.exp(log_temperature)))
-            weights = evidence_weights(len(logs), setup.rolling.forgetting, setup.overlap)
+            weights = evidence_weights(len(logs), settings.rolling.forgetting, settings.overlap)
             evidence = weights @ logs
             total += float(np.logaddexp.reduce(evidence) - evidence[label])
-        return total / len(heard)
+        return total / len(known)
 
     found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
     return float(np.exp(found.x))
 
 
-def hear_tracks(
-    tracks: Tracks, setup: Setup, score_windows: Scorer, temperature: float
-) -> list[Heard]:
-    """What a model with this temperature makes of `tracks`."""
-    hearings = hear([track.samples for track in tracks.all], setup, score_windows)
+def score_tracks(
+    tracks: Tracks, settings: SimulationSettings, score_windows: Scorer, temperature: float
+) -> list[ScoredTrack]:
+    """Scores of a model with this temperature for `tracks`."""
+    scored = score_recordings([track.samples for track in tracks.all], settings, score_windows)
     free = [False] * len(tracks.words) + [True] * len(tracks.free)
     return [
-        Heard(track.name, track.seconds, track.truth, is_free, heard, temperature)
-        for track, is_free, heard in zip(tracks.all, free, hearings, strict=True)
+        ScoredTrack(track.name, track.seconds, track.truth, is_free, cached, temperature)
+        for track, is_free, cached in zip(tracks.all, free, scored, strict=True)
     ]
 
 
 def sweep(
-    heard: Sequence[Heard],
-    rehearsals: Sequence[Rehearsal],
-    setup: Setup,
+    tracks: Sequence[ScoredTrack],
+    event_replays: Sequence[EventReplay],
+    settings: SimulationSettings,
     intents: Sequence[str],
     limits: tuple[float, float],
 ) -> list[Sweep]:
-    """Play every track with each threshold for all labels. Labels of words do not disturb each
-    other in the event detector, so that one pass tells of all of them; of utterances, which have
-    one event each, it tells what equal thresholds would do."""
+    """Counts of every track with each threshold for all labels.
+
+    Labels of words do not affect each other in the event detector, so that one pass serves all of
+    them; for utterances, which have one event each, it is a pass with equal thresholds.
+    """
     low, high = (np.log(limit / (1 - limit)) for limit in limits)
     thresholds = 1 / (1 + np.exp(-np.linspace(low, high, STEPS)))
     found = []
-    for rehearsal, track in zip(rehearsals, heard, strict=True):
+    for event_replay, track in zip(event_replays, tracks, strict=True):
         mine = Sweep.empty(thresholds, len(intents))
-        opinions = rehearsal.opinions(setup)
+        smoothed = event_replay.smoothed(settings)
         for column, threshold in enumerate(thresholds):
-            chosen = setup.with_thresholds(dict.fromkeys(intents, float(threshold)))
-            events = rehearsal.events(chosen, opinions)
+            chosen = settings.with_thresholds(dict.fromkeys(intents, float(threshold)))
+            events = event_replay.events(chosen, smoothed)
             of = score(events, track.truth, track.seconds / 3600)
             for row, label in enumerate(intents):
-                mine.misses[row, column] = of.said_by_label[label] - of.hits_by_label[label]
-                # Twice heard, or between words: as bad as a wrong one, but no time to be quiet in.
+                mine.misses[row, column] = of.references_by_label[label] - of.hits_by_label[label]
+                # Repeated, or between words: as bad as a wrong one, but not in command-free time.
                 alarms = of.alarms_by_label[label]
                 mine.wrong[row, column] = of.wrong_by_label[label] + (0 if track.free else alarms)
                 mine.false_alarms[row, column] = alarms if track.free else 0
@@ -214,25 +224,25 @@ def pick(found: Sweep, budget: int) -> tuple[list[int], int]:
 def calibrate(
     recipe: Recipe,
     labels: tuple[str, ...],
-    settings: Setup,
+    settings: SimulationSettings,
     temperature: float,
-    heard: Sequence[Heard],
+    tracks: Sequence[ScoredTrack],
     measured: Mapping[str, Any],
 ) -> Calibrated:
-    """Choose thresholds (and, where the recipe lets, the number of rolling windows) on `heard`.
+    """Choose thresholds (and, where the recipe lets, the number of rolling windows) on `tracks`.
 
     `temperature` is the model's own; `measured` is added to what is stored about how the figures
     came about.
     """
     intents = intents_of(recipe, labels)
-    hours = _hours(heard)
-    rehearsals = [Rehearsal(each.hearing, settings, each.temperature) for each in heard]
+    hours = _hours(tracks)
+    event_replays = [EventReplay(each.cached, settings, each.temperature) for each in tracks]
     rate = recipe.calibrate.false_alarms_per_hour
     budget = alarm_budget(rate, hours)
-    best: tuple[tuple[float, int], Setup, list[Sweep], list[int]] | None = None
+    best: tuple[tuple[float, int], SimulationSettings, list[Sweep], list[int]] | None = None
     for windows in recipe.calibrate.rolling_windows or (settings.rolling.windows,):
         tried = replace(settings, rolling=_rolling(settings.rolling, windows))
-        sweeps = sweep(heard, rehearsals, tried, intents, recipe.calibrate.threshold)
+        sweeps = sweep(tracks, event_replays, tried, intents, recipe.calibrate.threshold)
         found = _total(sweeps)
         columns, alarms = pick(found, budget)
         cost = sum(found.misses[r, c] + found.wrong[r, c] for r, c in enumerate(columns))
@@ -247,19 +257,19 @@ def calibrate(
         for label, column in zip(intents, columns, strict=True)
     }
     settings = settings.with_thresholds(thresholds)
-    scores = [each.score(settings) for each in heard]
+    scores = [each.score(settings) for each in tracks]
     # A stream of words has intents in it, or single other words alone (`calibration_tracks`).
     words, others, free = Score(), Score(), Score()
     other_words = 0
-    for each, mine in zip(heard, scores, strict=True):
+    for each, mine in zip(tracks, scores, strict=True):
         if each.free:
             free += mine
-        elif any(said.intent for said in each.truth):
+        elif any(reference.intent for reference in each.truth):
             words += mine
         else:
             others += mine
             other_words += len(each.truth)
-    elsewhere = alarms_elsewhere(heard, sweeps, rate)
+    elsewhere = alarms_elsewhere(tracks, sweeps, rate)
     return Calibrated(
         Calibration(
             window=recipe.model.window,
@@ -289,25 +299,25 @@ def calibrate(
                 "false_alarms_elsewhere_per_hour_upper_95": _rounded(
                     metrics.poisson_upper(elsewhere, hours)
                 ),
-                "false_alarms_by_source": _by_source(heard, settings),
-                "words": words.said,
+                "false_alarms_by_source": _by_source(tracks, settings),
+                "words": words.references,
                 "hits": words.hits,
                 "wrong": words.wrong + words.false_alarms,
                 "other_words": other_words,
                 "other_words_wrong": others.wrong + others.false_alarms,
             },
         ),
-        curve_of(found, words.said, hours),
+        curve_of(found, words.references, hours),
     )
 
 
-def alarms_elsewhere(heard: Sequence[Heard], sweeps: Sequence[Sweep], rate: float) -> int:
+def alarms_elsewhere(tracks: Sequence[ScoredTrack], sweeps: Sequence[Sweep], rate: float) -> int:
     """False alarms in each half of the command-free tracks with thresholds chosen on the other."""
-    halves = _halves(heard)
-    words = [found for each, found in zip(heard, sweeps, strict=True) if not each.free]
+    halves = _halves(tracks)
+    words = [found for each, found in zip(tracks, sweeps, strict=True) if not each.free]
     alarms = 0
     for here, there in (halves, halves[::-1]):
-        budget = alarm_budget(rate, _hours([heard[n] for n in here]))
+        budget = alarm_budget(rate, _hours([tracks[n] for n in here]))
         columns, _ = pick(_total([*words, *(sweeps[n] for n in here)]), budget)
         for number in there:
             alarms += sum(
@@ -316,49 +326,51 @@ def alarms_elsewhere(heard: Sequence[Heard], sweeps: Sequence[Sweep], rate: floa
     return alarms
 
 
-def _halves(heard: Sequence[Heard]) -> tuple[list[int], list[int]]:
+def _halves(tracks: Sequence[ScoredTrack]) -> tuple[list[int], list[int]]:
     """The numbers of the command-free tracks in two halves, with as much of each kind in either as
     can be: thresholds are chosen on all kinds, so no half may lack one."""
     halves: tuple[list[int], list[int]] = ([], [])
 
     def filled(half: list[int], name: str) -> tuple[float, float]:
-        alike = (heard[n].seconds for n in half if heard[n].name == name)
-        return sum(alike), sum(heard[n].seconds for n in half)
+        alike = (tracks[n].seconds for n in half if tracks[n].name == name)
+        return sum(alike), sum(tracks[n].seconds for n in half)
 
-    free = [number for number, each in enumerate(heard) if each.free]
-    for number in sorted(free, key=lambda n: -heard[n].seconds):
-        name = heard[number].name
+    free = [number for number, each in enumerate(tracks) if each.free]
+    for number in sorted(free, key=lambda n: -tracks[n].seconds):
+        name = tracks[number].name
         halves[filled(halves[1], name) < filled(halves[0], name)].append(number)
     return halves
 
 
-def _by_source(heard: Sequence[Heard], setup: Setup) -> dict[str, dict[str, float]]:
+def _by_source(
+    tracks: Sequence[ScoredTrack], settings: SimulationSettings
+) -> dict[str, dict[str, float]]:
     """False alarms and hours of the command-free tracks of each name."""
     found: dict[str, dict[str, float]] = {}
-    for each in heard:
+    for each in tracks:
         if each.free:
             row = found.setdefault(each.name, {"alarms": 0, "hours": 0.0})
-            row["alarms"] += each.score(setup).false_alarms
+            row["alarms"] += each.score(settings).false_alarms
             row["hours"] = round(row["hours"] + each.seconds / 3600, 4)
     return found
 
 
-def _hours(heard: Sequence[Heard]) -> float:
+def _hours(tracks: Sequence[ScoredTrack]) -> float:
     """Of command-free audio. Alarms in streams of words cost too, but only this is time to be
     quiet in."""
-    return sum(each.seconds for each in heard if each.free) / 3600
+    return sum(each.seconds for each in tracks if each.free) / 3600
 
 
 def _total(sweeps: Sequence[Sweep]) -> Sweep:
     return functools.reduce(operator.add, sweeps)
 
 
-def curve_of(found: Sweep, said: int, hours: float) -> tuple[CurvePoint, ...]:
+def curve_of(found: Sweep, words: int, hours: float) -> tuple[CurvePoint, ...]:
     """Misses against false alarms an hour for one threshold for all labels."""
     return tuple(
         CurvePoint(
             float(threshold),
-            float(found.misses[:, column].sum() / max(1, said)),
+            float(found.misses[:, column].sum() / max(1, words)),
             float(found.false_alarms[:, column].sum() / hours) if hours else 0.0,
         )
         for column, threshold in enumerate(found.thresholds)

@@ -20,7 +20,13 @@ from train.augment import Audio
 from train.data.audio_files import write_flac
 from train.data.clips import Clip
 from train.evaluation.evaluate import settings_of
-from train.simulation.offline import ABREAST, Hearing, Setup, hear, replay
+from train.simulation.offline import (
+    STREAMS_AT_ONCE,
+    CachedScores,
+    SimulationSettings,
+    replay,
+    score_recordings,
+)
 
 MARGIN = 0.24
 """Seconds kept on both sides of a window, so that training may place it otherwise."""
@@ -28,7 +34,7 @@ MARGIN = 0.24
 
 @dataclass(frozen=True, slots=True)
 class Piece:
-    """A part of a recording that sounded like an intent."""
+    """A part of a recording that the model takes for an intent."""
 
     samples: Audio
     """(n,), 16 kHz: the window and what lies up to MARGIN about it."""
@@ -51,44 +57,46 @@ def mine(
     """The windows of `clips`, all of them command-free, in which an intent has a probability of at
     least `least`; of windows that overlap the one with the highest.
 
-    `advance` is told of the seconds of audio done.
+    `advance` is called with the seconds of audio that were done since its last call.
     """
-    setup = settings_of(classifier)
-    intents = [n for n, label in enumerate(setup.labels) if label not in setup.non_intents]
-    margin, length = round(MARGIN * RATE), setup.window_samples
-    apart = -(-length // setup.hop_samples)
-    for clip, hearing in _heard(clips, setup, classifier, advance):
-        predictions = replay(hearing, setup, classifier.info.temperature).predictions
-        chances = np.array(
+    settings = settings_of(classifier)
+    intents = [n for n, label in enumerate(settings.labels) if label not in settings.non_intents]
+    margin, length = round(MARGIN * RATE), settings.window_samples
+    apart = -(-length // settings.hop_samples)
+    for clip, cached in _scored(clips, settings, classifier, advance):
+        predictions = replay(cached, settings, classifier.info.temperature).predictions
+        probabilities = np.array(
             [
                 0.0 if prediction.scores is None else prediction.scores[intents].max()
                 for prediction in predictions
             ]
         )
-        for number in _peaks(chances, least, apart):
+        for number in _peaks(probabilities, least, apart):
             scores = predictions[number].scores
             assert scores is not None
-            start = max(0, number * setup.hop_samples - margin)
+            start = max(0, number * settings.hop_samples - margin)
             yield Piece(
-                clip.audio[start : number * setup.hop_samples + length + margin],
-                setup.labels[intents[int(scores[intents].argmax())]],
-                float(chances[number]),
+                clip.audio[start : number * settings.hop_samples + length + margin],
+                settings.labels[intents[int(scores[intents].argmax())]],
+                float(probabilities[number]),
                 clip.path,
                 start / RATE,
             )
 
 
-def _heard(
+def _scored(
     clips: Sequence[Clip],
-    setup: Setup,
+    settings: SimulationSettings,
     classifier: Classifier,
     advance: Callable[[float], None] | None,
-) -> Iterator[tuple[Clip, Hearing]]:
-    """Each clip with its hearing, a few clips in memory at a time."""
-    for first in range(0, len(clips), ABREAST):
-        some = clips[first : first + ABREAST]
-        hearings = hear([clip.audio for clip in some], setup, classifier.logits, advance)
-        yield from zip(some, hearings, strict=True)
+) -> Iterator[tuple[Clip, CachedScores]]:
+    """Each clip with its scores, a few clips in memory at a time."""
+    for first in range(0, len(clips), STREAMS_AT_ONCE):
+        some = clips[first : first + STREAMS_AT_ONCE]
+        scored = score_recordings(
+            [clip.audio for clip in some], settings, classifier.logits, advance
+        )
+        yield from zip(some, scored, strict=True)
 
 
 def write(folder: Path, piece: Piece) -> Path:
@@ -104,11 +112,11 @@ def write(folder: Path, piece: Piece) -> Path:
     return path
 
 
-def _peaks(chances: np.ndarray, least: float, apart: int) -> list[int]:
+def _peaks(probabilities: np.ndarray, least: float, apart: int) -> list[int]:
     """Indices of values of at least `least`, the highest first and others at least `apart` away."""
     found: list[int] = []
-    for number in np.argsort(-chances, kind="stable").tolist():
-        if chances[number] < least:
+    for number in np.argsort(-probabilities, kind="stable").tolist():
+        if probabilities[number] < least:
             break
         if all(abs(number - other) >= apart for other in found):
             found.append(number)

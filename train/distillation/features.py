@@ -22,8 +22,8 @@ CLIP = 5.0
 
 
 @dataclass(frozen=True, slots=True)
-class Lesson:
-    """Recordings with the teacher's frames for them."""
+class TeacherFrames:
+    """Recordings and the teacher's frames for them."""
 
     recordings: tuple[NDArray[np.int16], ...]
     frames: NDArray[np.float16]
@@ -56,9 +56,9 @@ def frame_centres(config: Any, samples: int) -> NDArray[np.float64]:
     return centres
 
 
-def listen(
+def teacher_frames(
     clips: Sequence[Clip], name: str, folder: Path, threads: int, console: Console
-) -> Lesson:
+) -> TeacherFrames:
     """The teacher's frames for all clips, kept in `folder` for a run that goes on.
 
     Raises UserError if the teacher is missing.
@@ -68,17 +68,19 @@ def listen(
     starts = np.concatenate([[0], np.cumsum(counts)])
     folder.mkdir(parents=True, exist_ok=True)
     file = folder / "frames.npy"
-    # Of several processes that train together one hears, the others wait for what it heard.
+    # Of several processes that train together one computes, the others wait for its frames.
     with FileLock(folder / "lock"):
         if not _holds(file, int(starts[-1])):
-            _hear(clips, places, starts, teacher.open_teacher(name, folder, threads), file, console)
+            _compute(
+                clips, places, starts, teacher.open_teacher(name, folder, threads), file, console
+            )
     frames = np.load(file, mmap_mode="r")
     own = np.flatnonzero([clip.part == "train" for clip in clips])
     some = own[:: max(1, len(own) // 3000)]
     sample = np.concatenate(
         [np.asarray(frames[starts[n] : starts[n + 1]], np.float32) for n in some]
     )
-    return Lesson(
+    return TeacherFrames(
         tuple(clip.samples for clip in clips),
         frames,
         tuple(int(s) for s in starts),
@@ -95,7 +97,7 @@ def _holds(file: Path, count: int) -> bool:
         return False
 
 
-def _hear(
+def _compute(
     clips: Sequence[Clip],
     places: Sequence[teacher.Place],
     starts: NDArray[np.int64],
@@ -109,18 +111,16 @@ def _hear(
     at = 0
     sound = teacher.pieces([clip.audio for clip in clips], places)
     whole = places[-1].piece + 1
-    for number, piece in enumerate(
-        track(sound, "the teacher listens", total=whole, console=console)
-    ):
-        heard = whisper.frames(piece)
+    for number, piece in enumerate(track(sound, "teacher frames", total=whole, console=console)):
+        found = whisper.frames(piece)
         if frames is None:
-            shape = (int(starts[-1]), heard.shape[1])
+            shape = (int(starts[-1]), found.shape[1])
             frames = np.lib.format.open_memmap(half, mode="w+", dtype=np.float16, shape=shape)
             _reserve(half)
         while at < len(places) and places[at].piece == number:
             first = places[at].start // teacher.FRAME
             count = int(starts[at + 1] - starts[at])
-            frames[starts[at] : starts[at + 1]] = heard[first : first + count]
+            frames[starts[at] : starts[at + 1]] = found[first : first + count]
             at += 1
     frames.flush()
     half.replace(file)

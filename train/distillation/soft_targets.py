@@ -1,4 +1,4 @@
-"""What a guide (distillation/soft_labels.py) makes of any window of the clips that it has heard."""
+"""Soft labels and frame targets for any window of a teacher's clips."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from train.distillation import whisper as teacher
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
-    """The weights and votes of all frames of some clips."""
+class SoftTargets:
+    """The weights and votes of a teacher's head (soft_labels.py) for all frames of some clips."""
 
     weights: NDArray[np.float32]
     """Shape (frames, POINTS)."""
@@ -28,7 +28,7 @@ class Guide:
     deviation: NDArray[np.float32]
     """Of weights and votes side by side, shape (POINTS * (1 + labels),)."""
 
-    def opinion(self, clip: Clip, first: float, last: float) -> NDArray[np.float32] | None:
+    def soft_label(self, clip: Clip, first: float, last: float) -> NDArray[np.float32] | None:
         """Log-probabilities (labels,) of the frames of `clip` that are centred in its samples
         `first` to `last`; None if there are none, or if the clip is not known."""
         start, end = self.spans.get(id(clip), (0, 0))
@@ -43,7 +43,7 @@ class Guide:
         found: NDArray[np.float32] = logits - np.log(np.exp(logits).sum())
         return found
 
-    def echo(
+    def frame_targets(
         self, clip: Clip, excerpt: Excerpt, factor: float
     ) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Weights and votes, standardised, for each of the small model's frames of a window: shape
@@ -55,11 +55,11 @@ class Guide:
         places = self.centres - excerpt.at + excerpt.first
         # The two teacher frames beside the centre.
         near = np.floor(places * factor / teacher.FRAME).astype(np.int64) + start
-        # The teacher has heard only the beginning of a long recording.
-        heard = (places >= excerpt.first) & (places < excerpt.last) & (near < end)
+        # The teacher's frames cover only the beginning of a long recording.
+        mask = (places >= excerpt.first) & (places < excerpt.last) & (near < end)
         near = np.clip(np.stack([near, near + 1]), start, end - 1)
         count = self.weights.shape[1]
         found = np.empty((len(places), len(self.mean)), np.float32)
         found[:, :count] = self.weights[near].mean(axis=0)
         found[:, count:] = self.votes[near].astype(np.float32).mean(axis=0).reshape(len(places), -1)
-        return (found - self.mean) / self.deviation, heard
+        return (found - self.mean) / self.deviation, mask

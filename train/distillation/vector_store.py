@@ -127,7 +127,7 @@ def _compute(
     keys: list[Key] = []
     vectors: list[NDArray[np.float32]] = []
     saved = time.monotonic()
-    for number, places, wanted in track(missing, "the teacher listens", console=console):
+    for number, places, wanted in track(missing, "teacher vectors", console=console):
         samples = recordings[number].astype(np.float32) / np.float32(32768)
         for first in range(0, len(places), BATCH):
             vectors.append(teacher.vectors(windows_around(samples, places[first : first + BATCH])))

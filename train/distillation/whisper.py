@@ -1,4 +1,4 @@
-"""What a distilled encoder learns from: frames of Whisper's encoder.
+"""Whisper's encoder as a teacher: frames of 20 ms.
 
 The teacher is Whisper base (Radford et al. 2022, MIT licence) in CTranslate2's format, from a
 directory or from the packages that carry it (see NEEDED). It makes weights, and is never needed to
@@ -31,7 +31,7 @@ FRAME = 320
 PIECE = 160_000
 GAP = 4_800
 LEVEL = 0.07
-"""RMS of every recording as the teacher hears it; Whisper drops what lies 80 dB below a peak."""
+"""RMS that every recording is scaled to; Whisper drops what lies 80 dB below a peak."""
 MOST_GAIN = 30.0
 
 

@@ -1,4 +1,4 @@
-"""Which windows of recordings a teacher of words hears, and what it gives for them."""
+"""Windows of recordings with a word teacher's vectors."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ class TeacherWindows:
         )
 
 
-def hear(
+def teacher_windows(
     clips: Sequence[Clip], settings: DistilSection, threads: int, console: Console
 ) -> TeacherWindows:
     """The windows of all clips with the teacher's vectors, from its store or computed now.

@@ -24,11 +24,11 @@ from train.augment import Audio, rms
 NAME = "efficientword-net"
 NEEDED = "pip install --no-deps efficientword-net==1.0.5"
 WINDOW = 24_000
-"""Samples that the teacher hears, 1.5 s at 16 kHz."""
+"""Samples of the teacher's window, 1.5 s at 16 kHz."""
 WIDTH = 2048
 FILE = "models/resnet_50_arc/slim_93%_accuracy_72.7390%.onnx"
 LEVEL = 0.1
-"""RMS of every recording as the teacher hears it."""
+"""RMS that every recording is scaled to."""
 FLOOR = 10 ** (-60 / 20)
 """RMS of the white noise that is added to every window, 40 dB below the recording. The network does
 not mind the level, but digital silence lies far outside of what it was trained on: -36 in the
@@ -161,8 +161,8 @@ def _file_of(name: str) -> Path:
 
 
 def windows_around(samples: Audio, centres: Sequence[int]) -> NDArray[np.float32]:
-    """What the teacher hears of a recording around some of its samples, shape (n, WINDOW): the
-    recording at one level where there is one, and noise everywhere."""
+    """The teacher's windows around some samples of a recording, shape (n, WINDOW): the recording
+    at one level where there is one, and noise everywhere."""
     # One noise for all: a vector must depend on nothing but what is in its window.
     windows = np.tile(_floor(), (len(centres), 1))
     gain = np.float32(LEVEL / rms(samples))

@@ -1,4 +1,4 @@
-"""How good a model is: window by window, recording by recording, and as streams.
+"""Evaluation of a model: window by window, recording by recording, and as streams.
 
 Everything goes through the daemon's classifier and its `Stream`, so that what is measured is what
 runs. Ratios of speech to noise are the clip's RMS over the noise's, over the whole clip.
@@ -23,7 +23,7 @@ from train.evaluation.scoring import Score, score
 from train.examples.words import middle_window
 from train.recipe import Recipe
 from train.simulation.conditions import free_tracks, word_track
-from train.simulation.offline import Setup, hear, replay, softmax
+from train.simulation.offline import SimulationSettings, replay, score_recordings, softmax
 from train.simulation.tracks import with_noise
 from train.training.finetune import words_of
 
@@ -32,7 +32,7 @@ Advance = Callable[[float], None] | None
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is measured. `levels` in decibels, None for no noise."""
+    """Conditions to measure. `levels` in decibels, None for no noise."""
 
     levels: tuple[float | None, ...] = (None, 24.0, 18.0, 12.0, 6.0)
     per_label: int = 40
@@ -41,7 +41,7 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
-class Judged:
+class Classified:
     """Probabilities against the truth."""
 
     probabilities: NDArray[np.float32]
@@ -54,10 +54,10 @@ class Judged:
         n = len(self.references)
         if not n:
             return {"n": 0}
-        said = self.probabilities.argmax(axis=-1)
-        hits = int((said == self.references).sum())
+        predicted = self.probabilities.argmax(axis=-1)
+        hits = int((predicted == self.references).sum())
         mine = np.isin(self.references, intents)
-        intent_hits = int((said == self.references)[mine].sum())
+        intent_hits = int((predicted == self.references)[mine].sum())
         closed, closed_n = metrics.closed_set_accuracy(
             self.probabilities, self.references, list(intents)
         )
@@ -77,23 +77,23 @@ class Judged:
 
     def by_label(self, labels: Sequence[str]) -> dict[str, Any]:
         """Recall of each label that occurs, with N and interval."""
-        said = self.probabilities.argmax(axis=-1)
+        predicted = self.probabilities.argmax(axis=-1)
         table = {}
         for number, label in enumerate(labels):
             mine = self.references == number
             if mine.any():
-                hits, n = int((said[mine] == number).sum()), int(mine.sum())
+                hits, n = int((predicted[mine] == number).sum()), int(mine.sum())
                 table[label] = {"n": n, "accuracy": hits / n, "interval": metrics.wilson(hits, n)}
         return table
 
 
 @dataclass(frozen=True, slots=True)
 class Condition:
-    """All that was measured at one level of noise."""
+    """Measurements at one level of noise."""
 
     level: float | None
-    windows: Judged
-    utterances: Judged
+    windows: Classified
+    utterances: Classified
     stream: Score
     """Words every few seconds."""
 
@@ -135,18 +135,18 @@ class Evaluation:
 
     def confusion(self) -> NDArray[np.int64]:
         """Of whole recordings, without added noise where that was measured."""
-        judged = self.conditions[0].utterances
+        found = self.conditions[0].utterances
         return metrics.confusion(
-            judged.probabilities.argmax(axis=-1), judged.references, len(self.labels)
+            found.probabilities.argmax(axis=-1), found.references, len(self.labels)
         )
 
 
-def settings_of(classifier: Classifier) -> Setup:
-    """What the daemon runs this model with: its `intentd` key over the defaults."""
+def settings_of(classifier: Classifier) -> SimulationSettings:
+    """The daemon's settings for this model: its `intentd` key over the defaults."""
     info = classifier.info
     table = info.settings()
     window = table.get("window", {})
-    return Setup(
+    return SimulationSettings(
         labels=info.labels,
         non_intents=info.non_intents,
         unit=info.unit,
@@ -168,7 +168,7 @@ def evaluate(
 ) -> Evaluation:
     """Measure `classifier` on `clips`; `noise` (n,) is what levels other than None are made with.
 
-    `say` is told what is being measured.
+    `say` is called with what is being measured.
     """
     settings = settings_of(classifier)
     labels, temperature = classifier.labels, classifier.info.temperature
@@ -198,18 +198,18 @@ def evaluate(
             level or 0.0,
             options.seed,
         )
-        hearing = hear([track.samples], settings, classifier.logits)[0]
-        outcome = replay(hearing, settings, temperature)
-        heard = score(outcome.events, track.truth, track.seconds / 3600)
-        conditions.append(Condition(level, windows, utterances, heard))
+        cached = score_recordings([track.samples], settings, classifier.logits)[0]
+        events = replay(cached, settings, temperature).events
+        stream = score(events, track.truth, track.seconds / 3600)
+        conditions.append(Condition(level, windows, utterances, stream))
     say("command-free audio")
     tracks = free_tracks(recipe, clips, [] if noise is None else [noise], options.spacing)
-    hearings = hear([track.samples for track in tracks], settings, classifier.logits)
+    scored = score_recordings([track.samples for track in tracks], settings, classifier.logits)
     by_track = {
         track.name: score(
-            replay(hearing, settings, temperature).events, track.truth, track.seconds / 3600
+            replay(cached, settings, temperature).events, track.truth, track.seconds / 3600
         )
-        for track, hearing in zip(tracks, hearings, strict=True)
+        for track, cached in zip(tracks, scored, strict=True)
     }
     free = sum(by_track.values(), Score())
     return Evaluation(
@@ -219,45 +219,47 @@ def evaluate(
 
 def _recordings(
     classifier: Classifier,
-    settings: Setup,
+    settings: SimulationSettings,
     clips: Sequence[Clip],
     sounds: Sequence[Audio],
     temperature: float,
-) -> tuple[Judged, Judged, int]:
-    """Each clip as a recording of its own: the verdict, and the windows with speech; and in how
-    many the gate found none. Verdicts on those are all zeros: the first label that is not the
-    reference counts as said."""
-    hearings = hear(sounds, settings, classifier.logits)
+) -> tuple[Classified, Classified, int]:
+    """Each clip as a separate recording: verdicts, windows with speech, and clips without speech.
+
+    The verdict on a clip in which the gate finds no speech is counted as wrong: it is the first
+    label that is not the reference.
+    """
+    scored = score_recordings(sounds, settings, classifier.logits)
     index = {label: number for number, label in enumerate(classifier.labels)}
     references = np.array([index[clip.label] for clip in clips], np.int64)
     verdicts = np.zeros((len(clips), len(index)), np.float32)
-    for row, hearing in enumerate(hearings):
-        for verdict in replay(hearing, settings, temperature).summary.top:
+    for row, cached in enumerate(scored):
+        for verdict in replay(cached, settings, temperature).summary.top:
             verdicts[row, index[verdict.intent]] = verdict.score
         if not verdicts[row].any():
             verdicts[row, (references[row] + 1) % len(index)] = 1.0
-    probabilities = softmax(np.concatenate([hearing.logits for hearing in hearings]) / temperature)
-    repeated = np.repeat(references, [len(hearing.logits) for hearing in hearings])
-    silent = sum(not len(hearing.logits) for hearing in hearings)
-    return Judged(verdicts, references), Judged(probabilities, repeated), silent
+    probabilities = softmax(np.concatenate([cached.logits for cached in scored]) / temperature)
+    repeated = np.repeat(references, [len(cached.logits) for cached in scored])
+    silent = sum(not len(cached.logits) for cached in scored)
+    return Classified(verdicts, references), Classified(probabilities, repeated), silent
 
 
 def _windows(
     classifier: Classifier, clips: Sequence[Clip], sounds: Sequence[Audio], temperature: float
-) -> Judged:
+) -> Classified:
     """One window a word clip: its middle."""
     chosen = {id(clip) for clip in words_of(list(clips))}
     rows = [n for n, clip in enumerate(clips) if id(clip) in chosen]
     windows = [high_passed(middle_window(sounds[n], classifier.window)) for n in rows]
     references = [classifier.labels.index(clips[n].label) for n in rows]
     logits = classifier.logits(windows)
-    return Judged(softmax(logits / temperature), np.array(references, np.int64))
+    return Classified(softmax(logits / temperature), np.array(references, np.int64))
 
 
 def _first_windows(
     classifier: Classifier, clips: Sequence[Clip], sounds: Sequence[Audio], temperature: float
-) -> Judged:
-    """Each clip by its first window alone, speech or not: what truncation makes of it."""
+) -> Classified:
+    """Each clip by its first window alone, speech or not, as truncation would classify it."""
     windows = []
     for sound in sounds:
         window = np.zeros(classifier.window, np.float32)
@@ -265,4 +267,6 @@ def _first_windows(
         window[: len(piece)] = piece
         windows.append(window)
     references = [classifier.labels.index(clip.label) for clip in clips]
-    return Judged(softmax(classifier.logits(windows) / temperature), np.array(references, np.int64))
+    return Classified(
+        softmax(classifier.logits(windows) / temperature), np.array(references, np.int64)
+    )

@@ -24,9 +24,9 @@ from train.augment import Audio
 from train.codecs import CodedRecordings
 from train.data.clips import Clip
 from train.examples.babble import babble_of
-from train.examples.words import Example, soil
+from train.examples.words import Example, degrade
 from train.recipe import AugmentSection
-from train.simulation.offline import Setup, speech_windows
+from train.simulation.offline import SimulationSettings, speech_windows
 
 Starts = NDArray[np.int64]
 
@@ -44,7 +44,7 @@ class UtteranceBags(Dataset[Example]):
         self,
         clips: Sequence[Clip],
         labels: tuple[str, ...],
-        settings: Setup,
+        settings: SimulationSettings,
         *,
         draw: AugmentSection | None,
         noises: Sequence[Audio] = (),
@@ -114,7 +114,7 @@ class UtteranceBags(Dataset[Example]):
             starts = np.clip(starts - shift, 0, None)
             if self.limit and len(starts) > self.limit:
                 starts = starts[np.sort(rng.choice(len(starts), self.limit, replace=False))]
-        audio = soil(audio, draw, self.noises, rng, self.babble)
+        audio = degrade(audio, draw, self.noises, rng, self.babble)
         audio = high_passed(audio) * np.float32(10 ** (rng.uniform(*draw.gain_db) / 20))
         return np.clip(audio, -1, 1).astype(np.float32), starts
 

@@ -15,7 +15,7 @@ from daemon.windowing import high_passed
 from train.augment import Audio
 from train.codecs import CodedRecordings
 from train.distillation.windows import TeacherWindows
-from train.examples.words import soil
+from train.examples.words import degrade
 from train.recipe import AugmentSection
 
 
@@ -81,7 +81,7 @@ class WindowBatches(Dataset[dict[str, torch.Tensor]]):
         if last > first:
             window[first - start : last - start] = samples[first:last]
         if not plain:
-            window = soil(window, self.settings, self.noises, rng, self.babble)
+            window = degrade(window, self.settings, self.noises, rng, self.babble)
             window = window * np.float32(10 ** (rng.uniform(*self.settings.gain_db) / 20))
         return np.clip(high_passed(window), -1, 1).astype(np.float32)
 

@@ -16,7 +16,7 @@ from train import augment
 from train.augment import Audio, Excerpt
 from train.codecs import CodedRecordings, mu_law
 from train.data.clips import Clip
-from train.distillation.soft_targets import Guide
+from train.distillation.soft_targets import SoftTargets
 from train.examples.babble import babble_of
 from train.recipe import AugmentSection
 
@@ -52,9 +52,9 @@ class WordDraws(Dataset[Example]):
     word, or a clip: first a label, evenly among intents (non-intents by the weight of their
     sources), then a clip. A word may get another word beside it.
 
-    With a `guide` a draw also says what the guide makes of the window before it is soiled
-    ("opinion", log-probabilities, shape (labels,)) and whether it has one ("guided", 1 or 0), and
-    what it makes of each frame ("echo", "heard"; see `Guide.echo`).
+    With `targets` a draw also has the teacher's soft label of the window before it is degraded
+    ("soft_labels", log-probabilities, shape (labels,)), whether there is one ("has_soft_label", 1
+    or 0), and "frame_targets" with "frame_mask" (see `SoftTargets.frame_targets`).
     """
 
     def __init__(
@@ -68,10 +68,10 @@ class WordDraws(Dataset[Example]):
         length: int,
         draws: int,
         seed: int,
-        guide: Guide | None = None,
+        targets: SoftTargets | None = None,
     ) -> None:
         self.clips = clips
-        self.guide = guide
+        self.targets = targets
         self.bounds = [
             augment.word_bounds(c.audio) if c.placing == "word" else (0, len(c.samples))
             for c in clips
@@ -89,7 +89,7 @@ class WordDraws(Dataset[Example]):
         self.epoch = 0
         share = shares(clips, labels, non_intents, weights)
         self.cumulative = np.cumsum(share / share.sum())
-        # What can be cut or spliced; where in running speech an intent is said nobody knows.
+        # Clips to cut or splice; where in running speech an intent lies is not known.
         self.words = np.flatnonzero(
             [c.label not in non_intents and c.placing == "word" for c in clips]
         )
@@ -107,12 +107,12 @@ class WordDraws(Dataset[Example]):
     def __getitem__(self, index: int) -> Example:
         rng = np.random.default_rng((self.seed, self.epoch, index))
         s = self.settings
-        taught: Example = {}
+        distilled: Example = {}
         chance = rng.random()
         if chance < s.background_probability:
             window, label = self._background(rng), s.background_label
         elif chance < s.background_probability + s.splice_probability and len(self.words):
-            window = soil(self._spliced(rng), s, self.noises, rng, self.babble)
+            window = degrade(self._spliced(rng), s, self.noises, rng, self.babble)
             label = s.cut_label
         else:
             spent = s.background_probability + s.splice_probability
@@ -129,37 +129,37 @@ class WordDraws(Dataset[Example]):
             near = s.neighbour_probability
             if near and not cut and clip.placing == "word" and rng.random() < near:
                 window = self._with_neighbour(number, excerpt, factor, rng)
-            elif self.guide is not None:
-                taught = self._taught(self.guide, clip, excerpt, factor, cut)
-            window = soil(window, s, self.noises, rng, self.babble)
+            elif self.targets is not None:
+                distilled = self._distilled(self.targets, clip, excerpt, factor, cut)
+            window = degrade(window, s, self.noises, rng, self.babble)
         window = high_passed(window) * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
-        if self.guide is not None and not taught:
-            taught = self._untaught(self.guide)
+        if self.targets is not None and not distilled:
+            distilled = self._without_targets(self.targets)
         return {
             "window": np.clip(window, -1, 1).astype(np.float32),
             "labels": self.labels.index(label),
-            **taught,
+            **distilled,
         }
 
-    def _taught(
-        self, guide: Guide, clip: Clip, excerpt: Excerpt, factor: float, cut: bool
+    def _distilled(
+        self, targets: SoftTargets, clip: Clip, excerpt: Excerpt, factor: float, cut: bool
     ) -> Example:
-        opinion = None
+        label = None
         if not cut:
-            opinion = guide.opinion(clip, excerpt.first * factor, excerpt.last * factor)
-        echo, heard = guide.echo(clip, excerpt, factor)
-        taught = self._untaught(guide) | {"echo": echo, "heard": heard}
-        if opinion is not None:
-            taught |= {"opinion": opinion, "guided": np.float32(1)}
-        return taught
+            label = targets.soft_label(clip, excerpt.first * factor, excerpt.last * factor)
+        frames, mask = targets.frame_targets(clip, excerpt, factor)
+        found = self._without_targets(targets) | {"frame_targets": frames, "frame_mask": mask}
+        if label is not None:
+            found |= {"soft_labels": label, "has_soft_label": np.float32(1)}
+        return found
 
-    def _untaught(self, guide: Guide) -> Example:
-        frames = len(guide.centres)
+    def _without_targets(self, targets: SoftTargets) -> Example:
+        frames = len(targets.centres)
         return {
-            "opinion": np.zeros(len(self.labels), np.float32),
-            "guided": np.float32(0),
-            "echo": np.zeros((frames, len(guide.mean)), np.float32),
-            "heard": np.zeros(frames, np.bool_),
+            "soft_labels": np.zeros(len(self.labels), np.float32),
+            "has_soft_label": np.float32(0),
+            "frame_targets": np.zeros((frames, len(targets.mean)), np.float32),
+            "frame_mask": np.zeros(frames, np.bool_),
         }
 
     def _background(self, rng: np.random.Generator) -> Audio:
@@ -216,15 +216,15 @@ class WordDraws(Dataset[Example]):
         return augment.place_word(samples, bounds, self.length, rng, over), factor
 
 
-def soil(
+def degrade(
     samples: Audio,
     settings: AugmentSection,
     noises: Sequence[Audio],
     rng: np.random.Generator,
     babble: Sequence[Audio] = (),
 ) -> Audio:
-    """What lies between a mouth and the model: microphone, room, other people, noise or a white
-    floor, line."""
+    """`samples` as a channel leaves them: microphone, room, other people, noise or a white floor,
+    line."""
     s = settings
     if s.equalize_db:
         samples = augment.equalize(samples, s.equalize_db, rng)
@@ -262,7 +262,7 @@ class WindowCollator:
             self.input_name: features[self.input_name],
             "labels": torch.tensor([example["labels"] for example in examples]),
         }
-        for name in ("opinion", "guided", "echo", "heard"):
+        for name in ("soft_labels", "has_soft_label", "frame_targets", "frame_mask"):
             if name in examples[0]:
                 batch[name] = torch.from_numpy(np.stack([example[name] for example in examples]))
         return batch

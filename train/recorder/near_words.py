@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
-from train.words.foresight import distance
+from train.words.word_checks import distance
 from train.world import TALK, recordings
 
 Phonemes = tuple[str, ...]

@@ -135,7 +135,10 @@ def noise(path: Path, found: Evaluation) -> None:
                 for c in found.conditions
             ],
         ),
-        ("words heard in the stream", [(c.stream.hits, c.stream.said) for c in found.conditions]),
+        (
+            "words heard in the stream",
+            [(c.stream.hits, c.stream.references) for c in found.conditions],
+        ),
     ):
         shares = np.array([hits / max(1, n) for hits, n in pairs])
         limits = np.array([metrics.wilson(hits, n) for hits, n in pairs])

@@ -1,4 +1,4 @@
-"""The daemon's settings as a recipe states them, and the tracks that a recipe is judged on."""
+"""The daemon's settings by a recipe, and the tracks that its model is measured on."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from train.augment import Audio
 from train.data.clips import Clip, load_plain
 from train.data.split import bucket
 from train.recipe import Recipe
-from train.simulation.offline import Setup
+from train.simulation.offline import SimulationSettings
 from train.simulation.tracks import Track, choose, joined, spaced
 
 NOISE = "noise"
@@ -23,7 +23,7 @@ TOGETHER = 100
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """What detection is measured on. `free` has no command in it: any event is a false alarm."""
+    """Tracks that detection is measured on; any event in those of `free` is a false alarm."""
 
     words: tuple[Track, ...]
     free: tuple[Track, ...]
@@ -37,9 +37,9 @@ class Tracks:
         return sum(track.seconds for track in self.free) / 3600
 
 
-def setup_of_recipe(recipe: Recipe, labels: tuple[str, ...]) -> Setup:
-    """What the daemon would run a model of this recipe with, before calibration."""
-    return Setup(
+def settings_of_recipe(recipe: Recipe, labels: tuple[str, ...]) -> SimulationSettings:
+    """The daemon's settings for a model of this recipe, before calibration."""
+    return SimulationSettings(
         labels=labels,
         non_intents=frozenset(recipe.model.non_intents),
         unit=recipe.model.unit,

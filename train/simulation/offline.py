@@ -1,8 +1,8 @@
-"""Tracks through the daemon's own `Stream`: what intentd would say of them, exactly.
+"""Recordings run offline through the daemon's own `Stream`.
 
-The dear parts, the gate's probabilities and the model's logits, are computed once and kept in a
-`Hearing`; what depends on settings (temperature, rolling, thresholds) is played again from those
-through the same `Stream`, in a fraction of a second for minutes of audio.
+What costs time, the gate's probabilities and the model's logits, is computed once and kept in
+`CachedScores`; what depends on settings (temperature, smoothing, thresholds) is computed from those
+by the same `Stream`, in a fraction of a second for minutes of audio.
 """
 
 from __future__ import annotations
@@ -33,19 +33,19 @@ from train.data.clips import Clip
 Logits = NDArray[np.float32]
 Scorer = Callable[[Sequence[NDArray[np.float32]]], Logits]
 """Windows, (samples,) each, to logits (n, labels)."""
-Opinion = tuple[int, int, Scores | None, Scores, int]
-"""A window's first sample and the one behind its last, its scores (None if gated), the rolling
-opinion after it, and the utterance's number: what `EventDetector.update` takes."""
+SmoothedWindow = tuple[int, int, Scores | None, Scores, int]
+"""A window's first sample and the one behind its last, its scores (None if gated), the smoothed
+posterior after it, and the utterance's number: the arguments of `EventDetector.update`."""
 
 TURN = 30 * RATE
 """Samples a stream is fed at a time: bounds memory, and fills batches."""
-ABREAST = 64
-"""Recordings that are heard side by side."""
+STREAMS_AT_ONCE = 64
+"""Recordings that are scored side by side."""
 
 
 @dataclass(frozen=True, slots=True)
-class Setup(StreamSettings):
-    """What the daemon would run a model with."""
+class SimulationSettings(StreamSettings):
+    """The daemon's settings for a model, as the simulation takes them."""
 
     @property
     def window_samples(self) -> int:
@@ -57,10 +57,10 @@ class Setup(StreamSettings):
 
     @property
     def overlap(self) -> float:
-        """What `daemon.decide.evidence_weights` calls so."""
+        """Hop over window, the argument `overlap` of `daemon.decide.evidence_weights`."""
         return self.hop / self.window
 
-    def with_thresholds(self, thresholds: dict[str, float]) -> Setup:
+    def with_thresholds(self, thresholds: dict[str, float]) -> SimulationSettings:
         return replace(self, events=self.events.model_copy(update={"thresholds": thresholds}))
 
     def stream(self, number: int, gates: GateBank) -> Stream:
@@ -69,52 +69,54 @@ class Setup(StreamSettings):
 
 
 @dataclass(frozen=True, slots=True)
-class Hearing:
-    """What a model and a gate make of one recording, before any setting is applied."""
+class CachedScores:
+    """Outputs of gate and model for one recording, before any setting is applied."""
 
     samples: int
-    chances: NDArray[np.float32]
-    """The gate's speech probabilities, one a chunk of 512 samples; empty without a gate."""
+    speech_probabilities: NDArray[np.float32]
+    """The gate's, one a chunk of 512 samples; empty without a gate."""
     logits: Logits
     """Of the windows with speech, in order, (windows, labels)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What intentd says of one recording."""
+    """The daemon's messages for one recording."""
 
     predictions: tuple[Prediction, ...]
     events: tuple[Event, ...]
     summary: Summary
 
 
-def hear(
+def score_recordings(
     recordings: Sequence[Audio],
-    setup: Setup,
+    settings: SimulationSettings,
     score: Scorer,
     advance: Callable[[float], None] | None = None,
-) -> list[Hearing]:
+) -> list[CachedScores]:
     """Run gate and model over `recordings` (16 kHz mono), many side by side in batches.
 
-    `advance` is told of the seconds of audio done.
+    `advance` is called with the seconds of audio that were done since its last call.
     """
-    found: list[Hearing] = []
-    loaded = _Tap.load(setup.gate)
-    for first in range(0, len(recordings), ABREAST):
-        found += _hear_together(recordings[first : first + ABREAST], setup, score, loaded, advance)
+    found: list[CachedScores] = []
+    loaded = _CachingDetector.load(settings.gate)
+    for first in range(0, len(recordings), STREAMS_AT_ONCE):
+        found += _score_together(
+            recordings[first : first + STREAMS_AT_ONCE], settings, score, loaded, advance
+        )
     return found
 
 
-def _hear_together(
+def _score_together(
     recordings: Sequence[Audio],
-    setup: Setup,
+    settings: SimulationSettings,
     score: Scorer,
-    tap: _Tap,
+    detector: _CachingDetector,
     advance: Callable[[float], None] | None,
-) -> list[Hearing]:
-    bank = tap.bank
-    streams = [setup.stream(number, bank) for number in range(len(recordings))]
-    tap.forget()
+) -> list[CachedScores]:
+    bank = detector.bank
+    streams = [settings.stream(number, bank) for number in range(len(recordings))]
+    detector.clear()
     logits: list[list[Logits]] = [[] for _ in recordings]
     longest = max((len(audio) for audio in recordings), default=0)
     for start in range(0, longest + 1, TURN):
@@ -128,32 +130,34 @@ def _hear_together(
             rows = score([window.samples for _, window in waiting])
             for (number, window), row in zip(waiting, rows, strict=True):
                 logits[number].append(row)
-                # What is said of it does not matter here; the window may be forgotten.
+                # The result does not matter here; the window may be released.
                 streams[number].resolve(window, row, 0.0)
         for stream in streams:
             stream.take()
         if advance is not None:
             advance(sum(len(audio[start : start + TURN]) for audio in recordings) / RATE)
-    heard = iter(tap.states)
+    states = iter(detector.states)
     return [
-        Hearing(
+        CachedScores(
             len(audio),
-            np.array(next(heard).said if len(audio) and tap.states else [], np.float32),
-            np.stack(rows) if rows else np.zeros((0, len(setup.labels)), np.float32),
+            np.array(
+                next(states).probabilities if len(audio) and detector.states else [], np.float32
+            ),
+            np.stack(rows) if rows else np.zeros((0, len(settings.labels)), np.float32),
         )
         for audio, rows in zip(recordings, logits, strict=True)
     ]
 
 
-def replay(hearing: Hearing, setup: Setup, temperature: float = 1.0) -> Outcome:
-    """What intentd says with this setup and this temperature."""
-    off = setup.gate.kind == "off"
-    bank = GateBank(setup.gate, None if off else _Recorded(hearing.chances))
-    stream = setup.stream(0, bank)
-    scores = softmax(hearing.logits / temperature)
-    silence = np.zeros(hearing.samples, np.float32)
+def replay(cached: CachedScores, settings: SimulationSettings, temperature: float = 1.0) -> Outcome:
+    """The daemon's messages with these settings and this temperature."""
+    off = settings.gate.kind == "off"
+    bank = GateBank(settings.gate, None if off else _ReplayingDetector(cached.speech_probabilities))
+    stream = settings.stream(0, bank)
+    scores = softmax(cached.logits / temperature)
+    silence = np.zeros(cached.samples, np.float32)
     taken, messages = 0, list[Message]()
-    for start in range(0, hearing.samples + 1, TURN):
+    for start in range(0, cached.samples + 1, TURN):
         _feed(stream, silence, start)
         bank.run(stream.gates())
         for window in stream.due():
@@ -167,50 +171,62 @@ def replay(hearing: Hearing, setup: Setup, temperature: float = 1.0) -> Outcome:
     )
 
 
-class Rehearsal:
-    """One hearing prepared for many detectors: the gate is asked once, then only the daemon's
-    rolling and events are run. `events` are those of `replay`, to the sample."""
+class EventReplay:
+    """Smoothing and event detection of one recording, for many settings in turn.
 
-    def __init__(self, hearing: Hearing, setup: Setup, temperature: float) -> None:
-        self._length = hearing.samples / RATE
-        scores = iter(softmax(hearing.logits / temperature))
-        outcome = replay(hearing, setup, temperature)
+    The gate runs once. `events` gives those of `replay`, to the sample.
+    """
+
+    def __init__(
+        self, cached: CachedScores, settings: SimulationSettings, temperature: float
+    ) -> None:
+        self._length = cached.samples / RATE
+        scores = iter(softmax(cached.logits / temperature))
+        outcome = replay(cached, settings, temperature)
         self._scores = [None if p.gated else next(scores) for p in outcome.predictions]
-        off = setup.gate.kind == "off"
-        self._gate = GateBank(setup.gate, None if off else _Recorded(hearing.chances)).new_gate()
-        for chance in hearing.chances.tolist():
-            self._gate.hear(chance)
-        hop, window = setup.hop_samples, setup.window_samples
+        off = settings.gate.kind == "off"
+        self._gate = GateBank(
+            settings.gate, None if off else _ReplayingDetector(cached.speech_probabilities)
+        ).new_gate()
+        for probability in cached.speech_probabilities.tolist():
+            self._gate.hear(probability)
+        hop, window = settings.hop_samples, settings.window_samples
         self._utterances = [
             self._gate.utterance(n * hop, n * hop + window) for n in range(len(self._scores))
         ]
 
-    def opinions(self, setup: Setup) -> list[Opinion]:
-        """The rolling opinion after each window, with what the detector needs beside it."""
+    def smoothed(self, settings: SimulationSettings) -> list[SmoothedWindow]:
+        """The smoothed posterior after each window, with the detector's other arguments."""
         rolling = make_rolling(
-            setup.unit, len(setup.labels), setup.window, setup.hop, setup.rolling
+            settings.unit, len(settings.labels), settings.window, settings.hop, settings.rolling
         )
         found = []
         pairs = zip(self._scores, self._utterances, strict=True)
         for number, (scores, utterance) in enumerate(pairs):
-            start = number * setup.hop_samples
+            start = number * settings.hop_samples
             value = rolling.update(scores, utterance)
-            found.append((start, start + setup.window_samples, scores, value, rolling.utterance))
+            found.append((start, start + settings.window_samples, scores, value, rolling.utterance))
         return found
 
-    def events(self, setup: Setup, opinions: Sequence[Opinion]) -> list[Event]:
-        """The events that the daemon's detector makes of `opinions`."""
-        detector = EventDetector(setup.labels, setup.non_intents, setup.unit, setup.events)
+    def events(
+        self, settings: SimulationSettings, smoothed: Sequence[SmoothedWindow]
+    ) -> list[Event]:
+        """The events that the daemon's detector raises for `smoothed`."""
+        detector = EventDetector(
+            settings.labels, settings.non_intents, settings.unit, settings.events
+        )
         return [
-            self._event(fired, setup) for opinion in opinions for fired in detector.update(*opinion)
+            self._event(fired, settings)
+            for window in smoothed
+            for fired in detector.update(*window)
         ]
 
-    def _event(self, fired: Fired, setup: Setup) -> Event:
+    def _event(self, fired: Fired, settings: SimulationSettings) -> Event:
         speech = self._gate.speech_within(fired.start, fired.end, fired.core)
         start, end = speech or (fired.start, fired.end)
         return Event(
             "",
-            setup.labels[fired.label],
+            settings.labels[fired.label],
             min(start / RATE, self._length),
             min(end / RATE, self._length),
             fired.score,
@@ -218,18 +234,18 @@ class Rehearsal:
         )
 
 
-def speech_windows(clips: Sequence[Clip], setup: Setup) -> list[NDArray[np.int64]]:
+def speech_windows(clips: Sequence[Clip], settings: SimulationSettings) -> list[NDArray[np.int64]]:
     """First samples of the windows that the daemon would classify, one array a clip."""
-    labels = len(setup.labels)
-    hearings = hear(
+    labels = len(settings.labels)
+    cached = score_recordings(
         [clip.audio for clip in clips],
-        setup,
+        settings,
         lambda windows: np.zeros((len(windows), labels), np.float32),
     )
     found = []
-    for hearing in hearings:
-        flags = [not p.gated for p in replay(hearing, setup).predictions]
-        found.append(np.flatnonzero(flags) * setup.hop_samples)
+    for each in cached:
+        flags = [not p.gated for p in replay(each, settings).predictions]
+        found.append(np.flatnonzero(flags) * settings.hop_samples)
     return found
 
 
@@ -243,12 +259,15 @@ def softmax(logits: NDArray[Any]) -> NDArray[np.float32]:
 @dataclass(slots=True)
 class _State:
     inner: object
-    said: list[float] = field(default_factory=list)
+    probabilities: list[float] = field(default_factory=list)
 
 
-class _Tap:
-    """A gate's detector that keeps what it said; `states` are in the order of the streams that
-    were fed anything, since a stream asks for its gate with its first samples."""
+class _CachingDetector:
+    """A gate's detector that keeps the probabilities it gives.
+
+    `states` are in the order of the streams that were fed anything, since a stream asks for its
+    gate with its first samples.
+    """
 
     def __init__(self, settings: GateSettings, detector: Detector | None) -> None:
         self._detector = detector
@@ -256,11 +275,11 @@ class _Tap:
         self.states: list[_State] = []
 
     @classmethod
-    def load(cls, settings: GateSettings) -> _Tap:
+    def load(cls, settings: GateSettings) -> _CachingDetector:
         """With the detector that the settings name. Raises UserError if it can't run here."""
         return cls(settings, load_detector(settings.kind))
 
-    def forget(self) -> None:
+    def clear(self) -> None:
         self.states = []
 
     def new_state(self) -> object:
@@ -275,15 +294,15 @@ class _Tap:
         mine = [state for state in states if isinstance(state, _State)]
         found = self._detector.probabilities(chunks, [state.inner for state in mine])
         for state, value in zip(mine, found.tolist(), strict=True):
-            state.said.append(value)
+            state.probabilities.append(value)
         return found
 
 
-class _Recorded:
-    """A gate's detector that says again what was said of one recording."""
+class _ReplayingDetector:
+    """A gate's detector that repeats the probabilities of one recording."""
 
-    def __init__(self, chances: NDArray[np.float32]) -> None:
-        self._chances = iter(chances)
+    def __init__(self, probabilities: NDArray[np.float32]) -> None:
+        self._probabilities = iter(probabilities)
 
     def new_state(self) -> object:
         return None
@@ -291,7 +310,7 @@ class _Recorded:
     def probabilities(
         self, chunks: NDArray[np.float32], states: Sequence[object]
     ) -> NDArray[np.float32]:
-        return np.array([next(self._chances) for _ in states], np.float32)
+        return np.array([next(self._probabilities) for _ in states], np.float32)
 
 
 def _feed(stream: Stream, audio: Audio, start: int) -> None:

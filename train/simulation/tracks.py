@@ -1,4 +1,4 @@
-"""Long recordings with a known truth, made of clips: what evaluation and calibration listen to.
+"""Long recordings with known events, made of clips, for evaluation and calibration.
 
 A ratio of speech to noise is the clip's RMS over the RMS of the noise beneath it, both over the
 whole clip. The noise keeps one level throughout and the clips are scaled, since a room does not
@@ -27,8 +27,8 @@ BOUND_MARGIN = (0.05, 0.05)
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
-    """One clip of a track. Times in seconds of the track."""
+class ReferenceEvent:
+    """One clip of a track, with its label. Times in seconds of the track."""
 
     label: str
     start: float
@@ -40,11 +40,11 @@ class Said:
 
 @dataclass(frozen=True, slots=True)
 class Track:
-    """A recording at 16 kHz with what is said in it."""
+    """A recording at 16 kHz with the events that are in it."""
 
     name: str
     samples: Audio
-    truth: tuple[Said, ...]
+    truth: tuple[ReferenceEvent, ...]
 
     @property
     def seconds(self) -> float:
@@ -100,7 +100,7 @@ def spaced(
         mixed[start:end] += audio
         word_end = word_bounds(clip.audio)[1] / RATE - BOUND_MARGIN[1]
         truth.append(
-            Said(
+            ReferenceEvent(
                 clip.label,
                 start / RATE,
                 end / RATE,
@@ -114,7 +114,7 @@ def spaced(
 def joined(name: str, clips: Sequence[Clip], gap: float = 0.6, seed: int = 0) -> Track:
     """Clips one after the other as they are, with `gap` seconds between: command-free audio.
 
-    The truth is empty: whatever is heard in it is a false alarm.
+    The truth is empty: any event is a false alarm.
     """
     rng = np.random.default_rng(seed)
     pieces: list[Audio] = []

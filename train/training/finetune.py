@@ -20,18 +20,18 @@ from train.augment import Audio
 from train.data.clips import Clip, Loaded, load_noises
 from train.distillation.features import frame_centres
 from train.distillation.soft_labels import (
-    Lectures,
-    TaughtLoss,
-    add_echo,
-    attend,
-    drop_echo,
-    train_guide,
+    DistillationData,
+    DistillationLoss,
+    add_frame_head,
+    distillation_data,
+    remove_frame_head,
+    train_soft_targets,
 )
 from train.distributed import main_process, without_accelerator
 from train.examples.utterances import BagCollator, BagLoss, UtteranceBags
 from train.examples.words import FixedWindows, WindowCollator, WordDraws, shares
 from train.recipe import WORLD, Recipe
-from train.simulation.conditions import setup_of_recipe
+from train.simulation.conditions import settings_of_recipe
 from train.training.checkpoints import (
     checked_checkpoint,
     discard_unsealed,
@@ -77,12 +77,12 @@ def train_model(
     output: Path,
     resume: bool,
     console: Console,
-    lectures: Callable[[], Lectures] | None = None,
+    teacher: Callable[[], DistillationData] | None = None,
 ) -> IntentTrainer:
     """Train and return the trainer, whose model holds the final weights.
 
-    `lectures`: gives those of the teacher of a recipe with [teach], of all clips to train on at
-    least; None: it hears them here. Neither happens if training is finished already.
+    `teacher`: gives the teacher's frames of a recipe with [teach], of all clips to train on at
+    least; None: they are computed here. Neither happens if training is finished already.
     Checkpoints go to `output`/checkpoints. Raises StoppedError after SIGINT or SIGTERM.
     """
     if recipe.train.threads:
@@ -97,21 +97,21 @@ def train_model(
     finished = checkpoint is not None and is_last(checkpoint)
     if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
         raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
-    taught: Lectures | None = None
+    data: DistillationData | None = None
     if recipe.teach is not None and not finished:
-        here = functools.partial(attend, recipe, loaded.part("train"), output, console)
-        taught = (lectures or here)()
-    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, taught)
+        here = functools.partial(distillation_data, recipe, loaded.part("train"), output, console)
+        data = (teacher or here)()
+    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, data)
     if trainer.args.device.type == "cpu":
         quicken(model)
     trainer.add_callback(RichProgress(console))
     if checkpoint is not None and finished:
         trainer.take(checkpoint)
-        drop_echo(trainer.model)
+        remove_frame_head(trainer.model)
         keeper_of(trainer).before = seconds_of(checkpoint)
         return trainer
     fit(trainer, checkpoint, output)
-    drop_echo(trainer.model)
+    remove_frame_head(trainer.model)
     return trainer
 
 
@@ -162,9 +162,9 @@ def _trainer(
     labels: tuple[str, ...],
     noises: Sequence[Audio],
     output: Path,
-    lectures: Lectures | None,
+    data: DistillationData | None,
 ) -> IntentTrainer:
-    draws, evaluation = datasets_of(recipe, loaded, labels, noises, lectures, model.config)
+    draws, evaluation = datasets_of(recipe, loaded, labels, noises, data, model.config)
     settings = recipe.train
     world = int(_environment("WORLD_SIZE", "1"))
     batches = -(-len(draws) // (settings.batch_size * world))
@@ -211,14 +211,14 @@ def _trainer(
             settings.label_smoothing,
         )
     elif recipe.teach is not None:
-        loss = TaughtLoss(
+        loss = DistillationLoss(
             collator.input_name,
             recipe.teach.weight,
             recipe.teach.temperature,
             recipe.teach.frames,
             settings.label_smoothing,
         )
-        add_echo(model, len(labels))
+        add_frame_head(model, len(labels))
     trainer = IntentTrainer(
         model=model,
         args=arguments,
@@ -247,7 +247,7 @@ def datasets_of(
     loaded: Loaded,
     labels: tuple[str, ...],
     noises: Sequence[Audio],
-    lectures: Lectures | None = None,
+    data: DistillationData | None = None,
     config: Any = None,
 ) -> tuple[Any, Any]:
     """What is drawn from in training, and what is evaluated on meanwhile.
@@ -255,13 +255,13 @@ def datasets_of(
     Raises UserError if the gate finds no speech in what is trained on.
     """
     train, validation = loaded.part("train"), loaded.part("validation")
-    settings = setup_of_recipe(recipe, labels)
+    settings = settings_of_recipe(recipe, labels)
     if recipe.model.unit == "word":
         weights = tuple(section.weight for section in recipe.data)
-        guide = None
-        if recipe.teach is not None and lectures is not None:
-            guide = train_guide(
-                lectures,
+        targets = None
+        if recipe.teach is not None and data is not None:
+            targets = train_soft_targets(
+                data,
                 train,
                 labels,
                 shares(train, labels, recipe.model.non_intents, weights),
@@ -280,7 +280,7 @@ def datasets_of(
             settings.window_samples,
             len(train),
             recipe.train.seed,
-            guide,
+            targets,
         )
         return draws, FixedWindows(words_of(validation), labels, settings.window_samples)
     first = recipe.model.windows == "first"

@@ -23,7 +23,7 @@ from daemon.base.errors import UserError
 from daemon.base.text_files import write_text
 from train.codecs import CodedRecordings
 from train.data.clips import Clip, Loaded
-from train.distillation.windows import TeacherWindows, hear
+from train.distillation.windows import TeacherWindows, teacher_windows
 from train.distillation.word_student import WordStudent, cosine_distance
 from train.distributed import without_accelerator
 from train.examples.babble import babble_of
@@ -56,7 +56,7 @@ def pretrain(
     if recipe.train.threads:
         torch.set_num_threads(recipe.train.threads)
     clips = [clip for clip in loaded.clips if clip.part != "test"]
-    windows = hear(clips, recipe.distil, torch.get_num_threads(), console)
+    windows = teacher_windows(clips, recipe.distil, torch.get_num_threads(), console)
     set_seed(recipe.train.seed)
     model, extractor = build_model(recipe, ("speech", "other"))
     if not isinstance(model, Wav2Vec2ForSequenceClassification):
@@ -76,7 +76,7 @@ def pretrain(
     else:
         fit(trainer, checkpoint, output)
     if trainer.is_world_process_zero():
-        # Under the classes and names that finetuning reads it with; the head is made anew there.
+        # Under the classes and names that finetuning reads; it initialises the head again.
         model.wav2vec2 = student.wav2vec2
 
         def save(folder: str) -> None:

@@ -1,4 +1,4 @@
-"""What an encoder makes of the pack in train/world, computed once and kept in the user's cache."""
+"""Embeddings of the recordings in train/world, computed once and kept in the user's cache."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from daemon.model import cache
 from train import augment
 from train.augment import Audio
-from train.simulation.offline import Hearing, Setup, hear
+from train.simulation.offline import CachedScores, SimulationSettings, score_recordings
 from train.words.embedder import Embedder, Embeddings
 from train.words.examples import Surroundings, crops
 from train.world import (
@@ -36,12 +36,12 @@ NOISE_WINDOWS = 200
 BABBLE = 60
 """Sentences of the pack that talk behind copies."""
 PAD = 0.3
-"""Seconds of quiet before and after a recording that is listened to."""
+"""Seconds of quiet before and after a held-out recording."""
 QUIET_DBFS = -70.0
 KEPT = 6
 """Files in the cache."""
 Progress = Callable[[float], None]
-"""Is told of the share that is done, 0 to 1."""
+"""Called with the share that is done, 0 to 1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,10 +52,10 @@ class Background:
     """To learn from, shape (n, hidden size)."""
     sources: NDArray[np.int64]
     """Which recording each of them is of, shape (n,)."""
-    hearings: tuple[Hearing, ...]
+    talk: tuple[CachedScores, ...]
     """Of the held-out part, embeddings in place of logits."""
     numbers: NDArray[np.int64]
-    """Which recording each hearing is of."""
+    """Which recording each of `talk` is of."""
 
     def of(self, usable: Collection[int]) -> Background:
         """Without the recordings that are not in `usable`; noise stays."""
@@ -64,14 +64,14 @@ class Background:
         return Background(
             self.windows[mine],
             self.sources[mine],
-            tuple(self.hearings[n] for n in kept),
+            tuple(self.talk[n] for n in kept),
             self.numbers[kept],
         )
 
     @property
     def hours(self) -> float:
         """Of the held-out part, without the quiet around each recording."""
-        return sum(h.samples / RATE - 2 * PAD for h in self.hearings) / 3600
+        return sum(h.samples / RATE - 2 * PAD for h in self.talk) / 3600
 
 
 def surroundings() -> Surroundings:
@@ -87,25 +87,26 @@ def held_out_noise() -> Audio:
     return np.concatenate([each.audio for each in pack])
 
 
-def background(embedder: Embedder, setup: Setup, progress: Progress) -> Background:
-    """What `embedder` makes of the pack, from the cache if it has been asked before.
+def background(embedder: Embedder, settings: SimulationSettings, progress: Progress) -> Background:
+    """Embeddings of the pack by `embedder`, from the cache if they are there.
 
-    `setup` gives window, hop and gate.
+    `settings` gives window, hop and gate.
     """
-    told = f"{VERSION} {embedder.digest} {cache.file_digest(world_file())} {setup.hop} {setup.gate}"
-    entry = cache.directory("words") / f"{hashlib.sha256(told.encode()).hexdigest()[:32]}.npz"
+    world = cache.file_digest(world_file())
+    key = f"{VERSION} {embedder.digest} {world} {settings.hop} {settings.gate}"
+    entry = cache.directory("words") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
     try:
         return _read(entry.read_bytes())
     except (OSError, ValueError, KeyError):
-        found = _compute(embedder, setup, progress)
+        found = _compute(embedder, settings, progress)
     cache.put(entry, _written(found), keep=KEPT)
     return found
 
 
-def _compute(embedder: Embedder, setup: Setup, progress: Progress) -> Background:
+def _compute(embedder: Embedder, settings: SimulationSettings, progress: Progress) -> Background:
     rng = np.random.default_rng(0)
     around = surroundings()
-    length = setup.window_samples
+    length = settings.window_samples
     windows: list[Audio] = []
     sources: list[int] = []
     rows: list[Embeddings] = []
@@ -134,9 +135,9 @@ def _compute(embedder: Embedder, setup: Setup, progress: Progress) -> Background
         state[0] += seconds
         progress(0.4 + 0.6 * state[0] / total)
 
-    hearings = hear(sounds, setup, embedder.embed, advance)
+    talk = score_recordings(sounds, settings, embedder.embed, advance)
     return Background(
-        np.concatenate(rows), np.array(sources), tuple(hearings), np.array(held, np.int64)
+        np.concatenate(rows), np.array(sources), tuple(talk), np.array(held, np.int64)
     )
 
 
@@ -155,17 +156,17 @@ def _in_place(recording: Recording, number: int, noise: Audio) -> Audio:
 
 def _written(found: Background) -> bytes:
     file = io.BytesIO()
-    hearings = found.hearings
+    talk = found.talk
     np.savez(
         file,
         windows=found.windows.astype(np.float16),
         sources=found.sources,
         numbers=found.numbers,
-        samples=np.array([h.samples for h in hearings]),
-        chances=_joined([h.chances for h in hearings]),
-        chance_counts=np.array([len(h.chances) for h in hearings]),
-        logits=_joined([h.logits for h in hearings]).astype(np.float16),
-        logit_counts=np.array([len(h.logits) for h in hearings]),
+        samples=np.array([h.samples for h in talk]),
+        chances=_joined([h.speech_probabilities for h in talk]),
+        chance_counts=np.array([len(h.speech_probabilities) for h in talk]),
+        logits=_joined([h.logits for h in talk]).astype(np.float16),
+        logit_counts=np.array([len(h.logits) for h in talk]),
     )
     return file.getvalue()
 
@@ -173,14 +174,14 @@ def _written(found: Background) -> bytes:
 def _read(data: bytes) -> Background:
     """Raises ValueError or KeyError if `data` is not what `_written` makes."""
     with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        chances = np.split(file["chances"], np.cumsum(file["chance_counts"])[:-1])
+        probabilities = np.split(file["chances"], np.cumsum(file["chance_counts"])[:-1])
         logits = np.split(file["logits"].astype(np.float32), np.cumsum(file["logit_counts"])[:-1])
-        hearings = tuple(
-            Hearing(int(samples), *both)
-            for samples, *both in zip(file["samples"], chances, logits, strict=True)
+        talk = tuple(
+            CachedScores(int(samples), *both)
+            for samples, *both in zip(file["samples"], probabilities, logits, strict=True)
         )
         return Background(
-            file["windows"].astype(np.float32), file["sources"], hearings, file["numbers"]
+            file["windows"].astype(np.float32), file["sources"], talk, file["numbers"]
         )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 from train.words.folder import OwnRecordings
 from train.words.learn import Learned
 from train.words.report import Expectation, sentences
-from train.words.trials import LEVELS
+from train.words.take_streams import LEVELS
 
 CARD = """\
 ---
@@ -55,15 +55,15 @@ def card(own: OwnRecordings, learned: Learned, found: Expectation, figures: dict
     """Markdown with the header that the hub reads."""
     names = ["in quiet" if level is None else f"{level:g} dB" for level in LEVELS]
     rows = [
-        f"| {word} | {result.said} | "
-        + " | ".join(f"{result.heard[level]} of {result.said}" for level in LEVELS)
+        f"| {word} | {result.takes} | "
+        + " | ".join(f"{result.detected[level]} of {result.takes}" for level in LEVELS)
         + f" | {learned.thresholds[word]:.3f} |"
         for word, result in found.words.items()
     ]
     return CARD.format(
         words=", ".join(own.words),
-        window=learned.setup.window,
-        hop=learned.setup.hop,
+        window=learned.settings.window,
+        hop=learned.settings.hop,
         sentences="\n".join(f"- {line}" for line in sentences(found)),
         hours=found.hours,
         levels=" | ".join(names),

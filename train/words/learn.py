@@ -1,4 +1,4 @@
-"""From own recordings to a head, its thresholds, and how it does on takes it did not learn from.
+"""A head, its thresholds and its results on left-out takes, from own recordings.
 
 The encoder stays as it is. Copies of every take are embedded once; a head is then fitted without
 each fold of the takes, which judges that fold, and once more on all of them, which is kept. Talk of
@@ -17,7 +17,7 @@ from daemon.base.audio import RATE
 from daemon.config.settings import GateSettings, RollingSettings
 from train.augment import Audio, word_bounds
 from train.calibration.thresholds import fit_temperature
-from train.simulation.offline import Hearing, Setup, softmax
+from train.simulation.offline import CachedScores, SimulationSettings, softmax
 from train.words.background import Background, background, held_out_noise, surroundings
 from train.words.embedder import Embedder, Embeddings
 from train.words.examples import Surroundings, crops, part_copies, word_copies
@@ -25,7 +25,7 @@ from train.words.folder import OwnRecordings, Take
 from train.words.head import Head, fit_head
 from train.words.operating_point import TakeResult, choose, shortfall
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
-from train.words.trials import LEVELS, Listened, highest, peaks, trials
+from train.words.take_streams import LEVELS, ScoredTake, highest, peaks, score_takes
 
 FOLDS = 5
 PLAIN, PART, VOICE = range(3)
@@ -37,14 +37,14 @@ class Learned:
     """A head with all that running and reporting need."""
 
     labels: tuple[str, ...]
-    setup: Setup
+    settings: SimulationSettings
     head: Head
     temperature: float
     thresholds: dict[str, float]
     takes: tuple[TakeResult, ...]
     alarms_per_hour: dict[str, float]
     """Expected of each word, in other people's talk."""
-    talk: tuple[Hearing, ...]
+    talk: tuple[CachedScores, ...]
     """The held-out talk, as the final head scores it."""
     talk_hours: float
 
@@ -94,20 +94,23 @@ def learn(
     embedder: Embedder | None = None,
     voices: Sequence[Take] = (),
 ) -> Learned:
-    """Fit a head to `own`. `usable`: numbers of the pack's recordings without the words; `say` is
-    told what is being done and the share that is done. `voices`: the words as others say them."""
+    """Fit a head to `own`.
+
+    `usable`: numbers of the pack's recordings without the words; `say` is called with what is being
+    done and the share that is done; `voices`: the words in other voices.
+    """
     window = settings.window or fitting_window([take.audio for take in own.takes])
     embedder = embedder or Embedder(settings.base, window, settings.threads)
-    listening = listening_of(embedder, settings.hop)
-    pack = background(embedder, listening, lambda share: say("the pack of other people", share))
+    embedding = stream_settings(embedder, settings.hop)
+    pack = background(embedder, embedding, lambda share: say("the pack of other people", share))
     pack = pack.of(usable)
     labels = (*own.words, UNKNOWN, BACKGROUND)
     around = surroundings()
     examples = gather(own, labels, embedder, settings, around, say, voices).with_pack(pack, labels)
     say("takes in noise", 0.0)
-    heard = trials([take.audio for take in own.takes], held_out_noise(), embedder, listening)
+    scored = score_takes([take.audio for take in own.takes], held_out_noise(), embedder, embedding)
     say("heads", 0.0)
-    return fit(own.takes, labels, examples, heard, pack, listening, settings)
+    return fit(own.takes, labels, examples, scored, pack, embedding, settings)
 
 
 def fitting_window(takes: Sequence[Audio]) -> float:
@@ -120,10 +123,10 @@ def fitting_window(takes: Sequence[Audio]) -> float:
     return next((window for window in (1.0, 1.5, 2.0) if long <= window - 0.15), 2.5)
 
 
-def listening_of(embedder: Embedder, hop: float) -> Setup:
-    """The daemon's settings with the dimensions of an embedding for labels."""
+def stream_settings(embedder: Embedder, hop: float) -> SimulationSettings:
+    """The daemon's settings, with the dimensions of an embedding as labels."""
     names = tuple(f"e{number}" for number in range(embedder.size))
-    return Setup(
+    return SimulationSettings(
         labels=names,
         non_intents=frozenset(names),
         unit="word",
@@ -216,9 +219,9 @@ def fit(
     takes: Sequence[Take],
     labels: tuple[str, ...],
     examples: Examples,
-    heard: dict[float | None, list[Hearing]],
+    scored: dict[float | None, list[CachedScores]],
     pack: Background,
-    listening: Setup,
+    embedding: SimulationSettings,
     settings: Settings,
 ) -> Learned:
     """Heads without each fold, the head of all, temperature, rolling windows and thresholds."""
@@ -237,15 +240,15 @@ def fit(
         judged = examples.copies_of(out)
         logits.append(by_fold[fold].logits(judged.rows))
         references.append(judged.targets)
-    talk = [Listened.of(hearing, listening) for hearing in pack.hearings]
+    talk = [ScoredTake.of(each, embedding) for each in pack.talk]
     tried = {
-        level: [Listened.of(hearing, listening) for hearing in hearings]
-        for level, hearings in heard.items()
+        level: [ScoredTake.of(each, embedding) for each in takes_at]
+        for level, takes_at in scored.items()
     }
     temperature = _temperature(whole, logits, references, talk, labels)
     best: tuple[float, int, dict[str, float], dict[str, float], list[TakeResult]] | None = None
     for windows in settings.rolling_windows:
-        scored = [
+        highest_of_talk = [
             highest(each.rolling(softmax(whole.logits(each.embeddings) / temperature), windows))
             for each in talk
         ]
@@ -253,15 +256,15 @@ def fit(
         for number, take in enumerate(takes):
             head = by_fold[int(folds[number])]
             found = {}
-            for level, listened in tried.items():
-                one = listened[number]
+            for level, takes_at in tried.items():
+                one = takes_at[number]
                 found[level] = peaks(
                     one.rolling(softmax(head.logits(one.embeddings) / temperature), windows)
                 )
             results.append(TakeResult(take, found))
-        limits, rates = choose(results, np.array(scored), pack.hours, labels, settings)
+        limits, rates = choose(results, np.array(highest_of_talk), pack.hours, labels, settings)
         missed = sum(
-            not result.heard(level, labels, limits) for result in results for level in LEVELS
+            not result.detected(level, labels, limits) for result in results for level in LEVELS
         )
         slack = shortfall(results, labels, limits)
         rank = missed + slack
@@ -269,18 +272,18 @@ def fit(
             best = rank, windows, limits, rates, results
     assert best is not None
     _, windows, limits, rates, results = best
-    setup = replace(
-        listening,
+    final_settings = replace(
+        embedding,
         labels=labels,
         non_intents=frozenset((UNKNOWN, BACKGROUND)),
         rolling=RollingSettings(windows=windows),
     ).with_thresholds(limits)
     final = tuple(
-        Hearing(hearing.samples, hearing.chances, whole.logits(hearing.logits))
-        for hearing in pack.hearings
+        CachedScores(each.samples, each.speech_probabilities, whole.logits(each.logits))
+        for each in pack.talk
     )
     return Learned(
-        labels, setup, whole, temperature, limits, tuple(results), rates, final, pack.hours
+        labels, final_settings, whole, temperature, limits, tuple(results), rates, final, pack.hours
     )
 
 
@@ -288,10 +291,10 @@ def _temperature(
     whole: Head,
     logits: Sequence[NDArray[np.float32]],
     references: Sequence[NDArray[np.int64]],
-    talk: Sequence[Listened],
+    talk: Sequence[ScoredTake],
     labels: tuple[str, ...],
 ) -> float:
-    """What makes left-out copies likeliest, beside as many windows of held-out talk."""
+    """The temperature that fits left-out copies and as many windows of held-out talk best."""
     copies, wanted = np.concatenate(list(logits)), np.concatenate(list(references))
     others = np.concatenate([each.embeddings for each in talk if len(each.embeddings)])
     step = max(1, len(others) // max(1, len(copies)))

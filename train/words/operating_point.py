@@ -1,4 +1,4 @@
-"""Thresholds of own words: few false alarms in other people's talk, room above for the takes."""
+"""Thresholds of own words, for few false alarms in other people's talk."""
 
 from __future__ import annotations
 
@@ -11,18 +11,20 @@ from numpy.typing import NDArray
 from train.words import thresholds as tails
 from train.words.folder import Take
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
-from train.words.trials import LEVELS
+from train.words.take_streams import LEVELS
 
 
 @dataclass(frozen=True, slots=True)
 class TakeResult:
-    """How one take is heard by a head that did not learn from it."""
+    """Scores of one take by a head that did not learn from it."""
 
     take: Take
     peaks: dict[float | None, NDArray[np.float32]]
     """By level in decibels: the greatest rolling value of each label while it leads."""
 
-    def heard(self, level: float | None, labels: Sequence[str], limits: dict[str, float]) -> bool:
+    def detected(
+        self, level: float | None, labels: Sequence[str], limits: dict[str, float]
+    ) -> bool:
         word = self.take.word
         return bool(self.peaks[level][labels.index(word)] >= limits[word])
 

@@ -1,4 +1,4 @@
-"""What to expect of a model of own words, in plain sentences."""
+"""The expected accuracy of a model of own words, in plain sentences."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from train.metrics import poisson_upper, wilson
 from train.simulation.offline import replay
 from train.words.learn import Learned
 from train.words.operating_point import TakeResult
-from train.words.trials import LEVELS
+from train.words.take_streams import LEVELS
 
 NUMBERS = (
     "none", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "all",
@@ -23,43 +23,43 @@ FEW_TAKES = 8
 
 @dataclass(frozen=True, slots=True)
 class WordResult:
-    """How often a word is heard, by level in decibels (None: in quiet)."""
+    """Detected takes of a word, by level in decibels (None: in quiet)."""
 
-    said: int
-    heard: dict[float | None, int]
+    takes: int
+    detected: dict[float | None, int]
 
     @property
     def total(self) -> tuple[int, int]:
-        """Heard and said, of all levels together."""
-        return sum(self.heard.values()), self.said * len(self.heard)
+        """Detections and takes, of all levels together."""
+        return sum(self.detected.values()), self.takes * len(self.detected)
 
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """What a model of own words is worth, as far as its recordings tell."""
+    """Expected accuracy of a model of own words, as far as its recordings show."""
 
     words: dict[str, WordResult]
     alarms: int
     """False alarms in the held-out talk."""
     hours: float
     alarms_per_hour: float
-    """Expected, by the tail of what the talk scores."""
+    """Expected, by the tail of the talk's scores."""
     confused: list[tuple[str, str, int, int]] = field(default_factory=list)
     """Word, what it is taken for, how often, of how many."""
     unlike: list[str] = field(default_factory=list)
-    """Takes that no trial of was heard, or that lie far below the others of their word."""
-    strangers: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Heard and said of each word by synthetic voices that it did not learn from."""
+    """Takes that were never detected and score far below the others of their word."""
+    other_voices: dict[str, tuple[int, int]] = field(default_factory=dict)
+    """Detections and takes of each word in synthetic voices that it did not learn from."""
     warnings: list[str] = field(default_factory=list)
-    """What was said before training."""
+    """Sentences of the checks before training."""
 
     def figures(self) -> dict[str, Any]:
         """Plain values for JSON."""
         return {
             "words": {
                 word: {
-                    "takes": result.said,
-                    "heard": {_name(level): count for level, count in result.heard.items()},
+                    "takes": result.takes,
+                    "heard": {_name(level): count for level, count in result.detected.items()},
                     "interval": wilson(*result.total),
                 }
                 for word, result in self.words.items()
@@ -70,29 +70,29 @@ class Expectation:
             "false_alarms_per_hour_upper_95": round(poisson_upper(self.alarms, self.hours) or 0, 2),
             "confused": self.confused,
             "unlike": self.unlike,
-            "strangers": self.strangers,
+            "strangers": self.other_voices,
             "warnings": self.warnings,
         }
 
 
 def expectation(
     learned: Learned,
-    strangers: dict[str, tuple[int, int]] | None = None,
+    other_voices: dict[str, tuple[int, int]] | None = None,
     warnings: Sequence[str] = (),
 ) -> Expectation:
-    """Count what the trials of `learned` say; alarms are the daemon's own events."""
+    """Counts over the takes of `learned`; alarms are the daemon's own events."""
     words = {}
     for word in learned.words:
         mine = [result for result in learned.takes if result.take.word == word]
         words[word] = WordResult(
             len(mine),
             {
-                level: sum(r.heard(level, learned.labels, learned.thresholds) for r in mine)
+                level: sum(r.detected(level, learned.labels, learned.thresholds) for r in mine)
                 for level in LEVELS
             },
         )
     alarms = sum(
-        len(replay(hearing, learned.setup, learned.temperature).events) for hearing in learned.talk
+        len(replay(each, learned.settings, learned.temperature).events) for each in learned.talk
     )
     return Expectation(
         words,
@@ -101,7 +101,7 @@ def expectation(
         sum(learned.alarms_per_hour.values()),
         _confused(learned),
         _unlike(learned),
-        dict(strangers or {}),
+        dict(other_voices or {}),
         list(warnings),
     )
 
@@ -110,9 +110,9 @@ def sentences(found: Expectation) -> list[str]:
     """The report, a sentence or two a line."""
     lines = [_heard(word, result) for word, result in found.words.items()]
     lines.append(_alarms(found))
-    if found.strangers:
-        heard = sum(h for h, _ in found.strangers.values())
-        said = sum(n for _, n in found.strangers.values())
+    if found.other_voices:
+        heard = sum(h for h, _ in found.other_voices.values())
+        said = sum(n for _, n in found.other_voices.values())
         lines.append(
             f"Somebody else who says the words is heard {of_ten(heard, said)} times of ten "
             f"({heard} of {said}, said by synthetic voices that it did not learn from)."
@@ -136,10 +136,10 @@ def advice(found: Expectation) -> str:
         word: heard / said for word, result in found.words.items() for heard, said in [result.total]
     }
     worst = min(rates, key=lambda word: rates[word])
-    fewest = min(found.words, key=lambda word: found.words[word].said)
-    if found.words[fewest].said < FEW_TAKES:
+    fewest = min(found.words, key=lambda word: found.words[word].takes)
+    if found.words[fewest].takes < FEW_TAKES:
         return (
-            f'What would help most: more takes. "{fewest}" has {found.words[fewest].said}; '
+            f'What would help most: more takes. "{fewest}" has {found.words[fewest].takes}; '
             "ten of each are a good start."
         )
     if found.confused:
@@ -150,8 +150,8 @@ def advice(found: Expectation) -> str:
             f'What would help most: ten more takes of "{worst}", in the room and at the distance '
             "where it will be said, or a longer word in its place."
         )
-    if found.strangers and sum(h for h, _ in found.strangers.values()) < 0.6 * sum(
-        n for _, n in found.strangers.values()
+    if found.other_voices and sum(h for h, _ in found.other_voices.values()) < 0.6 * sum(
+        n for _, n in found.other_voices.values()
     ):
         return "If others are to be heard too, let them record some takes as well."
     return "Nothing stands out; listen to it for an evening."
@@ -165,7 +165,7 @@ def of_ten(hits: int, said: int) -> str:
 def _heard(word: str, result: WordResult) -> str:
     heard, said = result.total
     apart = ", ".join(
-        f"{count} of {result.said} {_name(level)}" for level, count in result.heard.items()
+        f"{count} of {result.takes} {_name(level)}" for level, count in result.detected.items()
     )
     return f'Of ten times that you say "{word}", {of_ten(heard, said)} are heard ({apart}).'
 
@@ -216,4 +216,4 @@ def _unlike(learned: Learned) -> list[str]:
 
 
 def _never(result: TakeResult, learned: Learned) -> bool:
-    return not any(result.heard(level, learned.labels, learned.thresholds) for level in LEVELS)
+    return not any(result.detected(level, learned.labels, learned.thresholds) for level in LEVELS)

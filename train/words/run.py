@@ -23,12 +23,12 @@ from train.words import report
 from train.words.card import card
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take, read_folder
-from train.words.foresight import warnings_of
 from train.words.learn import fitting_window, learn
+from train.words.other_voices import TRAINING_VOICES, detected_in_other_voices, say_words
 from train.words.recipe import recipe_text
 from train.words.save import save_model
 from train.words.settings import Settings
-from train.words.strangers import TRAINING_VOICES, heard_strangers, say_words
+from train.words.word_checks import warnings_of
 from train.world import without
 
 RECIPE = "recipe.toml"
@@ -80,8 +80,10 @@ def train_words(request: Request) -> report.Expectation:
         shares.say("other voices", 0.0)
         cast = say_words(own.words, request.language, TRAINING_VOICES) if request.voices else ()
         learned = learn(own, without(words), request.settings, shares.say, embedder, cast)
-        strangers = heard_strangers(learned, embedder, request.language) if request.voices else {}
-    found = report.expectation(learned, strangers, warnings)
+        others = {}
+        if request.voices:
+            others = detected_in_other_voices(learned, embedder, request.language)
+    found = report.expectation(learned, others, warnings)
     figures = {
         OWN: str(request.folder.resolve()),
         "minutes": round((time.monotonic() - began) / 60, 2),

@@ -47,16 +47,16 @@ def save_model(
 
 def calibration_of(learned: Learned, measured: dict[str, Any]) -> Calibration:
     """The `intentd` key."""
-    setup = learned.setup
+    settings = learned.settings
     return Calibration(
-        window=setup.window,
-        hop=setup.hop,
-        unit=setup.unit,
-        non_intents=setup.non_intents,
+        window=settings.window,
+        hop=settings.hop,
+        unit=settings.unit,
+        non_intents=settings.non_intents,
         temperature=round(learned.temperature, 4),
         thresholds=learned.thresholds,
-        gate=setup.gate.model_dump(),
-        rolling=setup.rolling.model_dump(),
-        events=setup.events.model_dump(exclude={"thresholds"}),
+        gate=settings.gate.model_dump(),
+        rolling=settings.rolling.model_dump(),
+        events=settings.events.model_dump(exclude={"thresholds"}),
         measured=json.loads(json.dumps(measured)),
     )

@@ -34,8 +34,8 @@ class Settings:
     part_weight: float = 0.3
     """Of the windows with parts of words, beside `unknown_weight` for the rest."""
     voice_weight: float = 0.3
-    """Of a word in other voices, beside 1 for the takes: enough to help strangers, too little to
-    drown the user."""
+    """Of a word in other voices, beside 1 for the takes: enough to help with other people,
+    too little to outweigh the user."""
     rolling_windows: tuple[int, ...] = (1, 2, 3)
     alarms_per_hour: float = 0.5
     """Of all words together, in other people's talk."""

@@ -1,6 +1,6 @@
-"""Thresholds for few false alarms from little talk: the tail of what talk scores, extrapolated.
+"""Thresholds for rare false alarms, extrapolated from the tail of talk's scores.
 
-An hour of talk says which scores occur once an hour, and nothing of rarer ones. Log odds of the
+An hour of talk shows which scores occur once an hour, but no rarer ones. Log odds of the
 greatest scores fall off nearly exponentially, so the mean by which they exceed one of them says
 where rarer ones lie (Pickands 1975, with the shape 0; the estimate is Hill's, 1975, in log odds).
 """

@@ -11,7 +11,7 @@ from daemon.decide import EventSettings, RollingSettings
 from daemon.vad import GateSettings
 from train import metrics
 from train.calibration.thresholds import (
-    Heard,
+    ScoredTrack,
     Sweep,
     alarm_budget,
     calibrate,
@@ -20,8 +20,8 @@ from train.calibration.thresholds import (
     pick,
 )
 from train.recipe import Recipe
-from train.simulation.offline import Hearing, Setup
-from train.simulation.tracks import Said
+from train.simulation.offline import CachedScores, SimulationSettings
+from train.simulation.tracks import ReferenceEvent
 
 LABELS = ("up", "down", "other")
 
@@ -38,16 +38,18 @@ def test_the_temperature_of_an_overconfident_model_is_found() -> None:
 
 def test_pooled_evidence_of_windows_that_agree_too_much_is_cooled() -> None:
     rng = np.random.default_rng(1)
-    setup = Setup(LABELS, frozenset(), unit="utterance", gate=GateSettings(kind="off"))
-    hearings, truth = [], []
+    settings = SimulationSettings(
+        LABELS, frozenset(), unit="utterance", gate=GateSettings(kind="off")
+    )
+    scored, truth = [], []
     for _ in range(300):
         label = int(rng.integers(3))
         # Each window repeats the same weak and sometimes wrong hint.
         hint = label if rng.random() < 0.7 else int(rng.integers(3))
         logits = np.tile(2.0 * np.eye(3, dtype=np.float32)[hint], (20, 1))
-        hearings.append(Hearing(16000, np.zeros(0, np.float32), logits))
+        scored.append(CachedScores(16000, np.zeros(0, np.float32), logits))
         truth.append(label)
-    assert fit_pooled_temperature(hearings, np.array(truth), setup) > 2.5
+    assert fit_pooled_temperature(scored, np.array(truth), settings) > 2.5
 
 
 def test_thresholds_keep_to_the_budget_and_away_from_both_edges() -> None:
@@ -101,7 +103,7 @@ def recipe_asking(rate: float) -> Recipe:
 
 
 HOP = 0.24
-SETUP = Setup(
+SETTINGS = SimulationSettings(
     LABELS,
     frozenset({"other"}),
     gate=GateSettings(kind="off"),
@@ -110,10 +112,10 @@ SETUP = Setup(
 )
 
 
-def heard(rows: np.ndarray, truth: tuple[Said, ...], free: bool) -> Heard:
+def track_of(rows: np.ndarray, truth: tuple[ReferenceEvent, ...], free: bool) -> ScoredTrack:
     samples = round((len(rows) - 1) * HOP * 16000) + 1
-    hearing = Hearing(samples, np.zeros(0, np.float32), rows)
-    return Heard("t", samples / 16000, truth, free, hearing, 1.0)
+    cached = CachedScores(samples, np.zeros(0, np.float32), rows)
+    return ScoredTrack("t", samples / 16000, truth, free, cached, 1.0)
 
 
 def test_a_label_that_cries_wolf_gets_a_higher_threshold() -> None:
@@ -122,11 +124,13 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold() -> None:
     truth = []
     for n, at in enumerate(range(10, windows - 10, 20)):
         plan[at] = plan[at + 1] = n % 2
-        truth.append(Said(LABELS[n % 2], at * HOP, at * HOP + 1, at * HOP + 0.8, True))
-    words = heard(logits_of(plan, 6.0), tuple(truth), free=False)
+        truth.append(ReferenceEvent(LABELS[n % 2], at * HOP, at * HOP + 1, at * HOP + 0.8, True))
+    words = track_of(logits_of(plan, 6.0), tuple(truth), free=False)
     # In speech without commands the model says "up", but never as surely as when it is spoken.
     wolf = logits_of([0 if n % 25 == 0 else None for n in range(windows)], 2.5)
-    found = calibrate(recipe_asking(1.0), LABELS, SETUP, 1.0, [words, heard(wolf, (), True)], {})
+    found = calibrate(
+        recipe_asking(1.0), LABELS, SETTINGS, 1.0, [words, track_of(wolf, (), True)], {}
+    )
     chosen = found.calibration
     assert chosen.measured["false_alarms"] == 0
     assert chosen.measured["hits"] == chosen.measured["words"] == len(truth)
@@ -139,18 +143,21 @@ def test_a_label_that_cries_wolf_gets_a_higher_threshold() -> None:
 
 def test_other_words_that_raise_events_cost_as_much_as_misses() -> None:
     plan: list[int | None] = [None] * 400
-    other = [Said("other", at * HOP, at * HOP + 1, at * HOP + 0.8, False) for at in (50, 150, 250)]
-    words = [Said("up", at * HOP, at * HOP + 1, at * HOP + 0.8, True) for at in (50, 150)]
+    other = [
+        ReferenceEvent("other", at * HOP, at * HOP + 1, at * HOP + 0.8, False)
+        for at in (50, 150, 250)
+    ]
+    words = [ReferenceEvent("up", at * HOP, at * HOP + 1, at * HOP + 0.8, True) for at in (50, 150)]
     faint, quiet = logits_of(plan, 3.0), logits_of(plan, 3.0)
     for at in (50, 150, 250):
         faint[at] = logits_of([0], 2.5)[0]  # other words that sound like "up"
     spoken = logits_of(plan, 3.0)
     spoken[50], spoken[150] = logits_of([0], 6.0)[0], logits_of([0], 2.0)[0]
-    tracks = [heard(spoken, tuple(words), False), heard(quiet, (), True)]
-    alone = calibrate(recipe_asking(1.0), LABELS, SETUP, 1.0, tracks, {}).calibration
+    tracks = [track_of(spoken, tuple(words), False), track_of(quiet, (), True)]
+    alone = calibrate(recipe_asking(1.0), LABELS, SETTINGS, 1.0, tracks, {}).calibration
     assert (alone.measured["hits"], alone.measured["other_words"]) == (2, 0)
-    tracks.append(heard(faint, tuple(other), False))
-    found = calibrate(recipe_asking(1.0), LABELS, SETUP, 1.0, tracks, {}).calibration
+    tracks.append(track_of(faint, tuple(other), False))
+    found = calibrate(recipe_asking(1.0), LABELS, SETTINGS, 1.0, tracks, {}).calibration
     # Three other words taken for "up" are worse than one "up" that is not heard.
     assert found.thresholds["up"] > alone.thresholds["up"]
     measured = found.measured
@@ -158,7 +165,7 @@ def test_other_words_that_raise_events_cost_as_much_as_misses() -> None:
     assert (measured["other_words"], measured["other_words_wrong"]) == (3, 0)
     assert measured["command_free_hours"] == alone.measured["command_free_hours"]
     lax = calibrate(
-        recipe_asking(1.0), LABELS, SETUP, 1.0, [*tracks[:1] * 4, *tracks[1:]], {}
+        recipe_asking(1.0), LABELS, SETTINGS, 1.0, [*tracks[:1] * 4, *tracks[1:]], {}
     ).calibration.measured
     assert (lax["hits"], lax["other_words_wrong"]) == (8, 3)
 
@@ -166,12 +173,16 @@ def test_other_words_that_raise_events_cost_as_much_as_misses() -> None:
 def test_alarms_are_counted_where_no_threshold_was_chosen() -> None:
     plan: list[int | None] = [None] * 100
     plan[50] = 0
-    words = heard(logits_of(plan, 6.0), (Said("up", 12.0, 13.0, 12.8, True),), free=False)
+    words = track_of(
+        logits_of(plan, 6.0), (ReferenceEvent("up", 12.0, 13.0, 12.8, True),), free=False
+    )
     # One half cries wolf faintly, the other loudly: thresholds from the first let the second by.
-    faint = heard(logits_of([0 if n % 25 == 0 else None for n in range(100)], 2.0), (), free=True)
-    loud = heard(logits_of([0 if n % 25 == 0 else None for n in range(100)], 4.0), (), free=True)
+    faint = track_of(
+        logits_of([0 if n % 25 == 0 else None for n in range(100)], 2.0), (), free=True
+    )
+    loud = track_of(logits_of([0 if n % 25 == 0 else None for n in range(100)], 4.0), (), free=True)
     measured = calibrate(
-        recipe_asking(1.0), LABELS, SETUP, 1.0, [words, faint, loud], {}
+        recipe_asking(1.0), LABELS, SETTINGS, 1.0, [words, faint, loud], {}
     ).calibration.measured
     assert measured["false_alarms"] == 0
     assert measured["hits"] == 1
@@ -184,28 +195,30 @@ def test_alarms_are_counted_where_no_threshold_was_chosen() -> None:
 def test_either_half_has_some_of_each_kind() -> None:
     plan: list[int | None] = [None] * 100
     plan[50] = 0
-    words = heard(logits_of(plan, 6.0), (Said("up", 12.0, 13.0, 12.8, True),), free=False)
+    words = track_of(
+        logits_of(plan, 6.0), (ReferenceEvent("up", 12.0, 13.0, 12.8, True),), free=False
+    )
 
-    def track(name: str, windows: int, strength: float) -> Heard:
+    def track(name: str, windows: int, strength: float) -> ScoredTrack:
         wolf = logits_of([0 if n % 25 == 0 else None for n in range(windows)], strength)
-        return replace(heard(wolf, (), free=True), name=name)
+        return replace(track_of(wolf, (), free=True), name=name)
 
     # By length alone both of the loud ones would lie on the side of the shorter calm one.
     free = [track("calm", 400, 1.0), track("calm", 200, 1.0)]
     free += [track("loud", 100, 4.0), track("loud", 99, 4.0)]
     measured = calibrate(
-        recipe_asking(1.0), LABELS, SETUP, 1.0, [words, *free], {}
+        recipe_asking(1.0), LABELS, SETTINGS, 1.0, [words, *free], {}
     ).calibration.measured
     assert measured["false_alarms_elsewhere"] == 0
 
 
-def test_each_hearing_is_judged_with_the_temperature_of_its_own_model() -> None:
+def test_each_track_is_scored_with_the_temperature_of_its_own_model() -> None:
     plan: list[int | None] = [None] * 100
     plan[50] = 0
-    truth = (Said("up", 12.0, 13.0, 12.8, True),)
-    sure = heard(logits_of(plan, 4.0), truth, free=False)
-    cool = replace(heard(logits_of(plan, 40.0), truth, free=False), temperature=10.0)
-    assert sure.score(SETUP.with_thresholds({"up": 0.9})).hits == 1
-    strict = SETUP.with_thresholds({"up": 0.99})
+    truth = (ReferenceEvent("up", 12.0, 13.0, 12.8, True),)
+    sure = track_of(logits_of(plan, 4.0), truth, free=False)
+    cool = replace(track_of(logits_of(plan, 40.0), truth, free=False), temperature=10.0)
+    assert sure.score(SETTINGS.with_thresholds({"up": 0.9})).hits == 1
+    strict = SETTINGS.with_thresholds({"up": 0.99})
     assert [each.score(strict).hits for each in (sure, cool)] == [0, 0]
     assert replace(cool, temperature=1.0).score(strict).hits == 1

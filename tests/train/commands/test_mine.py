@@ -37,7 +37,7 @@ def test_what_sounds_like_an_intent_is_kept_with_what_lies_about_it(
     starts = np.arange(0, len(heard) - RATE, hop)
     scores = classifier.classify(np.stack([heard[n : n + RATE] for n in starts]))
     intents = [n for n, label in enumerate(classifier.labels) if label != "flat"]
-    chances = scores[:, intents].max(axis=-1)
+    probabilities = scores[:, intents].max(axis=-1)
     found = []
     for file, label in kept.items():
         samples, rate = soundfile.read(file, dtype="float32")
@@ -46,10 +46,10 @@ def test_what_sounds_like_an_intent_is_kept_with_what_lies_about_it(
         assert len(samples) == RATE + 2 * hop
         number = (first + hop) // hop
         found.append(number)
-        assert chances[number] >= 0.5
+        assert probabilities[number] >= 0.5
         assert classifier.labels[intents[int(scores[number, intents].argmax())]] == label
     assert np.diff(sorted(found)).min() > 4, "two pieces of the same sound"
-    assert chances[found].max() == pytest.approx(chances.max(), abs=1e-5)
+    assert probabilities[found].max() == pytest.approx(probabilities.max(), abs=1e-5)
     assert len(load_plain(str(out))) == len(kept)
 
 

@@ -31,8 +31,13 @@ from train import pipeline as steps
 from train.data.clips import Clip
 from train.distillation import features as distil
 from train.distillation import whisper as teacher
-from train.distillation.soft_labels import Lectures, TaughtLoss, add_echo, train_guide
-from train.distillation.soft_targets import Guide
+from train.distillation.soft_labels import (
+    DistillationData,
+    DistillationLoss,
+    add_frame_head,
+    train_soft_targets,
+)
+from train.distillation.soft_targets import SoftTargets
 from train.examples.words import WindowCollator, WordDraws
 from train.recipe import AugmentSection, Recipe, TeachSection
 
@@ -48,60 +53,64 @@ def clip_of(frames: int, label: str = "rise", placing: str = "word") -> Clip:
     return Clip(samples, label, "k", f"{label}-{frames}", 0, "train", placing)
 
 
-def guide_of(*clips: Clip) -> Guide:
+def targets_of(*clips: Clip) -> SoftTargets:
     """Frame n of a clip votes n + 1 for "rise" and 0 for "fall", and all frames weigh the same."""
     lengths = [len(clip.samples) // FRAME for clip in clips]
     ends = list(itertools.accumulate(lengths))
     votes = np.zeros((ends[-1], 1, 2), np.float16)
     votes[:, 0, 0] = np.concatenate([np.arange(n) + 1 for n in lengths])
     spans = {id(c): (end - n, end) for c, end, n in zip(clips, ends, lengths, strict=True)}
-    return guide_with(np.zeros((ends[-1], 1), np.float32), votes, spans)
+    return targets_with(np.zeros((ends[-1], 1), np.float32), votes, spans)
 
 
-def guide_with(weights: Any, votes: Any, spans: dict[int, tuple[int, int]]) -> Guide:
-    """A guide beside frames at CENTRES, with one attention and two labels."""
-    return Guide(weights, votes, spans, CENTRES, np.zeros(3, np.float32), np.ones(3, np.float32))
+def targets_with(weights: Any, votes: Any, spans: dict[int, tuple[int, int]]) -> SoftTargets:
+    """A targets beside frames at CENTRES, with one attention and two labels."""
+    return SoftTargets(
+        weights, votes, spans, CENTRES, np.zeros(3, np.float32), np.ones(3, np.float32)
+    )
 
 
-def mean_vote(opinion: NDArray[np.float32]) -> float:
-    """What the frames of a `guide_of` voted on average."""
-    assert np.exp(opinion).sum() == pytest.approx(1, abs=1e-5)
-    return float(opinion[0] - opinion[1])
+def mean_vote(soft_label: NDArray[np.float32]) -> float:
+    """What the frames of a `targets_of` voted on average."""
+    assert np.exp(soft_label).sum() == pytest.approx(1, abs=1e-5)
+    return float(soft_label[0] - soft_label[1])
 
 
-def test_an_opinion_is_of_the_frames_in_the_window_and_of_no_others() -> None:
+def test_a_soft_label_is_of_the_frames_in_the_window_and_of_no_others() -> None:
     other, clip = clip_of(7), clip_of(20)
-    guide = guide_of(other, clip)
-    opinion = guide.opinion(clip, 3 * FRAME, 6 * FRAME)
-    assert opinion is not None
-    assert mean_vote(opinion) == pytest.approx((4 + 5 + 6) / 3)
-    whole = guide.opinion(clip, -5000, 10**6)
+    targets = targets_of(other, clip)
+    soft_label = targets.soft_label(clip, 3 * FRAME, 6 * FRAME)
+    assert soft_label is not None
+    assert mean_vote(soft_label) == pytest.approx((4 + 5 + 6) / 3)
+    whole = targets.soft_label(clip, -5000, 10**6)
     assert whole is not None
     assert mean_vote(whole) == pytest.approx(10.5)
-    assert guide.opinion(clip, 20 * FRAME, 25 * FRAME) is None
-    assert guide.opinion(clip_of(20), 0, 3 * FRAME) is None  # it has not heard this one
+    assert targets.soft_label(clip, 20 * FRAME, 25 * FRAME) is None
+    assert targets.soft_label(clip_of(20), 0, 3 * FRAME) is None  # this one is not known
 
 
-def test_of_a_long_recording_only_what_the_teacher_heard_is_taught() -> None:
-    """It hears ten seconds; a window that begins there and ends later has frames of both kinds."""
+def test_a_long_recording_has_targets_only_where_the_teacher_has_frames() -> None:
+    """Ten seconds; a window that begins there and ends later has frames of both kinds."""
     clip = clip_of(60)
-    guide = guide_of(clip)
-    guide.spans[id(clip)] = (0, 30)
+    targets = targets_of(clip)
+    targets.spans[id(clip)] = (0, 30)
     window = clip.audio[10 * FRAME : 10 * FRAME + RATE]
-    echo, heard = guide.echo(clip, augment.Excerpt(window, 10 * FRAME, 10 * FRAME + RATE), 1.0)
-    np.testing.assert_array_equal(heard, CENTRES + 10 * FRAME < 30 * FRAME)
-    assert echo[heard].max() <= 30
+    frames, mask = targets.frame_targets(
+        clip, augment.Excerpt(window, 10 * FRAME, 10 * FRAME + RATE), 1.0
+    )
+    np.testing.assert_array_equal(mask, CENTRES + 10 * FRAME < 30 * FRAME)
+    assert frames[mask].max() <= 30
     beyond = augment.Excerpt(window, 40 * FRAME, 40 * FRAME + RATE)
-    assert not guide.echo(clip, beyond, 1.0)[1].any()
+    assert not targets.frame_targets(clip, beyond, 1.0)[1].any()
 
 
 def test_attention_weighs_the_votes() -> None:
     clip = clip_of(2)
     votes = np.array([[[4.0, 0.0]], [[0.0, 8.0]]], np.float16)
-    guide = guide_with(np.array([[0.0], [np.log(3)]], np.float32), votes, {id(clip): (0, 2)})
-    opinion = guide.opinion(clip, 0, 2 * FRAME)
-    assert opinion is not None
-    assert opinion[0] - opinion[1] == pytest.approx(0.25 * 4 - 0.75 * 8)
+    targets = targets_with(np.array([[0.0], [np.log(3)]], np.float32), votes, {id(clip): (0, 2)})
+    soft_label = targets.soft_label(clip, 0, 2 * FRAME)
+    assert soft_label is not None
+    assert soft_label[0] - soft_label[1] == pytest.approx(0.25 * 4 - 0.75 * 8)
 
 
 @pytest.mark.parametrize("frames", [10, 50, 90])
@@ -126,7 +135,7 @@ def test_an_excerpt_says_which_samples_lie_in_it(frames: int) -> None:
 
 
 @pytest.mark.parametrize("placing", ["word", "crop"])
-def test_a_draw_carries_the_opinion_of_what_is_heard_in_it(
+def test_a_draw_has_the_soft_label_of_its_window(
     placing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Also at another speed, and not if the word was cut or there is no clip in the window."""
@@ -139,22 +148,24 @@ def test_a_draw_carries_the_opinion_of_what_is_heard_in_it(
         cut_probability=0.2, cut_label="fall",
     )  # fmt: skip
     draws = WordDraws(
-        clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 120, 0, guide_of(*clips)
+        clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 120, 0, targets_of(*clips)
     )
     seen = 0
     for index in range(120):
         example = draws[index]
         # Frame n sounds as n + 1 and votes n + 1, at every place of the window.
         sounds = example["window"] * 32768
-        places = CENTRES[example["heard"]].astype(int)
-        for vote, at in zip(example["echo"][example["heard"], 1], places, strict=True):
+        places = CENTRES[example["frame_mask"]].astype(int)
+        for vote, at in zip(
+            example["frame_targets"][example["frame_mask"], 1], places, strict=True
+        ):
             faded = sounds[max(0, at - 100) : at + 100].min() < 1
             assert faded or vote == pytest.approx(sounds[at] + 0.5, abs=2.0)
-        if not example["guided"]:
-            assert not example["opinion"].any()
+        if not example["has_soft_label"]:
+            assert not example["soft_labels"].any()
             continue
         inside = sounds[sounds > 0.5]
-        assert mean_vote(example["opinion"]) == pytest.approx(float(np.median(inside)), abs=1.2)
+        assert mean_vote(example["soft_labels"]) == pytest.approx(float(np.median(inside)), abs=1.2)
         assert 2 <= len(places) == pytest.approx(len(inside) / 640, abs=2)
         seen += 1
     assert 60 < seen < 110
@@ -163,16 +174,16 @@ def test_a_draw_carries_the_opinion_of_what_is_heard_in_it(
     np.testing.assert_array_equal(plain[7]["window"], draws[7]["window"])
 
 
-def test_of_a_word_that_is_cut_only_the_frames_are_taught() -> None:
-    """Half a word is no word, whatever the teacher makes of it, who has heard the whole."""
+def test_a_cut_word_has_frame_targets_alone() -> None:
+    """Half a word is no word, though the teacher, which has all of it, says so."""
     clips = [clip_of(90, "rise"), clip_of(30, "fall")]
     settings = AugmentSection(cut_probability=1.0, cut_label="fall", noise_probability=0.0)
-    draws = WordDraws(clips, LABELS, (), (1.0,), settings, [], RATE, 20, 0, guide_of(*clips))
+    draws = WordDraws(clips, LABELS, (), (1.0,), settings, [], RATE, 20, 0, targets_of(*clips))
     for index in range(20):
         example = draws[index]
-        assert not example["guided"]
-        assert example["heard"].any()
-        assert example["echo"][example["heard"], 1].min() >= 1
+        assert not example["has_soft_label"]
+        assert example["frame_mask"].any()
+        assert example["frame_targets"][example["frame_mask"], 1].min() >= 1
 
 
 class Says(torch.nn.Module):
@@ -181,10 +192,10 @@ class Says(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.config = Wav2Vec2Config(hidden_size=2)
-        add_echo(self, 2)
-        assert isinstance(self.echo, torch.nn.Linear)
-        torch.nn.init.constant_(self.echo.weight, 0.5)  # every frame says ones
-        torch.nn.init.zeros_(self.echo.bias)
+        add_frame_head(self, 2)
+        assert isinstance(self.frame_head, torch.nn.Linear)
+        torch.nn.init.constant_(self.frame_head.weight, 0.5)  # every frame says ones
+        torch.nn.init.zeros_(self.frame_head.bias)
 
     def forward(self, values: torch.Tensor, output_hidden_states: bool = False) -> Any:
         frames = (torch.full((len(values), 4, 2), 9.0), torch.ones(len(values), 4, 2))
@@ -193,27 +204,38 @@ class Says(torch.nn.Module):
         )
 
 
-def test_the_loss_is_of_the_label_the_opinion_and_the_frames() -> None:
+def test_checkpoints_of_earlier_versions_can_be_loaded() -> None:
+    model = Says()
+    state = model.state_dict()
+    old = {name.replace("frame_head", "echo"): torch.rand_like(state[name]) for name in state}
+    model.load_state_dict(dict(old))
+    for name, values in model.state_dict().items():
+        torch.testing.assert_close(values, old[name.replace("frame_head", "echo")])
+
+
+def test_the_loss_is_of_the_label_the_soft_label_and_the_frames() -> None:
     def said(**changes: torch.Tensor) -> float:
-        loss = TaughtLoss("input_values", 0.75, temperature=2.0, frames=0.1, label_smoothing=0.0)
+        loss = DistillationLoss(
+            "input_values", 0.75, temperature=2.0, frames=0.1, label_smoothing=0.0
+        )
         return loss(Says(), batch | changes)[0].item()
 
     logits = torch.tensor([[2.0, 0.0], [1.0, 3.0]])
-    opinion = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
+    soft_label = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
     batch = {
-        "input_values": logits, "labels": torch.tensor([0, 1]), "opinion": opinion,
-        "guided": torch.tensor([1.0, 0.0]), "echo": torch.ones(2, 4, 12),
-        "heard": torch.tensor([[True, True, False, False], [False] * 4]),
+        "input_values": logits, "labels": torch.tensor([0, 1]), "soft_labels": soft_label,
+        "has_soft_label": torch.tensor([1.0, 0.0]), "frame_targets": torch.ones(2, 4, 12),
+        "frame_mask": torch.tensor([[True, True, False, False], [False] * 4]),
     }  # fmt: skip
     hard = np.log(1 + np.exp(-2.0))
     soft = 4 * (np.log(0.5) - 0.5 * (np.log(1 / (1 + np.exp(-1))) + np.log(1 / (1 + np.exp(1)))))
     whole = (0.25 * hard + 0.75 * soft + hard) / 2
     assert said() == pytest.approx(whole, rel=1e-5)
-    assert said(opinion=logits.log_softmax(-1)) == pytest.approx(1.25 * hard / 2, rel=1e-5)
+    assert said(soft_labels=logits.log_softmax(-1)) == pytest.approx(1.25 * hard / 2, rel=1e-5)
     wrong = torch.ones(2, 4, 12)
-    wrong[0, 0] = 3.0  # off by 2 in one of the two frames that are heard
+    wrong[0, 0] = 3.0  # off by 2 in one of the two frames of the mask
     wrong[0, 2:] = wrong[1] = 77.0
-    assert said(echo=wrong) == pytest.approx(whole + 0.1 * 4 / 2, rel=1e-5)
+    assert said(frame_targets=wrong) == pytest.approx(whole + 0.1 * 4 / 2, rel=1e-5)
     batch = {"input_values": logits, "labels": torch.tensor([0, 1])}
     assert said() == pytest.approx(hard, rel=1e-5)
 
@@ -228,29 +250,29 @@ def test_a_head_learns_the_labels_from_frames() -> None:
     for number, start in enumerate(starts[:-1]):
         middle = start + counts[number] // 2
         frames[middle - 3 : middle + 3, 2] += -4 if number % 2 else 4
-    lesson = distil.Lesson(
+    known = distil.TeacherFrames(
         tuple(c.samples for c in clips), frames, tuple(int(s) for s in starts),
         np.zeros(6, np.float32), np.ones(6, np.float32),
     )  # fmt: skip
-    lectures = Lectures(lesson, {id(clip): number for number, clip in enumerate(clips)})
+    data = DistillationData(known, {id(clip): number for number, clip in enumerate(clips)})
     learned, held = clips[:40], clips[40:]
-    guide = train_guide(
-        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
+    targets = train_soft_targets(
+        data, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
     )
-    assert guide.opinion(held[0], 0, RATE) is None
+    assert targets.soft_label(held[0], 0, RATE) is None
     right = 0
     for clip in learned:
-        opinion = guide.opinion(clip, 0, len(clip.samples))
-        assert opinion is not None
-        right += LABELS[int(opinion.argmax())] == clip.label
+        soft_label = targets.soft_label(clip, 0, len(clip.samples))
+        assert soft_label is not None
+        right += LABELS[int(soft_label.argmax())] == clip.label
     assert right >= 39
-    again = train_guide(
-        lectures, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
+    again = train_soft_targets(
+        data, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
     )
-    np.testing.assert_array_equal(guide.votes, again.votes)
+    np.testing.assert_array_equal(targets.votes, again.votes)
 
 
-def taught_tree(place: Path, whisper: Path, **train: Any) -> dict[str, Any]:
+def recipe_with_teacher(place: Path, whisper: Path, **train: Any) -> dict[str, Any]:
     tree = recipe_tree(place / "words", place / "base", **train)
     tree["teach"] = {"teacher": str(whisper), "epochs": 5}
     return tree
@@ -267,11 +289,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     place: Path, whisper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    heard: list[int] = []
+    computed: list[int] = []
     frames = teacher.Whisper.frames
 
     def counted(self: teacher.Whisper, piece: augment.Audio) -> NDArray[np.float16]:
-        heard.append(len(piece))
+        computed.append(len(piece))
         return frames(self, piece)
 
     monkeypatch.setattr(teacher.Whisper, "frames", counted)
@@ -283,32 +305,32 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
         return batches[-1]
 
     monkeypatch.setattr(WindowCollator, "__call__", collated)
-    tree = taught_tree(place, whisper, steps=6, eval_every=6)
+    tree = recipe_with_teacher(place, whisper, steps=6, eval_every=6)
     tree["calibrate"] |= {"cross_fit": 2}
     steps.train(run_of(tree, tmp_path / "out"))
-    assert any("opinion" in batch and batch["guided"].all() for batch in batches)
+    assert any("soft_labels" in batch and batch["has_soft_label"].all() for batch in batches)
     recordings = steps.load(run_of(tree, tmp_path / "out"))[0].part("train")
     pieces = teacher.lay_out([len(clip.samples) for clip in recordings])[-1].piece + 1
-    assert len(heard) == pieces  # once, although three models were trained
+    assert len(computed) == pieces  # once, although three models were trained
     assert not (tmp_path / "out" / "teacher").exists()
 
     # What is left of a run whose training is done needs no teacher.
     (tmp_path / "out" / "metrics.json").unlink()
     steps.train(run_of(tree, tmp_path / "out", resume=True))
-    assert len(heard) == pieces
+    assert len(computed) == pieces
     assert f"a head on {whisper}'s encoder" in (tmp_path / "out" / "README.md").read_text()
     saved = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
-    assert not any("echo" in name for name in saved)
+    assert not any("frame_targets" in name for name in saved)
 
 
-def test_two_processes_are_taught_and_cross_fitted(
+def test_two_processes_train_with_a_teacher_and_cross_fit(
     place: Path, whisper: Path, tmp_path: Path
 ) -> None:
-    tree = taught_tree(place, whisper, steps=4, eval_every=2)
+    tree = recipe_with_teacher(place, whisper, steps=4, eval_every=2)
     tree["calibrate"] |= {"cross_fit": 2}
     done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the teacher listens") == 1
+    assert done.stderr.count("teacher frames") == 1
     assert read_model_info(tmp_path / "out").calibrated
     for part in ("0", "1"):
         folder = tmp_path / "out" / "cross-fit" / part
@@ -321,7 +343,7 @@ def test_two_processes_are_taught_and_cross_fitted(
 def test_soft_labels_change_what_is_learned(place: Path, whisper: Path, tmp_path: Path) -> None:
     made = {}
     for name, weight, frames in (("soft", 0.9, 0.0), ("frames", 0.0, 1.0), ("hard", 0.0, 0.0)):
-        tree = taught_tree(place, whisper, steps=4, eval_every=4)
+        tree = recipe_with_teacher(place, whisper, steps=4, eval_every=4)
         tree["teach"] |= {"weight": weight, "frames": frames}
         steps.train(run_of(tree, tmp_path / name))
         made[name] = safetensors.torch.load_file(tmp_path / name / "model.safetensors")
@@ -339,7 +361,7 @@ def test_a_teacher_that_is_missing_or_does_not_fit_is_a_sentence(
     place: Path, tmp_path: Path
 ) -> None:
     pytest.importorskip("ctranslate2")
-    tree = taught_tree(place, tmp_path / "nothing")
+    tree = recipe_with_teacher(place, tmp_path / "nothing")
     with pytest.raises(UserError, match="neither 'whisper-base' nor a directory"):
         steps.train(run_of(tree, tmp_path / "out"))
     tree["model"]["unit"] = "utterance"

@@ -12,7 +12,7 @@ from support.train_helpers import RATE, word
 
 from train.augment import word_bounds
 from train.data.clips import Clip
-from train.distillation.windows import INSIDE, centres_of, hear
+from train.distillation.windows import INSIDE, centres_of, teacher_windows
 from train.distillation.word_embedding import open_teacher, windows_around
 from train.recipe import DistilSection
 
@@ -64,7 +64,7 @@ def test_a_short_recording_has_its_middle_heard() -> None:
 def test_each_window_has_the_vector_of_its_place(word_teacher: Path, tmp_path: Path) -> None:
     clips = [clip(word("rise", n), "word", f"{n}.wav") for n in range(3)]
     settings = DistilSection(teacher=str(word_teacher), cache=str(tmp_path), windows_per_clip=2)
-    windows = hear(clips, settings, 1, Console(file=io.StringIO()))
+    windows = teacher_windows(clips, settings, 1, Console(file=io.StringIO()))
     assert windows.recordings.tolist() == [0, 0, 1, 1, 2, 2]
     teacher = open_teacher(str(word_teacher), 1)
     for number, centre, row in zip(windows.recordings, windows.centres, windows.rows, strict=True):

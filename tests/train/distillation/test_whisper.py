@@ -22,7 +22,7 @@ def test_recordings_lie_in_pieces_without_overlap_and_on_the_grid() -> None:
         assert later or (two.piece == one.piece and two.start >= one.start + one.length)
 
 
-def test_the_teacher_hears_every_recording_at_one_level() -> None:
+def test_the_teacher_is_given_every_recording_at_one_level() -> None:
     rng = np.random.default_rng(0)
     sounds = [
         (level * rng.standard_normal(n)).astype(np.float32)
@@ -32,5 +32,5 @@ def test_the_teacher_hears_every_recording_at_one_level() -> None:
     laid = list(teacher.pieces(sounds, places))
     assert len(laid) == places[-1].piece + 1
     for place in places:
-        heard = laid[place.piece][place.start : place.start + place.length]
-        assert np.sqrt(np.mean(heard**2)) == pytest.approx(teacher.LEVEL, rel=0.02)
+        piece = laid[place.piece][place.start : place.start + place.length]
+        assert np.sqrt(np.mean(piece**2)) == pytest.approx(teacher.LEVEL, rel=0.02)

@@ -11,7 +11,7 @@ from train.augment import rms
 from train.data.clips import Clip
 from train.evaluation.scoring import Score, score
 from train.metrics import calibration_error, poisson_upper, wilson
-from train.simulation.tracks import Said, choose, spaced, with_noise
+from train.simulation.tracks import ReferenceEvent, choose, spaced, with_noise
 
 
 def clip(label: str, seed: int, scale: float = 1.0) -> Clip:
@@ -24,9 +24,9 @@ def event(intent: str, start: float, end: float) -> Event:
 
 
 TRUTH = (
-    Said("up", 1.0, 2.0, 1.8, True),
-    Said("down", 3.5, 4.5, 4.1, True),
-    Said("bed", 6.0, 7.0, 6.8, False),
+    ReferenceEvent("up", 1.0, 2.0, 1.8, True),
+    ReferenceEvent("down", 3.5, 4.5, 4.1, True),
+    ReferenceEvent("bed", 6.0, 7.0, 6.8, False),
 )
 
 
@@ -48,11 +48,11 @@ def test_each_word_counts_once_and_the_rest_is_told_apart() -> None:
         TRUTH,
         0.5,
     )
-    assert (heard.said, heard.hits, heard.wrong, heard.false_alarms) == (2, 1, 2, 2)
+    assert (heard.references, heard.hits, heard.wrong, heard.false_alarms) == (2, 1, 2, 2)
     assert heard.delays == pytest.approx((-0.2,))
     assert heard.per_hour == 4.0
     both = heard + heard
-    assert (both.said, both.hours, both.wrong_by_label["up"]) == (4, 1.0, 2)
+    assert (both.references, both.hours, both.wrong_by_label["up"]) == (4, 1.0, 2)
 
 
 def test_the_ratio_of_speech_to_noise_is_the_one_asked_for() -> None:

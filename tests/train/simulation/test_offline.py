@@ -1,4 +1,4 @@
-"""What is measured is what runs: hearings, rehearsals and bags against the daemon's own classes."""
+"""Offline scores, event replays and bags against the daemon's own classes."""
 
 from __future__ import annotations
 
@@ -19,7 +19,14 @@ from daemon.windowing import all_windows, high_passed
 from train.data.clips import Clip
 from train.examples.utterances import BagCollator, UtteranceBags, pool_logits
 from train.recipe import AugmentSection
-from train.simulation.offline import Hearing, Rehearsal, Setup, hear, replay, softmax
+from train.simulation.offline import (
+    CachedScores,
+    EventReplay,
+    SimulationSettings,
+    replay,
+    score_recordings,
+    softmax,
+)
 
 LABELS = ("rise", "fall", "flat")
 ENERGY = GateSettings(kind="energy")
@@ -41,59 +48,67 @@ def talk() -> NDArray[np.float32]:
 
 
 @pytest.fixture(scope="module")
-def setup() -> Setup:
-    return Setup(LABELS, frozenset({"flat"}), gate=ENERGY, rolling=RollingSettings(windows=2))
+def simulation() -> SimulationSettings:
+    return SimulationSettings(
+        LABELS, frozenset({"flat"}), gate=ENERGY, rolling=RollingSettings(windows=2)
+    )
 
 
 @pytest.fixture(scope="module")
-def hearing(setup: Setup) -> Hearing:
-    return hear([talk()], setup, colour)[0]
+def cached(simulation: SimulationSettings) -> CachedScores:
+    return score_recordings([talk()], simulation, colour)[0]
 
 
-def test_a_rehearsal_gives_the_events_of_the_daemons_stream(setup: Setup, hearing: Hearing) -> None:
-    rehearsal = Rehearsal(hearing, setup, 1.3)
+def test_an_event_replay_gives_the_events_of_the_daemons_stream(
+    simulation: SimulationSettings, cached: CachedScores
+) -> None:
+    event_replay = EventReplay(cached, simulation, 1.3)
     seen = 0
     for threshold in (0.3, 0.45, 0.6, 0.9):
         for unit in ("word", "utterance"):
             for minimum in (0.0, 0.3):
                 chosen = replace(
-                    setup,
+                    simulation,
                     unit=unit,
                     events=EventSettings(threshold=threshold, min_duration=minimum),
                 )
-                real = replay(hearing, chosen, 1.3).events
-                played = rehearsal.events(chosen, rehearsal.opinions(chosen))
+                real = replay(cached, chosen, 1.3).events
+                played = event_replay.events(chosen, event_replay.smoothed(chosen))
                 assert [replace(e, stream="") for e in real] == played
                 seen += len(real)
     assert seen > 5
 
 
-def test_hearing_together_is_hearing_alone(setup: Setup) -> None:
+def test_scoring_together_is_scoring_alone(simulation: SimulationSettings) -> None:
     sounds = [talk(), word("rise", 3), np.zeros(0, np.float32), np.zeros(100, np.float32)]
     for alone, together in zip(
-        [hear([sound], setup, colour)[0] for sound in sounds],
-        hear(sounds, setup, colour),
+        [score_recordings([sound], simulation, colour)[0] for sound in sounds],
+        score_recordings(sounds, simulation, colour),
         strict=True,
     ):
-        np.testing.assert_allclose(alone.chances, together.chances, atol=1e-5)
+        np.testing.assert_allclose(
+            alone.speech_probabilities, together.speech_probabilities, atol=1e-5
+        )
         np.testing.assert_allclose(alone.logits, together.logits, atol=1e-5)
         assert alone.samples == together.samples
 
 
-def test_without_a_gate_every_window_is_heard(setup: Setup) -> None:
-    open_setup = replace(setup, gate=GateSettings(kind="off"))
+def test_without_a_gate_every_window_is_scored(simulation: SimulationSettings) -> None:
+    open_settings = replace(simulation, gate=GateSettings(kind="off"))
     sound = talk()
-    found = hear([sound], open_setup, colour)[0]
+    found = score_recordings([sound], open_settings, colour)[0]
     filtered = high_passed(sound)
-    windows = np.stack(list(all_windows(filtered, setup.window_samples, setup.hop_samples)))
+    windows = np.stack(
+        list(all_windows(filtered, simulation.window_samples, simulation.hop_samples))
+    )
     np.testing.assert_allclose(found.logits, colour(windows), atol=1e-5)
-    assert replay(found, open_setup).summary.gated == 0
+    assert replay(found, open_settings).summary.gated == 0
 
 
-def test_the_gate_leaves_silence_out(setup: Setup, hearing: Hearing) -> None:
-    summary = replay(hearing, setup).summary
+def test_the_gate_leaves_silence_out(simulation: SimulationSettings, cached: CachedScores) -> None:
+    summary = replay(cached, simulation).summary
     assert summary.gated > 5
-    assert summary.windows - summary.gated == len(hearing.logits)
+    assert summary.windows - summary.gated == len(cached.logits)
 
 
 logit_tables = st.integers(1, 30).flatmap(
@@ -122,23 +137,27 @@ def bag_clip(samples: NDArray[np.float32], label: str) -> Clip:
     return Clip(pcm, label, "k", "p", 0, "train", "crop")
 
 
-def test_a_bag_holds_the_windows_that_the_daemon_would_classify(setup: Setup) -> None:
-    chosen = replace(setup, unit="utterance")
+def test_a_bag_holds_the_windows_that_the_daemon_would_classify(
+    simulation: SimulationSettings,
+) -> None:
+    chosen = replace(simulation, unit="utterance")
     clip = bag_clip(talk(), "fall")
     silent = bag_clip(np.zeros(RATE, np.float32), "rise")
     bags = UtteranceBags([clip, silent], LABELS, chosen, draw=None)
     assert (len(bags), len(bags.silent)) == (1, 1)
     bag = bags[0]
-    heard = hear([clip.audio], chosen, colour)[0]
-    np.testing.assert_allclose(colour(bag["windows"]), heard.logits, atol=1e-5)
+    scored = score_recordings([clip.audio], chosen, colour)[0]
+    np.testing.assert_allclose(colour(bag["windows"]), scored.logits, atol=1e-5)
     assert (bag["labels"], bag["scale"]) == (1, 1.0)
     first = UtteranceBags([clip, silent], LABELS, chosen, draw=None, first=True)
     assert [len(first[n]["windows"]) for n in range(2)] == [1, 1]
     np.testing.assert_array_equal(first[0]["windows"][0], high_passed(clip.audio)[:RATE])
 
 
-def test_bags_are_drawn_anew_each_epoch_and_alike_in_each_run(setup: Setup) -> None:
-    chosen = replace(setup, unit="utterance")
+def test_bags_are_drawn_afresh_each_epoch_and_alike_in_each_run(
+    simulation: SimulationSettings,
+) -> None:
+    chosen = replace(simulation, unit="utterance")
     draw = AugmentSection(speed=(0.9, 1.1), gain_db=(-6, 6), room_probability=0.5)
 
     def make() -> UtteranceBags:
@@ -152,7 +171,7 @@ def test_bags_are_drawn_anew_each_epoch_and_alike_in_each_run(setup: Setup) -> N
     assert not np.array_equal(one[0]["windows"], other[0]["windows"])
 
 
-def test_the_collator_says_which_window_is_whose(setup: Setup) -> None:
+def test_the_collator_says_which_window_is_whose(simulation: SimulationSettings) -> None:
     from train.training.small_encoder import small_extractor
 
     bags = [

@@ -21,7 +21,7 @@ from transformers import AutoModel, AutoModelForAudioClassification
 
 from train.augment import place_word, word_bounds
 from train.data.split import part_of
-from train.examples.words import soil
+from train.examples.words import degrade
 from train.recipe import AugmentSection, Recipe, SplitSection
 from train.training.initial_model import build_model, words_encoder
 
@@ -91,7 +91,7 @@ def test_a_word_in_noise_and_in_a_room_is_nearest_to_itself() -> None:
         for _ in range(4):
             shift = int(rng.integers(-1_600, 1_600))
             window = samples[middle + shift - RATE // 2 : middle + shift + RATE // 2]
-            noisy.append(soil(window, NOISY, hiss, rng).astype(np.float32))
+            noisy.append(degrade(window, NOISY, hiss, rng).astype(np.float32))
     vectors = embed([*clean, *noisy])
     nearest = (vectors[len(said) :] @ vectors[: len(said)].T).argmax(axis=1)
     assert (nearest == np.repeat(np.arange(len(said)), 4)).mean() > 0.9

@@ -20,8 +20,8 @@ from daemon.model.classifier import load_classifier
 from train.evaluation.evaluate import settings_of
 from train.evaluation.scoring import score
 from train.recipe import load_recipe
-from train.simulation.offline import hear, replay
-from train.simulation.tracks import Said
+from train.simulation.offline import replay, score_recordings
+from train.simulation.tracks import ReferenceEvent
 
 
 @dataclass(frozen=True)
@@ -73,11 +73,11 @@ def test_hears_new_takes_and_is_quiet_in_between(made: Made) -> None:
     for number, label in enumerate(("rise", "flat", "fall", "rise", "flat", "fall")):
         samples = word(label, 500 + number)
         begin, end = at / RATE, (at + len(samples)) / RATE
-        truth.append(Said(label, begin, end, end, label != "flat"))
+        truth.append(ReferenceEvent(label, begin, end, end, label != "flat"))
         pieces += [samples, np.zeros(2 * RATE, np.float32)]
         at += len(samples) + 2 * RATE
     track = np.concatenate(pieces).astype(np.float32)
-    heard = hear([track], setup, classifier.logits)[0]
+    heard = score_recordings([track], setup, classifier.logits)[0]
     outcome = replay(heard, setup, classifier.info.temperature)
     found = score(outcome.events, truth, len(track) / RATE / 3600)
     assert found.hits >= 3

@@ -1,4 +1,4 @@
-"""Takes as a stream brings them: each alone, in quiet and in noise, as the daemon would hear it."""
+"""Takes as streams: each alone, in quiet and in noise, scored through the daemon's own stream."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from daemon.base.audio import RATE
 from train.augment import Audio, rms, white
-from train.simulation.offline import Hearing, Setup, hear, replay
+from train.simulation.offline import CachedScores, SimulationSettings, replay, score_recordings
 from train.simulation.tracks import with_noise
 from train.words.embedder import Embedder
 
@@ -24,8 +24,8 @@ Floats = NDArray[np.float32]
 
 
 @dataclass(frozen=True, slots=True)
-class Listened:
-    """A recording that was listened to: embeddings of its windows, gated ones as None's place."""
+class ScoredTake:
+    """Embeddings of a recording's windows with speech, and which windows those are."""
 
     embeddings: Floats
     """Of the windows with speech, shape (n, hidden size)."""
@@ -34,13 +34,13 @@ class Listened:
     samples: int
 
     @classmethod
-    def of(cls, hearing: Hearing, setup: Setup) -> Listened:
-        flags = [not prediction.gated for prediction in replay(hearing, setup).predictions]
-        return cls(hearing.logits, np.array(flags, bool), hearing.samples)
+    def of(cls, cached: CachedScores, settings: SimulationSettings) -> ScoredTake:
+        flags = [not prediction.gated for prediction in replay(cached, settings).predictions]
+        return cls(cached.logits, np.array(flags, bool), cached.samples)
 
     def rolling(self, probabilities: Floats, windows: int) -> Floats:
-        """What the daemon's rolling mean gives after each window, shape (windows, labels), from
-        probabilities of the windows with speech, shape (n, labels); see `WordRolling`."""
+        """Smoothed posteriors after each window, shape (windows, labels), from probabilities of the
+        windows with speech, shape (n, labels); as `WordRolling` computes them."""
         spread = np.zeros((len(self.open), probabilities.shape[1]), np.float64)
         spread[self.open] = probabilities
         sums = np.cumsum(spread, axis=0)
@@ -80,15 +80,15 @@ def in_noise(samples: Audio, noise: Audio, level: float, number: int) -> Audio:
     return with_noise(whole, noise, level + 20 * np.log10(rms(whole) / rms(samples)), number)
 
 
-def trials(
-    sounds: Sequence[Audio], noise: Audio, embedder: Embedder, setup: Setup
-) -> dict[float | None, list[Hearing]]:
-    """Each of `sounds` at each level."""
-    heard = {}
+def score_takes(
+    sounds: Sequence[Audio], noise: Audio, embedder: Embedder, settings: SimulationSettings
+) -> dict[float | None, list[CachedScores]]:
+    """Scores of each of `sounds` at each level."""
+    scored = {}
     for level in LEVELS:
         placed = [
             in_quiet(sound, number) if level is None else in_noise(sound, noise, level, number)
             for number, sound in enumerate(sounds)
         ]
-        heard[level] = hear(placed, setup, embedder.embed)
-    return heard
+        scored[level] = score_recordings(placed, settings, embedder.embed)
+    return scored

@@ -1,4 +1,4 @@
-"""The words in other voices, by synthesisers: to learn from, and to be judged by."""
+"""The words in synthetic voices: to learn from, and to be tested with."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from train.simulation.offline import softmax
 from train.words.background import held_out_noise
 from train.words.embedder import Embedder
 from train.words.folder import Take
-from train.words.learn import Learned, listening_of
-from train.words.trials import Listened, peaks, trials
+from train.words.learn import Learned, stream_settings
+from train.words.take_streams import ScoredTake, peaks, score_takes
 
 TRAINING_VOICES = 16
-JUDGING_VOICES = 10
+TEST_VOICES = 10
 SEED = 19
 
 
@@ -57,26 +57,26 @@ def _in(language: str, name: str, cast: Cast) -> str:
     return language + name[len(accent) :]
 
 
-def heard_strangers(
+def detected_in_other_voices(
     learned: Learned, embedder: Embedder, language: str
 ) -> dict[str, tuple[int, int]]:
-    """How often each word is heard of how many times when voices say it that no head learned from,
-    in quiet and in noise alike; nothing where they cannot be made."""
-    cast = say_words(learned.words, language, JUDGING_VOICES, "held-out")
+    """Detections and takes of each word in voices that no head learned from, in quiet and in noise
+    together; empty where such voices cannot be made."""
+    cast = say_words(learned.words, language, TEST_VOICES, "held-out")
     if not cast:
         return {}
-    listening = listening_of(embedder, learned.setup.hop)
-    heard = trials([take.audio for take in cast], held_out_noise(), embedder, listening)
+    settings = stream_settings(embedder, learned.settings.hop)
+    scored = score_takes([take.audio for take in cast], held_out_noise(), embedder, settings)
     found = dict.fromkeys(learned.words, (0, 0))
-    for hearings in heard.values():
-        for take, hearing in zip(cast, hearings, strict=True):
-            one = Listened.of(hearing, listening)
+    for level in scored.values():
+        for take, cached in zip(cast, level, strict=True):
+            one = ScoredTake.of(cached, settings)
             scores = softmax(learned.head.logits(one.embeddings) / learned.temperature)
-            top = peaks(one.rolling(scores, learned.setup.rolling.windows))
+            top = peaks(one.rolling(scores, learned.settings.rolling.windows))
             hit = top[learned.labels.index(take.word)] >= learned.thresholds[take.word]
-            hits, said = found[take.word]
-            found[take.word] = hits + int(hit), said + 1
+            hits, takes = found[take.word]
+            found[take.word] = hits + int(hit), takes + 1
     return found
 
 
-__all__ = ["JUDGING_VOICES", "TRAINING_VOICES", "heard_strangers", "say_words"]
+__all__ = ["TEST_VOICES", "TRAINING_VOICES", "detected_in_other_voices", "say_words"]

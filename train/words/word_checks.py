@@ -1,4 +1,4 @@
-"""What can be said of words before anything is trained: which will be hard, and why."""
+"""Checks of words before training: which will be hard to detect, and why."""
 
 from __future__ import annotations
 
@@ -57,11 +57,11 @@ def sound_warnings(word: Spoken) -> list[str]:
             "syllables or more are better."
         ]
     talk = [each for each in recordings() if each.kind == TALK]
-    said = sum(holds(each.spoken, word) for each in talk)
-    if said > COMMON * len(talk):
+    count = sum(holds(each.spoken, word) for each in talk)
+    if count > COMMON * len(talk):
         return [
-            f'"{word.text}" is said in {said} of {len(talk)} sentences of other people\'s talk, or '
-            "something that sounds the same; it will be heard there too."
+            f'"{word.text}", or what sounds the same, is in {count} of {len(talk)} sentences of '
+            "other people's talk; it will be detected there too."
         ]
     return []
 
