@@ -2,10 +2,10 @@
 
 One writer, one reader, and no lock between them. Both sides count in *stored* samples (those
 that were written, without gaps); a record of each written block maps them to absolute
-positions (gaps included) and arrival times. What the reader may trust is settled as in a
+positions (gaps included) and arrival times. Consistency is kept as in a
 seqlock: the writer first raises the floor (the oldest stored sample that it will leave alone),
 then overwrites, then publishes the block. The reader first copies and then looks at the floor:
-whatever lies below it may have been overwritten under its hands, and is discarded and counted
+whatever lies below it may have been overwritten meanwhile, and is discarded and counted
 as shed. So the writer never waits, and the reader never sees a torn sample.
 """
 
@@ -128,8 +128,8 @@ class Ring:
         self._pending_reason = ""
         self._pending_largest = 0
         self._last_reason = ""
-        self._cramped = False  # not all of a block may have fitted
-        self._loud_end = 0  # stored position behind the last block louder than `_louder`
+        self._writer_waits = False  # the last block may not have fitted whole
+        self._loud_end = 0  # stored position behind the last block louder than `_loud_level`
         self._done = False
         self._error: str | None = None
 
@@ -140,8 +140,8 @@ class Ring:
         self._gaps_read = 0
         self._shed = 0
         self._wake_at = 0  # stored samples that are worth waking the reader for
-        self._sooner_at = 0  # the same once something loud has been heard
-        self._louder = math.inf
+        self._wake_at_if_loud = 0  # the same once a block above _loud_level is stored
+        self._loud_level = math.inf
 
     # ---- writer -------------------------------------------------------------------------------
 
@@ -156,11 +156,11 @@ class Ring:
         n = len(block)
         k, head = self._blocks, self._head
         if not self.sheds:
-            self._cramped = True  # before looking, so that no read in between is missed
+            self._writer_waits = True  # before looking, so that no read in between is missed
             if k - self._next >= self._records:
                 return 0
             n = min(n, self.capacity - (head - self._tail))
-            self._cramped = n < len(block)
+            self._writer_waits = n < len(block)
         if n <= 0:
             return 0
         slot = k % self._records
@@ -181,8 +181,8 @@ class Ring:
         self._reasons[slot] = self._pending_reason
         self._pending_reason = ""
         self._pending_largest = 0
-        louder = self._louder
-        if louder < math.inf and max(float(block.max()), -float(block.min())) > louder:
+        level = self._loud_level
+        if level < math.inf and max(float(block.max()), -float(block.min())) > level:
             self._loud_end = head + n
         self._head = head + n
         self._blocks = k + 1
@@ -259,21 +259,23 @@ class Ring:
             chunk = self._account(tail, gap, reason, samples, (ends[k:stop] + gap, times[k:stop]))
             self._next = first + stop - (last < int(ends[stop - 1]))
             self._tail = last
-            if self._cramped:
+            if self._writer_waits:
                 self.writer_wake.set()
             return chunk
 
-    def await_frames(self, frames: int, sooner: int = 0, louder: float = math.inf) -> None:
-        """Ask to be woken only once `frames` wait to be read, or the ring is finished; `called`
+    def await_frames(self, frames: int, loud_frames: int = 0, loud_level: float = math.inf) -> None:
+        """Ask to be woken only once `frames` wait to be read, or the ring is finished; `ready`
         is True if that is so already, and then `wake` may not be set again.
 
-        With `louder`, `sooner` frames suffice if a sample among them, written since it was first
-        asked for, is larger than that in magnitude. Holds until it is asked again.
+        With `loud_level`, `loud_frames` suffice if a sample among them, written since this level
+        was first set, is larger than that in magnitude. Holds until the next call.
         """
         tail = max(self._tail, self._floor, self._skip_to)
-        self._louder = louder
+        self._loud_level = loud_level
         self._wake_at = tail + min(frames, self.capacity)
-        self._sooner_at = min(self._wake_at, tail + sooner) if louder < math.inf else self._wake_at
+        self._wake_at_if_loud = (
+            min(self._wake_at, tail + loud_frames) if loud_level < math.inf else self._wake_at
+        )
 
     def shed_to(self, keep: int) -> int:
         """Shed unread samples at the reader's wish, all but the newest `keep`; how many went.
@@ -314,7 +316,7 @@ class Ring:
         return self._never_arrived
 
     @property
-    def called(self) -> bool:
+    def ready(self) -> bool:
         """As many samples wait as the reader asked for, or the ring is finished."""
         return self._done or self._enough()
 
@@ -332,7 +334,7 @@ class Ring:
 
     def _enough(self) -> bool:
         loud = self._loud_end > self._tail
-        return self._head >= (self._sooner_at if loud else self._wake_at)
+        return self._head >= (self._wake_at_if_loud if loud else self._wake_at)
 
     def _end_of(self, blocks: int) -> int:
         return int(self._end[(blocks - 1) % self._records]) if blocks else 0

@@ -69,7 +69,7 @@ class StreamFeed:
     @property
     def waiting(self) -> float:
         """Seconds of sound in the ring; 0 where that is less than it was asked to wait for."""
-        return self.ring.unread / self.ring.rate if self.ring.called else 0.0
+        return self.ring.unread / self.ring.rate if self.ring.ready else 0.0
 
     def await_sound(self) -> None:
         """Have the ring wake the worker once there is enough sound for a message."""
@@ -212,7 +212,7 @@ class Worker:
 
     def _more(self) -> bool:
         """Whether a ring holds enough for a turn; if none does, the first that does wakes."""
-        return self._adopted or any(feed.ring.called for feed in self._feeds if not feed.read_all)
+        return self._adopted or any(feed.ring.ready for feed in self._feeds if not feed.read_all)
 
     def step(self) -> None:
         """One turn for every stream with enough sound for a message."""
@@ -221,7 +221,7 @@ class Worker:
         begun = self._clock()
         going = [feed for feed in self._feeds if not feed.ended]
         busy, self._adopted = self._adopted, False
-        turn = [feed for feed in going if busy or feed.ring.called]
+        turn = [feed for feed in going if busy or feed.ring.ready]
         # What fills one batch: more at once would only make the first of it wait.
         seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
         seconds_read, taken = 0.0, 0

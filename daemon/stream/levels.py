@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 QUIETEST: Final = -120.0
-"""dBFS; what digital silence is shown as."""
+"""dBFS that digital silence is shown as."""
 HALF_LIFE: Final = 1.0
-"""Seconds in which a loud moment is half forgotten."""
+"""Seconds in which a peak counts half as much."""
 FAINTEST: Final = 1e-3
 """-60 dBFS: speech below that is hardly any."""
 

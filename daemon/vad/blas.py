@@ -1,4 +1,4 @@
-"""numpy's matrix products, in the thread that asks for them."""
+"""One thread for numpy's matrix products."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The interface of detectors, which tell speech from its absence."""
+"""The interface of detectors: probabilities of speech."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ CHUNK: Final = 512
 
 
 class Detector(Protocol):
-    """Tells speech from its absence, chunk by chunk, for many streams at once."""
+    """Probability of speech, chunk by chunk, for many streams at once."""
 
     def new_state(self) -> object:
-        """What a stream's chunks so far have left behind: nothing yet."""
+        """The state of a stream that begins."""
         ...
 
     def probabilities(

@@ -1,4 +1,4 @@
-"""Speech by loudness: how far a chunk stands out of the noise beneath it. Costs next to nothing."""
+"""Speech by level over the noise floor; needs hardly any computation."""
 
 from __future__ import annotations
 
@@ -12,12 +12,11 @@ from daemon.base.audio import RATE
 from daemon.vad.detector import CHUNK
 
 EMPHASIS: Final = 0.97
-"""Of the sample before, what is taken off each sample: rumble counts less than speech."""
+"""Share of the sample before that is taken off each sample: rumble counts less than speech."""
 QUIET: Final = -65.0
 """dBFS after emphasis below which nothing is speech."""
 FIRST_FLOOR: Final = -50.0
-"""dBFS; the noise is believed to be no louder than this at first, so that a stream that begins
-with speech is heard."""
+"""dBFS; the noise floor at first, so that a stream that begins with speech is detected."""
 MARGIN: Final = 9.0
 """dB over the floor at which speech is as likely as not."""
 SLOPE: Final = 2.0
@@ -46,7 +45,7 @@ class EnergyDetector:
     """
 
     def new_state(self) -> _State:
-        """A stream that begins."""
+        """The state of a stream that begins."""
         return _State()
 
     def probabilities(

@@ -1,4 +1,4 @@
-"""Where there is speech: probabilities of short chunks to intervals, one gate a segment."""
+"""Intervals of speech from probabilities of short chunks, one gate a segment."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LARGEST_BATCH: Final = 128
 
 
 class Coverage(enum.Enum):
-    """What the gate says of a span of samples."""
+    """Decision of the gate on a span of samples."""
 
     SPEECH = "speech"
     GATED = "gated"
@@ -38,12 +38,12 @@ class _Span:
 
 
 class Gate:
-    """The gate of one segment: hears samples, keeps the intervals of speech.
+    """The gate of one segment: samples to intervals of speech.
 
     All positions are samples at 16 kHz from the segment's start. Speech begins with a chunk at or
     above `on` and lasts until chunks have stayed below `off` for `min_silence`; its interval
     reaches from `pre_roll` before the first chunk to the end of the last chunk at or above `off`.
-    What is said of a span does not depend on how the samples came in.
+    Decisions do not depend on the blocks that the samples come in.
     """
 
     def __init__(self, settings: GateSettings, state: object = None) -> None:
@@ -51,7 +51,7 @@ class Gate:
         self._pre_roll = round(settings.pre_roll * RATE)
         self._min_silence = settings.min_silence * RATE
         self._queue = np.zeros(0, dtype=np.float32)
-        self._taken = 0  # samples of _queue that were handed out
+        self._taken = 0  # samples of _queue that have a probability or await one
         self._intervals: deque[_Span] = deque()  # with pre-roll
         self._runs: deque[_Span] = deque()  # without, and without pauses
         self._oldest = 0  # speech before is forgotten
@@ -60,8 +60,8 @@ class Gate:
         self._silence = 0
         self._finished = False
         self.state = state
-        """What the detector keeps of this stream."""
-        self.heard = 0
+        """The detector's state of this stream."""
+        self.scored = 0
         """Samples whose probabilities are known."""
         self.opened = 0
         """Where the chunk ends with which speech began the last time."""
@@ -92,15 +92,15 @@ class Gate:
         return CHUNK - (len(self._queue) - self._taken) % CHUNK
 
     def next_chunk(self) -> NDArray[np.float32]:
-        """The oldest chunk that waits, shape (512,); its probability must be given to `hear`."""
+        """The oldest chunk that waits, shape (512,); its probability must be given to `update`."""
         chunk = self._queue[self._taken : self._taken + CHUNK]
         self._taken += CHUNK
         return chunk
 
-    def hear(self, probability: float) -> None:
+    def update(self, probability: float) -> None:
         """The probability of the next chunk, in order."""
-        start, end = self.heard, self.heard + CHUNK
-        self.heard = end
+        start, end = self.scored, self.scored + CHUNK
+        self.scored = end
         if not self._speaking:
             if probability < self._settings.on:
                 return
@@ -120,24 +120,24 @@ class Gate:
         else:
             self._runs.append(_Span(self._count, start, end))
 
-    # ---- questions -----------------------------------------------------------------------------
+    # ---- decisions -----------------------------------------------------------------------------
 
     @property
     def speaking(self) -> bool:
-        """Whether speech was going on at the last chunk heard."""
+        """Whether speech was going on at the last chunk with a probability."""
         return self._speaking
 
     def covers(self, start: int, end: int) -> Coverage:
         """Whether there is speech in [start, end).
 
-        Undecided until the gate has heard up to `end` plus the pre-roll, and while a pause may
+        Undecided until probabilities reach up to `end` plus the pre-roll, and while a pause may
         yet turn out to be part of the speech around it.
         """
         if any(span.start < end and span.end > start for span in self._intervals):
             return Coverage.SPEECH
         if self._finished and not self.pending:
             return Coverage.GATED
-        if self.heard < end + self._pre_roll:
+        if self.scored < end + self._pre_roll:
             return Coverage.UNDECIDED
         if self._speaking and start >= self._intervals[-1].end:
             return Coverage.UNDECIDED
@@ -151,9 +151,9 @@ class Gate:
 
         With `core`, a span inside, only speech that reaches into it counts, if there is such.
         Chunks that end after `end` are left out, so that the answer is the same whether or not
-        the gate has heard more by now.
+        later probabilities are known by now.
         """
-        runs = self._heard_within(start, end)
+        runs = self._runs_within(start, end)
         if core is not None:
             inside = {i for i, a, b in runs if a < core[1] and b > core[0]}
             runs = [run for run in runs if not inside or run[0] in inside]
@@ -164,15 +164,15 @@ class Gate:
     def utterance(self, start: int, end: int) -> int:
         """Number of the latest interval of speech in [start, end), as known at `end`; where only
         a pre-roll reaches into it, of the first that does. From 1; 0 for none."""
-        runs = self._heard_within(start, end)
+        runs = self._runs_within(start, end)
         if runs:
             return runs[-1][0]
         reach = (s.interval for s in self._intervals if s.start < end and s.end > start)
         return next(reach, 0)
 
-    def _heard_within(self, start: int, end: int) -> list[tuple[int, int, int]]:
+    def _runs_within(self, start: int, end: int) -> list[tuple[int, int, int]]:
         """Speech in [start, end) by chunks that end there: (interval, first, last)."""
-        known = min(self.heard, end // CHUNK * CHUNK)
+        known = min(self.scored, end // CHUNK * CHUNK)
         start = max(start, self._oldest)  # runs that lie across it are still held
         return [
             (run.interval, max(run.start, start), min(run.end, known))
@@ -181,8 +181,8 @@ class Gate:
         ]
 
     def forget(self, spans_before: int, speech_before: int) -> None:
-        """`covers` will not be asked of spans that start before the one position, nor
-        `speech_within` of speech before the other."""
+        """`covers` will not be called for spans that start before the one position, nor
+        `speech_within` for speech before the other."""
         while len(self._intervals) > 1 and self._intervals[0].end <= spans_before:
             self._intervals.popleft()
         self._oldest = max(self._oldest, speech_before)
@@ -191,10 +191,10 @@ class Gate:
 
 
 class OpenGate(Gate):
-    """Lets everything pass and hears nothing."""
+    """A gate that lets everything pass."""
 
     def feed(self, samples: NDArray[np.float32]) -> None:
-        self.heard += len(samples)
+        self.scored += len(samples)
 
     @property
     def speaking(self) -> bool:
@@ -213,7 +213,7 @@ class OpenGate(Gate):
 
 
 class GateBank:
-    """Makes the gates of all streams and lets them hear together."""
+    """Makes the gates of all streams, and runs their detector in batches."""
 
     def __init__(self, settings: GateSettings, detector: Detector | None = None) -> None:
         """`detector` is needed unless the kind is "off"; `GateBank.load` finds it.
@@ -241,9 +241,9 @@ class GateBank:
         return Gate(self.settings, self._detector.new_state())
 
     def run(self, gates: Sequence[Gate]) -> None:
-        """Let these gates hear all that they hold.
+        """Give these gates the probabilities of all chunks that they hold.
 
-        What a gate hears does not depend on the others, but for rounding below 1e-5.
+        Those of one gate do not depend on the others, but for rounding below 1e-5.
         """
         if self._detector is None:
             return
@@ -253,4 +253,4 @@ class GateBank:
             chunks = np.stack([gate.next_chunk() for gate in batch])
             found = self._detector.probabilities(chunks, [gate.state for gate in batch])
             for gate, probability in zip(batch, found.tolist(), strict=True):
-                gate.hear(probability)
+                gate.update(probability)

@@ -1,4 +1,4 @@
-"""The detectors there are, each imported when it is chosen."""
+"""The detectors by their kind, each imported when it is chosen."""
 
 from __future__ import annotations
 

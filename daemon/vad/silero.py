@@ -1,9 +1,9 @@
 """Silero VAD, from the weights in daemon/bundled/silero_vad, in numpy.
 
 The network is so small that a runtime spends most of its time on its 250 nodes rather than on
-their sums; and run as one graph its memory binds each chunk to the one before, though only the last
-step, an LSTM cell, needs that. Here everything before the LSTM is computed for all chunks at once,
-of however many streams and however long a stretch of each. Figures are in docs/speed.md.
+their sums; and as one graph it takes chunks one after the other, though only the last step, an
+LSTM, has to. Here everything before the LSTM is computed for all chunks at once, of however many
+streams and however long a stretch of each. Figures are in docs/speed.md.
 
 The network, per chunk of 512 samples with the 64 before it: magnitudes of 4 short-time spectra of
 256 samples, four convolutions over those, an LSTM cell, a weighted sum, a sigmoid.
@@ -17,35 +17,38 @@ from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
+from safetensors.numpy import load_file
 
 from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.vad.blas import one_thread
 from daemon.vad.detector import CHUNK
 from daemon.vad.gain import AutomaticGain, levels
-from daemon.vad.onnx_weights import read_weights
 
-_MODEL: Final = Path(__file__).parent.parent / "bundled" / "silero_vad" / "silero_vad_16k_op15.onnx"
+_MODEL: Final = (
+    Path(__file__).parent.parent / "bundled" / "silero_vad" / "silero_vad_16k.safetensors"
+)
 _CONTEXT: Final = 64
 """Samples of the chunk before that the network wants in front of each chunk."""
 _HIDDEN: Final = 128
 _SPECTRUM, _SHIFT, _FRAMES = 256, 128, 4
 """Samples of a spectrum and from one to the next, and how many a chunk has."""
 QUIET: Final = 0.1
-"""Probability below which a chunk is surely no speech."""
-FORGET_AFTER: Final = 62
+"""Probability below which a chunk is certainly no speech."""
+RESET_AFTER: Final = 62
 """Chunks in a row (2 s) below QUIET after which the network's memory is cleared.
 
-Left alone in noise it goes deaf (silero-vad's issue 725): of words spoken every 2.5 s into kitchen
-noise at 10 dB it heard 19 %, with its memory cleared after 1 or 2 s all, after 4 s 93 %; of noise
-alone at most 4 % of windows passed either way.
+Otherwise it stops detecting speech in steady noise (silero-vad's issue 725): of words spoken every
+2.5 s in kitchen noise at 10 dB it detected 19 %; with its memory cleared after 1 or 2 s all, after
+4 s 93 %. Of noise alone at most 4 % of windows passed either way.
 """
 
 Array = NDArray[np.float32]
 
 
 class _State:
-    """What one stream's chunks so far have left behind."""
+    """One stream's gain, context and LSTM state."""
 
     __slots__ = ("cell", "context", "gain", "hidden", "quiet")
 
@@ -56,9 +59,10 @@ class _State:
         self.cell = np.zeros(_HIDDEN, dtype=np.float32)
         self.quiet = 0
 
-    def hear(self, probability: float) -> None:
+    def count_quiet(self, probability: float) -> None:
+        """Clear the memory after RESET_AFTER quiet chunks in a row."""
         self.quiet = self.quiet + 1 if probability < QUIET else 0
-        if self.quiet >= FORGET_AFTER:
+        if self.quiet >= RESET_AFTER:
             self.hidden = np.zeros(_HIDDEN, dtype=np.float32)
             self.cell = np.zeros(_HIDDEN, dtype=np.float32)
             self.quiet = 0
@@ -71,16 +75,15 @@ class SileroDetector:
         """Reads the weights. Raises UserError if their file is missing or damaged."""
         one_thread()
         try:
-            weights = read_weights(_MODEL)
-            self._network = _Network(weights)
-        except (OSError, ValueError, KeyError):
+            self._network = _Network(load_file(_MODEL))
+        except (OSError, SafetensorError, ValueError, KeyError):
             raise UserError(
                 f"the silero gate's network {_MODEL} is missing or damaged: install intentd again "
                 "or set gate.kind to energy"
             ) from None
 
     def new_state(self) -> _State:
-        """A stream that begins."""
+        """The state of a stream that begins."""
         return _State()
 
     def probabilities(self, chunks: Array, states: Sequence[object]) -> Array:
@@ -88,13 +91,13 @@ class SileroDetector:
         given = np.empty((len(chunks), _CONTEXT + CHUNK), dtype=np.float32)
         given[:, _CONTEXT:] = chunks
         rounds: list[list[int]] = []  # places in `chunks`: of each stream its first, its second, …
-        met: dict[int, int] = {}
+        seen: dict[int, int] = {}
         for place, state in enumerate(states):
             assert isinstance(state, _State)
             given[place, :_CONTEXT] = state.context
             state.context = given[place, CHUNK:]
-            count = met.get(id(state), 0)
-            met[id(state)] = count + 1
+            count = seen.get(id(state), 0)
+            seen[id(state)] = count + 1
             if count == len(rounds):
                 rounds.append([])
             rounds[count].append(place)
@@ -103,11 +106,11 @@ class SileroDetector:
             if state.context.base is given:
                 state.context = state.context.copy()  # given is scaled, and need not be kept
         given *= self._gains(chunks, states)[:, None]
-        driven = self._network.drive(given)
+        encoded = self._network.encode(given)
         found = np.empty(len(chunks), dtype=np.float32)
         for places in rounds:
             now = [states[place] for place in places]
-            self._step(driven, places, now, found)
+            self._step(encoded, places, now, found)
         return found
 
     @staticmethod
@@ -120,30 +123,30 @@ class SileroDetector:
         return gains
 
     def _step(
-        self, driven: Array, places: list[int], states: Sequence[object], found: Array
+        self, encoded: Array, places: list[int], states: Sequence[object], found: Array
     ) -> None:
-        """One chunk of each of these streams."""
+        """The LSTM's step for one chunk of each of these streams."""
         if len(places) == 1:
             (place,), (state,) = places, states
             assert isinstance(state, _State)
-            state.hidden, state.cell = self._network.step(driven[place], state.hidden, state.cell)
-            found[place] = self._network.judge(state.hidden)
-            state.hear(float(found[place]))
+            state.hidden, state.cell = self._network.step(encoded[place], state.hidden, state.cell)
+            found[place] = self._network.probability(state.hidden)
+            state.count_quiet(float(found[place]))
             return
         hidden, cell = self._network.step(
-            driven[places],
+            encoded[places],
             np.stack([state.hidden for state in states]),  # type: ignore[attr-defined]
             np.stack([state.cell for state in states]),  # type: ignore[attr-defined]
         )
-        found[places] = self._network.judge(hidden)
+        found[places] = self._network.probability(hidden)
         for row, (place, state) in enumerate(zip(places, states, strict=True)):
             assert isinstance(state, _State)
             state.hidden, state.cell = hidden[row].copy(), cell[row].copy()
-            state.hear(float(found[place]))
+            state.count_quiet(float(found[place]))
 
 
 class _Network:
-    """The sums."""
+    """The layers."""
 
     def __init__(self, weights: dict[str, Array]) -> None:
         """KeyError or ValueError if these are not Silero VAD's weights."""
@@ -158,21 +161,21 @@ class _Network:
         (first, b0), (second, b1), (third, b2), (fourth, b3) = convolutions
         self._first = np.ascontiguousarray(first.reshape(-1, first.shape[2])), b0
         self._second = np.ascontiguousarray(second.reshape(-1, second.shape[2])), b1
-        # The third hears two frames behind one of padding, the fourth one between two of padding.
+        # The third layer has two frames behind one of padding, the fourth one between two.
         self._third = np.ascontiguousarray(third[1:].reshape(-1, third.shape[2])), b2
         self._fourth = np.ascontiguousarray(fourth[1]), b3
         rnn = "model.decoder.rnn"
-        # The gates' order is that of the file (in, forget, new, out). A sigmoid is half a tanh and
-        # a half; with their weights halved one tanh serves all four gates.
+        # The gates' order is that of the file: input, forget, cell, output. A sigmoid is half a
+        # tanh and a half; with their weights halved one tanh serves all four gates.
         half = np.repeat(np.array([0.5, 0.5, 1.0, 0.5], np.float32), _HIDDEN)
-        self._input = np.ascontiguousarray((weights[f"{rnn}.weight_ih"] * half[:, None]).T)
-        self._memory = np.ascontiguousarray((weights[f"{rnn}.weight_hh"] * half[:, None]).T)
+        self._input_weights = np.ascontiguousarray((weights[f"{rnn}.weight_ih"] * half[:, None]).T)
+        self._hidden_weights = np.ascontiguousarray((weights[f"{rnn}.weight_hh"] * half[:, None]).T)
         self._bias = (weights[f"{rnn}.bias_ih"] + weights[f"{rnn}.bias_hh"]) * half
-        self._sum = weights["model.decoder.decoder.2.weight"].reshape(_HIDDEN)
-        self._offset = weights["model.decoder.decoder.2.bias"][0]
+        self._output_weights = weights["model.decoder.decoder.2.weight"].reshape(_HIDDEN)
+        self._output_bias = weights["model.decoder.decoder.2.bias"][0]
 
-    def drive(self, chunks: Array) -> Array:
-        """What chunks with their context, shape (n, 576), do to the LSTM's gates: (n, 512)."""
+    def encode(self, chunks: Array) -> Array:
+        """The input part of the LSTM's gates, shape (n, 512), of chunks with context, (n, 576)."""
         n = len(chunks)
         padded = np.empty((n, chunks.shape[1] + _CONTEXT), dtype=np.float32)
         padded[:, :-_CONTEXT] = chunks
@@ -194,25 +197,25 @@ class _Network:
         taps = np.zeros((n, 2, 3, width), dtype=np.float32)
         taps[:, 0, 1:], taps[:, 1] = found[:, :2], found[:, 1:]
         halved = _linear(taps.reshape(n * 2, 3 * width), *self._second).reshape(n, -1)
-        driven: Array = _linear(_linear(halved, *self._third), *self._fourth) @ self._input
-        driven += self._bias
-        return driven
+        encoded: Array = _linear(_linear(halved, *self._third), *self._fourth) @ self._input_weights
+        encoded += self._bias
+        return encoded
 
-    def step(self, driven: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
-        """One step of the LSTM cell: rows of `drive` and as many memories, shape (n, 128) or
-        (128,), to the next memories."""
-        gates = np.tanh(driven + hidden @ self._memory)
-        enter, forget, new, leave = (gates[..., n * _HIDDEN : (n + 1) * _HIDDEN] for n in range(4))
+    def step(self, encoded: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
+        """One step of the LSTM: rows of `encode`, hidden states and cells to the next states and
+        cells; shape (n, 128) or (128,) each but the first, which is four times as wide."""
+        gates = np.tanh(encoded + hidden @ self._hidden_weights)
+        input_gate, forget_gate, cell_gate, output_gate = np.split(gates, 4, axis=-1)
         half = np.float32(0.5)
-        kept: Array = half * ((forget + 1) * cell + (enter + 1) * new)
-        told: Array = half * (leave + 1) * np.tanh(kept)
-        return told, kept
+        next_cell: Array = half * ((forget_gate + 1) * cell + (input_gate + 1) * cell_gate)
+        next_hidden: Array = half * (output_gate + 1) * np.tanh(next_cell)
+        return next_hidden, next_cell
 
-    def judge(self, hidden: Array) -> Array:
-        """The probability of speech by the LSTM's memory."""
-        logit = np.maximum(hidden, 0) @ self._sum + self._offset
-        judged: Array = np.float32(0.5) * (np.tanh(np.float32(0.5) * logit) + 1)
-        return judged
+    def probability(self, hidden: Array) -> Array:
+        """The probability of speech, shape (n,) or (), of hidden states."""
+        logit = np.maximum(hidden, 0) @ self._output_weights + self._output_bias
+        found: Array = np.float32(0.5) * (np.tanh(np.float32(0.5) * logit) + 1)
+        return found
 
 
 def _linear(inputs: Array, weights: Array, bias: Array) -> Array:

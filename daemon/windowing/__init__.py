@@ -4,7 +4,6 @@ from daemon.windowing.high_pass import HighPass, high_passed
 from daemon.windowing.resample import Resampler
 from daemon.windowing.windows import (
     WindowBuffer,
-    Windower,
     all_windows,
     samples_of,
     window_count,
@@ -14,7 +13,6 @@ __all__ = [
     "HighPass",
     "Resampler",
     "WindowBuffer",
-    "Windower",
     "all_windows",
     "high_passed",
     "samples_of",

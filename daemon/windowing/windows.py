@@ -111,37 +111,12 @@ class WindowBuffer:
         self._filled = need
 
 
-class Windower:
-    """`WindowBuffer` for those who use up windows at once."""
-
-    def __init__(self, window: int, hop: int) -> None:
-        """Both in samples. ValueError unless 1 <= hop <= window."""
-        self._buffer = WindowBuffer(window, hop)
-        self._next = 0
-
-    def push(self, samples: Samples) -> list[tuple[int, Samples]]:
-        """The windows that these samples (n,) complete: index and view, shape (window,).
-
-        Views are valid until the next call.
-        """
-        self._buffer.release(self._next)
-        self._buffer.push(samples)
-        return self._new()
-
-    def flush(self) -> list[tuple[int, Samples]]:
-        """The windows left at the end, padded with zeros."""
-        self._buffer.release(self._next)
-        self._buffer.flush()
-        return self._new()
-
-    def _new(self) -> list[tuple[int, Samples]]:
-        first, self._next = self._next, self._buffer.complete
-        return [(index, self._buffer.view(index)) for index in range(first, self._next)]
-
-
 def all_windows(samples: Samples, window: int, hop: int) -> Samples:
     """All windows of a whole recording, shape (ceil(n / hop), window), as a stream has them."""
-    windower = Windower(window, hop)
-    views = [view.copy() for _, view in windower.push(samples)]
-    views += [view.copy() for _, view in windower.flush()]
-    return np.stack(views) if views else np.zeros((0, window), dtype=np.float32)
+    buffer = WindowBuffer(window, hop)
+    buffer.push(samples)
+    buffer.flush()
+    windows = np.zeros((buffer.complete, window), dtype=np.float32)
+    for index, row in enumerate(windows):
+        row[:] = buffer.view(index)
+    return windows

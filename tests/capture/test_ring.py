@@ -246,7 +246,7 @@ def test_the_reader_is_woken_for_as_much_as_it_asked_for() -> None:
 
     def has(frames: int) -> bool:
         ring.await_frames(frames)
-        return ring.called
+        return ring.ready
 
     assert not has(30)
     ring.write(block(0, 20), 0.0)
@@ -271,15 +271,15 @@ def test_the_reader_is_woken_sooner_by_what_is_loud() -> None:
         ring.write(np.array([[0.0, value] for value in values], np.float32), 0.0)
         return wake.wait(0)
 
-    def called() -> bool:
-        return ring.called
+    def ready() -> bool:
+        return ring.ready
 
     ring.await_frames(30, 10, 0.5)
-    assert not called()
+    assert not ready()
     assert not write(*[0.5] * 20)  # not louder
-    assert not called()
+    assert not ready()
     assert write(-0.6)
-    assert called()
+    assert ready()
     assert ring.read(100) is not None
     ring.await_frames(30, 10, 0.5)
     assert not write(0.6)  # loud, but too little
@@ -289,7 +289,7 @@ def test_the_reader_is_woken_sooner_by_what_is_loud() -> None:
     ring.await_frames(30, 10, 0.5)
     assert not write(*[0.1] * 29)  # what was loud before is forgotten
     assert write(0.1)
-    assert called()
+    assert ready()
 
 
 def test_what_is_loud_while_the_reader_works_is_not_forgotten() -> None:
@@ -302,9 +302,9 @@ def test_what_is_loud_while_the_reader_works_is_not_forgotten() -> None:
     assert ring.read(100) is not None
     ring.write(loud, 0.0)
     ring.await_frames(30, 10, 0.5)
-    assert ring.called
+    assert ring.ready
     ring.await_frames(30)  # no sooner for what is loud
-    assert not ring.called
+    assert not ring.ready
 
 
 def test_no_more_is_waited_for_than_the_ring_holds() -> None:

@@ -7,6 +7,7 @@ import itertools
 import json
 import subprocess
 import sys
+from hashlib import sha256
 from importlib.resources import files
 from pathlib import Path
 
@@ -14,6 +15,7 @@ import numpy as np
 import pytest
 import soundfile
 from numpy.typing import NDArray
+from safetensors.numpy import load_file, save
 from support.real_words import SHARED, WORDS, clear_words
 from threadpoolctl import threadpool_info
 
@@ -23,9 +25,11 @@ from daemon.vad import CHUNK, Coverage, Gate, GateBank, GateSettings
 from daemon.vad import silero as silero_module
 from daemon.vad.detector import Detector
 from daemon.vad.gain import AutomaticGain, levels
-from daemon.vad.silero import FORGET_AFTER, QUIET, SileroDetector
+from daemon.vad.silero import QUIET, RESET_AFTER, SileroDetector
 
 KINDS = ["silero", "energy"]
+GRAPH = Path(__file__).parent / "silero_vad_16k_op15.onnx"
+WEIGHTS = silero_module._MODEL
 Sound = NDArray[np.float32]
 
 
@@ -76,7 +80,7 @@ def by_graph(sound: Sound) -> Sound:
     sound with the gain that the detector gives it."""
     import onnxruntime
 
-    session = onnxruntime.InferenceSession(str(silero_module._MODEL))
+    session = onnxruntime.InferenceSession(str(GRAPH))
     before, state = np.zeros(64, np.float32), np.zeros((2, 1, 128), np.float32)
     found, gain = [], AutomaticGain()
     chunks = sound[: len(sound) // CHUNK * CHUNK].reshape(-1, CHUNK)
@@ -89,8 +93,20 @@ def by_graph(sound: Sound) -> Sound:
     return np.array(found, np.float32)
 
 
-def test_silero_says_what_its_graph_says(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(silero_module, "FORGET_AFTER", 1 << 30)
+def test_silero_has_the_weights_of_the_published_graph() -> None:
+    import onnx
+
+    assert sha256(GRAPH.read_bytes()).hexdigest() in (WEIGHTS.parent / "README.md").read_text()
+    tensors = onnx.load(str(GRAPH)).graph.initializer
+    published = {t.name: onnx.numpy_helper.to_array(t) for t in tensors if t.data_type == 1}
+    shipped = load_file(WEIGHTS)
+    assert shipped.keys() == published.keys()
+    for name, values in shipped.items():
+        np.testing.assert_array_equal(values, published[name])
+
+
+def test_silero_gives_the_probabilities_of_its_graph(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(silero_module, "RESET_AFTER", 1 << 30)
     demo = soundfile.read(str(files("daemon") / "bundled" / "demo.flac"), dtype="float32")[0]
     for sound in (demo[: 12 * RATE], voice(3.0), noise(1.0, 0.3), np.zeros(RATE, np.float32)):
         wanted = by_graph(sound)
@@ -100,7 +116,7 @@ def test_silero_says_what_its_graph_says(monkeypatch: pytest.MonkeyPatch) -> Non
     assert by_graph(demo[: 12 * RATE]).max() > 0.9
 
 
-def test_silero_hears_many_chunks_of_a_stream_at_once_as_one_by_one(
+def test_silero_gives_the_same_for_many_chunks_at_once_as_one_by_one(
     silero: SileroDetector,
 ) -> None:
     """Also where its memory is cleared among them, and with other streams between."""
@@ -127,11 +143,19 @@ def test_silero_hears_many_chunks_of_a_stream_at_once_as_one_by_one(
         assert len(mine) == len(sounds[n]) // CHUNK
 
 
-@pytest.mark.parametrize("content", [None, b"", b"no protocol buffer", b"\x3a\x05abc"])
+@pytest.mark.parametrize(
+    "content",
+    [
+        None,
+        b"",
+        b"no safetensors",
+        save({"model.stft.forward_basis_buffer": np.zeros((258, 1, 256))}),
+    ],
+)
 def test_silero_without_its_weights(
     content: bytes | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    path = tmp_path / "silero.onnx"
+    path = tmp_path / "silero.safetensors"
     if content is not None:
         path.write_bytes(content)
     monkeypatch.setattr(silero_module, "_MODEL", path)
@@ -146,7 +170,7 @@ def test_silero_does_not_mix_streams(silero: SileroDetector) -> None:
         np.testing.assert_allclose(found, probabilities(silero, [sound])[0], atol=1e-5)
 
 
-def test_silero_remembers_what_it_heard(silero: SileroDetector) -> None:
+def test_silero_depends_on_the_chunks_before(silero: SileroDetector) -> None:
     sound = voice(1.0)
     state = silero.new_state()
     one = [silero.probabilities(sound[None, :CHUNK], [state])[0] for _ in range(2)]
@@ -164,7 +188,7 @@ def test_silero_tells_a_voice_from_silence_and_noise(silero: SileroDetector) -> 
 
 def test_silero_clears_its_memory_after_two_quiet_seconds(silero: SileroDetector) -> None:
     """Its twin on real recordings, below, shows what that is good for."""
-    hiss = noise(2.048, 0.01).reshape(-1, CHUNK)[: FORGET_AFTER + 1]
+    hiss = noise(2.048, 0.01).reshape(-1, CHUNK)[: RESET_AFTER + 1]
     state = silero.new_state()
     for k, chunk in enumerate(hiss):
         fresh = silero.new_state()
@@ -173,7 +197,7 @@ def test_silero_clears_its_memory_after_two_quiet_seconds(silero: SileroDetector
         wanted = silero.probabilities(chunk[None], [fresh])[0]
         found = silero.probabilities(chunk[None], [state])[0]
         assert found < QUIET
-        assert (abs(found - wanted) < 1e-7) == (k in {0, FORGET_AFTER})
+        assert (abs(found - wanted) < 1e-7) == (k in {0, RESET_AFTER})
 
 
 def test_silero_keeps_its_memory_while_someone_speaks(silero: SileroDetector) -> None:

@@ -54,7 +54,7 @@ def reference(probabilities: Sequence[float], wanted: GateSettings) -> list[tupl
 def heard(probabilities: Sequence[float], wanted: GateSettings = SETTINGS) -> Gate:
     gate = Gate(wanted)
     for p in probabilities:
-        gate.hear(p)
+        gate.update(p)
     return gate
 
 
@@ -82,7 +82,7 @@ def test_what_is_decided_stays_decided(values: list[float], data: st.DataObject)
     gate = Gate(given_settings)
     answer = gate.covers(start, start + length)
     for p in values:
-        gate.hear(p)
+        gate.update(p)
         now = gate.covers(start, start + length)
         assert answer in {Coverage.UNDECIDED, now}
         answer = now
@@ -97,7 +97,7 @@ def test_what_is_decided_stays_decided(values: list[float], data: st.DataObject)
 def test_windows_are_decided_in_order(values: list[float], window: int, hop: int) -> None:
     gate = Gate(SETTINGS)
     for p in values:
-        gate.hear(p)
+        gate.update(p)
         answers = [gate.covers(a, a + window) for a in range(0, 60 * CHUNK, hop)]
         undecided = [k for k, answer in enumerate(answers) if answer is Coverage.UNDECIDED]
         if undecided:  # speech further on would have had to be known before
@@ -185,7 +185,7 @@ def test_forgetting_changes_nothing_further_on(values: list[float], chunks: int)
 def test_memory_does_not_grow() -> None:
     gate = Gate(GateSettings(min_silence=0.0, pre_roll=0.0))
     for k in range(20_000):
-        gate.hear(float(k % 2))
+        gate.update(float(k % 2))
         gate.forget(k * CHUNK - 16000, k * CHUNK - 16000)
     assert len(gate._intervals) < 40
     assert len(gate._runs) < 40
@@ -208,7 +208,7 @@ def test_a_bank_hears_each_as_if_alone(
         bank.run(gates)
     for gate, values in zip(gates, streams, strict=True):
         alone = heard(values)
-        assert gate.heard == alone.heard
+        assert gate.scored == alone.scored
         assert [(s.start, s.end) for s in gate._runs] == [(s.start, s.end) for s in alone._runs]
 
 
@@ -217,11 +217,11 @@ def test_the_last_chunk_is_filled_up() -> None:
     gate = bank.new_gate()
     gate.feed(np.full(100, 0.9, np.float32))
     bank.run([gate])
-    assert gate.heard == 0
+    assert gate.scored == 0
     gate.finish()
     assert gate.covers(0, 50) is Coverage.UNDECIDED
     bank.run([gate])
-    assert gate.heard == CHUNK
+    assert gate.scored == CHUNK
     assert gate.covers(0, 50) is Coverage.SPEECH
 
 

@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from daemon.windowing import WindowBuffer, Windower, all_windows, samples_of, window_count
+from daemon.windowing import WindowBuffer, all_windows, samples_of, window_count
 
 quick = settings(max_examples=60, deadline=None)
 sizes = st.lists(st.integers(0, 90), max_size=12)
@@ -30,18 +30,20 @@ def expected(samples: NDArray[np.float32], window: int, hop: int) -> list[NDArra
 def test_same_windows_whatever_the_blocks(blocks: list[int], shape: tuple[int, int]) -> None:
     window, hop = shape
     samples = numbers(sum(blocks))
-    windower = Windower(window, hop)
+    buffer = WindowBuffer(window, hop)
     found: list[NDArray[np.float32]] = []
     at = 0
     for n in blocks:
-        for index, view in windower.push(samples[at : at + n]):
-            assert index == len(found)
-            assert index * hop + window <= at + n  # never before its last sample
-            found.append(view.copy())
+        buffer.release(len(found))
+        buffer.push(samples[at : at + n])
         at += n
+        found += [buffer.view(index).copy() for index in range(len(found), buffer.complete)]
+        # never before its last sample
+        assert not found or (len(found) - 1) * hop + window <= at
         # and never later: the next one is incomplete
         assert len(found) * hop + window > at
-    found += [view.copy() for _, view in windower.flush()]
+    buffer.flush()
+    found += [buffer.view(index).copy() for index in range(len(found), buffer.complete)]
     wanted = expected(samples, window, hop)
     assert len(found) == len(wanted) == window_count(len(samples), hop)
     for one, other in zip(found, wanted, strict=True):
@@ -83,11 +85,12 @@ def test_views_are_views_and_read_only() -> None:
 
 
 def test_an_hour_fits_in_seconds_of_memory() -> None:
-    windower = Windower(16000, 3840)
+    buffer = WindowBuffer(16000, 3840)
     block = np.zeros(1600, dtype=np.float32)
     for _ in range(36_000):
-        windower.push(block)
-    assert len(windower._buffer._data) <= 5 * 16000
+        buffer.push(block)
+        buffer.release(buffer.complete)
+    assert len(buffer._data) <= 5 * 16000
 
 
 def test_what_is_not_held_is_refused() -> None:

@@ -82,11 +82,11 @@ class TakeFinder:
         if self._gate.speaking:
             start = self._gate.opened - CHUNK if not spoke else self._start
             self._start = start
-            if self._gate.heard - start > LONGEST * RATE:
-                yield self._take(start, self._gate.heard)
+            if self._gate.scored - start > LONGEST * RATE:
+                yield self._take(start, self._gate.scored)
                 self.restart()
         elif spoke:
-            within = self._gate.speech_within(self._start, self._gate.heard)
+            within = self._gate.speech_within(self._start, self._gate.scored)
             if within is not None:
                 yield self._take(*within)
         self._forget()

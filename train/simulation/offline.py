@@ -189,7 +189,7 @@ class EventReplay:
             settings.gate, None if off else _ReplayingDetector(cached.speech_probabilities)
         ).new_gate()
         for probability in cached.speech_probabilities.tolist():
-            self._gate.hear(probability)
+            self._gate.update(probability)
         hop, window = settings.hop_samples, settings.window_samples
         self._utterances = [
             self._gate.utterance(n * hop, n * hop + window) for n in range(len(self._scores))
