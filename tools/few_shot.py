@@ -25,11 +25,12 @@ from rich.table import Table
 from daemon.windowing import high_passed
 from train.augment import Audio
 from train.data.clips import Clip, load_clips
+from train.environment import quiet
 from train.examples.words import middle_window
 from train.metrics import wilson
-from train.pipeline import evaluation_noise, quiet
-from train.recipe import load_recipe
-from train.report.card import confusions
+from train.pipeline import evaluation_noise
+from train.recipe_files import load_recipe
+from train.report.results import confusions
 from train.simulation.tracks import with_noise
 from train.training.finetune import noises_of, train_model
 

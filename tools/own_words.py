@@ -34,8 +34,8 @@ from train.augment import Audio, white
 from train.data.clips import Clip
 from train.data.phonemes import Spoken, holds, phonemes_of_many, spoken
 from train.data.split import bucket
+from train.environment import quiet
 from train.evaluation.scoring import score
-from train.pipeline import quiet
 from train.simulation.offline import CachedScores, SimulationSettings, replay, score_recordings
 from train.simulation.tracks import spaced
 from train.words.background import background, held_out_noise, surroundings

@@ -33,6 +33,7 @@ from daemon.base.program import open_closed_streams, run_app, version_printer, w
 from daemon.base.text import screen_text
 from train.commands.record import record, teach
 from train.commands.words import words
+from train.environment import command_line, quiet
 
 if TYPE_CHECKING:
     from train.training.finetune import StoppedError
@@ -111,7 +112,7 @@ def train(
     debug: Debug = False,
 ) -> None:
     """Train a model by a recipe, calibrate it, and measure it."""
-    from train.recipe import load_recipe
+    from train.recipe_files import load_recipe
 
     loaded = load_recipe(recipe, assignments or ())  # a mistake in it needs no torch to be found
     from train import pipeline as steps
@@ -120,7 +121,7 @@ def train(
 
     target = output or Path("runs") / loaded.name
     run = steps.Run(
-        loaded, target, steps.command_line(), PlainConsole(stderr=True), resume=resume, force=force
+        loaded, target, command_line(), PlainConsole(stderr=True), resume=resume, force=force
     )
     if (alone := left_alone()) is not None:
         run.console.print(f"note: {alone}", highlight=False)
@@ -221,14 +222,14 @@ def calibrate(
     """Choose temperature and thresholds of a trained model again, on what the recipe's [calibrate]
     names. With calibrate.cross_fit the models for the training part are trained first, unless
     MODEL/cross-fit has them."""
-    from train.recipe import load_recipe
+    from train.recipe_files import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
     from train import pipeline as steps
     from train.training.finetune import StoppedError, noises_of
 
-    run = steps.Run(loaded_recipe, model, steps.command_line())
-    steps.quiet()
+    run = steps.Run(loaded_recipe, model, command_line())
+    quiet()
     steps.open_model(model, loaded_recipe)
     loaded, labels = steps.load(run)
     steps.open_calibrated(run, labels)  # before what takes long
@@ -249,13 +250,13 @@ def report(
     debug: Debug = False,
 ) -> None:
     """Measure a trained model on the test part again; write metrics.json, pictures, model card."""
-    from train.recipe import load_recipe
+    from train.recipe_files import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
     from train import pipeline as steps
 
-    run = steps.Run(loaded_recipe, model, steps.command_line())
-    steps.quiet()
+    run = steps.Run(loaded_recipe, model, command_line())
+    quiet()
     steps.open_model(model, loaded_recipe)
     loaded, _ = steps.load(run)
     steps.finish(run, loaded)
@@ -329,7 +330,7 @@ def mine(
     from train.commands import mine as mining
     from train.data.clips import load_plain
 
-    steps.quiet()
+    quiet()
     if output.is_dir() and any(output.iterdir()):
         raise UserError(f"{output} is not empty; give another folder.")
     clips = load_plain(recordings, note=lambda text: print(text, file=sys.stderr))
@@ -358,13 +359,12 @@ def export(
 ) -> None:
     """Write a model as one file that takes samples and gives scores, and what goes with it."""
     from daemon.model.description.resolve import resolve_model
-    from train import pipeline as steps
     from train.commands.export import DESCRIPTION, FORMATS, MODEL
     from train.commands.export import export as write
 
     if to not in FORMATS:
         raise UserError(f"--to {to!r} is none of {', '.join(FORMATS)}.")
-    steps.quiet()
+    quiet()
     directory = resolve_model(model)
     target = output or Path(f"{directory.name}-{to}")
     write(directory, target)

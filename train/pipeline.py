@@ -7,16 +7,10 @@ was interrupted goes on from there.
 from __future__ import annotations
 
 import json
-import logging
-import platform
-import shlex
 import shutil
-import sys
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
@@ -24,21 +18,18 @@ import numpy as np
 from rich.console import Console
 from rich.text import Text
 
-from daemon.base.audio import RATE
 from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError, os_reason
 from daemon.base.resources import disk_full, out_of_memory
 from daemon.base.text_files import write_text
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.description.calibration import write_intentd_key
-from daemon.windowing import high_passed
 from train.augment import Audio
 from train.calibration.cross_fit import Part, cross_fit
+from train.calibration.temperature import temperature_of
 from train.calibration.thresholds import (
     Calibrated,
     calibrate,
-    fit_pooled_temperature,
-    fit_temperature,
     score_tracks,
 )
 from train.data.clips import (
@@ -55,8 +46,8 @@ from train.data.split import Part as SplitPart
 from train.data.split import counts
 from train.distillation.soft_labels import TEACHER
 from train.distributed import main_process, peak_memory_gib, wait_for_all
+from train.environment import quiet, versions
 from train.evaluation.evaluate import Evaluation, Options, evaluate
-from train.examples.words import middle_window
 from train.recipe import Recipe
 from train.report import card as report
 from train.run_folder import FINISHED, PROBLEMS, SPLIT, begin, check_output
@@ -67,26 +58,12 @@ from train.simulation.conditions import (
     extra_tracks,
     settings_of_recipe,
 )
-from train.simulation.offline import SimulationSettings, score_recordings
-from train.simulation.tracks import with_noise
 from train.training.checkpoints import save_whole
-from train.training.finetune import noises_of, train_model, words_of
+from train.training.finetune import noises_of, train_model
 from train.training.initial_model import SMALL, find_base
 from train.training.trainer import IntentTrainer, keeper_of
 
 HISTORY = "history.json"
-PACKAGES = (
-    "intentd",
-    "torch",
-    "transformers",
-    "datasets",
-    "evaluate",
-    "accelerate",
-    "numpy",
-    "scipy",
-    "soxr",
-    "soundfile",
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,23 +300,6 @@ def open_calibrated(run: Run, labels: tuple[str, ...]) -> Classifier:
     return classifier
 
 
-def temperature_of(
-    classifier: Classifier,
-    recipe: Recipe,
-    settings: SimulationSettings,
-    clips: Sequence[Clip],
-    noises: Sequence[Audio],
-) -> float:
-    """The temperature that fits the model best on `clips`, at the level of the recipe's unit."""
-    labels = settings.labels
-    if recipe.model.unit == "word":
-        windows, references = _calibration_windows(recipe, list(clips), labels, noises)
-        return fit_temperature(classifier.logits(windows), references)
-    scored = score_recordings([clip.audio for clip in clips], settings, classifier.logits)
-    references = np.array([labels.index(clip.label) for clip in clips], np.int64)
-    return fit_pooled_temperature(scored, references, settings)
-
-
 def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
     """Evaluate the model in the output folder on the test part; write metrics.json, then pictures
     and model card. What of these can't be made is named and left out."""
@@ -405,51 +365,6 @@ def open_model(
     )
 
 
-def versions() -> dict[str, str]:
-    """Versions of the packages that a result may depend on."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
-
-
-def quiet() -> None:
-    """Silence the libraries' progress bars and advice."""
-    import datasets
-    import transformers
-
-    warnings.filterwarnings("ignore", module=r"(torch|transformers|accelerate|datasets)(\..*)?")
-    transformers.logging.set_verbosity_error()
-    transformers.utils.logging.disable_progress_bar()
-    datasets.disable_progress_bars()
-    logging.getLogger("torch.distributed").setLevel(logging.ERROR)
-
-
-def command_line() -> str:
-    """The command as a shell takes it, for the model card."""
-    return shlex.join(["intentd-train", *sys.argv[1:]])
-
-
 def _write_sources(run: Run, loaded: Loaded) -> None:
     write_problems(run.output / PROBLEMS, loaded.problems)
     write_split(run.output / SPLIT, loaded, run.recipe)
-
-
-def _calibration_windows(
-    recipe: Recipe, clips: list[Clip], labels: tuple[str, ...], noises: Sequence[Audio]
-) -> tuple[list[Audio], np.ndarray[Any, np.dtype[np.int64]]]:
-    """One window a clip, without noise and at the levels of the validation streams in turn."""
-    length = round(recipe.model.window * RATE)
-    noise = np.concatenate(list(noises)) if noises else None
-    levels = [None, *recipe.calibrate.snr_db] if noise is not None else [None]
-    windows, references = [], []
-    for number, clip in enumerate(words_of(clips)):
-        window, level = middle_window(clip.audio, length), levels[number % len(levels)]
-        if level is not None and noise is not None:
-            window = with_noise(window, noise, level, number)
-        windows.append(high_passed(window))
-        references.append(labels.index(clip.label))
-    return windows, np.array(references, np.int64)

@@ -290,7 +290,7 @@ def listen(settings: Settings) -> Outcome:
     level = 10 * math.log10(float(np.square(mono).mean()) + 1e-12)
     peak = float(np.abs(mono).max())
     text += f", level {level:.0f} dBFS, peak {20 * math.log10(peak + 1e-6):.0f} dBFS"
-    channels = [report.text for report in microphone.take_reports() if report.kind == "channels"]
+    channels = [report.text for report in microphone.reports.take() if report.kind == "channels"]
     channels += microphone.channels.finish()
     if level < DEAF_DB:
         fix = "unmute it, or choose another input with audio.device"

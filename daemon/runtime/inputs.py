@@ -93,7 +93,7 @@ class LiveInput:
 
     def start(self, on_news: Callable[[], None]) -> None:
         """Open the device. Raises UserError if it can't be opened."""
-        self._microphone.on_report = on_news
+        self._microphone.reports.on_report = on_news
         self._microphone.start()
 
     def stop(self) -> None:
@@ -114,7 +114,7 @@ class LiveInput:
             raise self._microphone.failure
         return [
             Status(None, report.text, "info" if report.kind == "returned" else "warning")
-            for report in self._microphone.take_reports()
+            for report in self._microphone.reports.take()
         ]
 
     def searching(self, now: float) -> bool:

@@ -95,7 +95,7 @@ def main() -> None:  # noqa: PLR0915 - one loop, told from top to bottom
                 held.clear()
                 level = float(np.sqrt(np.mean(heard**2)))
                 tell("heard", end=chunk.end, rms=level, pitch=pitch(heard, rate))
-        for report in mic.take_reports():
+        for report in mic.reports.take():
             tell(report.kind, text=report.text, rss=resident_kib())
         age = max(age, mic.last_callback_age() or 0.0)
         wake.wait(0.1)

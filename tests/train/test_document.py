@@ -23,7 +23,7 @@ from support.virtual_mic import VirtualMic, missing_packages
 
 from daemon.model.description.info import read_model_info
 from train.data.clips import load_clips
-from train.recipe import load_recipe
+from train.recipe_files import load_recipe
 
 DOCUMENT = (Path(__file__).parents[2] / "docs" / "training.md").read_text(encoding="utf-8")
 SHORT = {"steps = 3000": "steps = 4", "batch_size = 32": "batch_size = 4"}

@@ -18,7 +18,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
 from daemon.model.description.info import read_model_info
 from train import pipeline as steps
-from train.recipe import load_recipe
+from train.recipe_files import load_recipe
 
 
 def request(number: int, seed: int) -> bytes:

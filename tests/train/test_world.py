@@ -16,7 +16,8 @@ from train import world
 from train.data.clips import load_clips
 from train.data.phonemes import Spoken
 from train.data.split import bucket
-from train.recipe import WORLD, load_recipe
+from train.recipe import WORLD
+from train.recipe_files import load_recipe
 
 FOLDER = Path(world.__file__).parent
 

@@ -1,7 +1,6 @@
-"""Temperature and thresholds of a trained model.
+"""Thresholds of a trained model.
 
-The temperature is fitted on validation data at the level of the unit (windows for words, pooled
-evidence for utterances). Thresholds are then chosen per label on streams of validation clips and on
+They are chosen per label on streams of validation clips and on
 command-free audio, by the daemon's own stream: the fewest misses and wrong events (events on
 single words that are no intents among them) with so few false alarms of all labels together that
 the upper 95 % bound of their rate is what the recipe asks.
@@ -18,9 +17,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.optimize import minimize_scalar
 
-from daemon.decide import RollingSettings, evidence_weights, log_floored
+from daemon.decide import RollingSettings
 from daemon.model.description.calibration import Calibration
 from train import metrics
 from train.evaluation.scoring import Score, score
@@ -33,7 +31,6 @@ from train.simulation.offline import (
     SimulationSettings,
     replay,
     score_recordings,
-    softmax,
 )
 from train.simulation.tracks import ReferenceEvent
 
@@ -102,52 +99,6 @@ class ScoredTrack:
         """The daemon's events against the track's truth."""
         events = replay(self.cached, settings, self.temperature).events
         return score(events, self.truth, self.seconds / 3600)
-
-
-def fit_temperature(logits: NDArray[np.floating[Any]], references: NDArray[np.int64]) -> float:
-    """The temperature that makes the references likeliest (Guo et al. 2017), 0.05 to 20.
-
-    `logits` (n, labels), `references` (n,); 1 for no data.
-    """
-    if not len(references):
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        scaled = logits / np.exp(log_temperature)
-        top = scaled.max(axis=-1, keepdims=True)
-        norm = np.log(np.exp(scaled - top).sum(axis=-1)) + top[:, 0]
-        return float(np.mean(norm - scaled[np.arange(len(references)), references]))
-
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
-
-
-def fit_pooled_temperature(
-    scored: Sequence[CachedScores], references: NDArray[np.int64], settings: SimulationSettings
-) -> float:
-    """The temperature of windows that makes the pooled posteriors of utterances fit best.
-
-    `references` (n,): label numbers of the recordings; those without speech are left out.
-    """
-    known = [
-        (cached.logits, int(label))
-        for cached, label in zip(scored, references, strict=True)
-        if len(cached.logits)
-    ]
-    if not known:
-        return 1.0
-
-    def loss(log_temperature: float) -> float:
-        total = 0.0
-        for logits, label in known:
-            logs = log_floored(softmax(logits / np.exp(log_temperature)))
-            weights = evidence_weights(len(logs), settings.rolling.forgetting, settings.overlap)
-            evidence = weights @ logs
-            total += float(np.logaddexp.reduce(evidence) - evidence[label])
-        return total / len(known)
-
-    found = minimize_scalar(loss, bounds=(np.log(0.05), np.log(20.0)), method="bounded")
-    return float(np.exp(found.x))
 
 
 def score_tracks(

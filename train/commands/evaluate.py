@@ -23,8 +23,10 @@ from daemon.model.description.resolve import resolve_model
 from train import pipeline as steps
 from train.data.clips import Clip, Loaded, load_clips
 from train.data.split import PARTS
+from train.environment import command_line, quiet, versions
 from train.evaluation.evaluate import Evaluation, Options
-from train.recipe import DataSection, EvaluateSection, ModelSection, Recipe, load_recipe
+from train.recipe import DataSection, EvaluateSection, ModelSection, Recipe
+from train.recipe_files import load_recipe
 from train.report.attempt import attempt
 
 OTHERS = "unknown"
@@ -57,7 +59,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
     Raises:
         UserError: model, data and options don't fit together, or the JSON can't be written.
     """
-    steps.quiet()
+    quiet()
     if request.noise is not None and not request.noise.is_file():
         raise UserError(f"The noise {request.noise} does not exist.")
     if request.part not in (None, *PARTS, "all"):
@@ -73,7 +75,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
             update={"evaluate": recipe.evaluate.model_copy(update={"noise": noise})}
         )
     options = _options(request, recipe.evaluate)
-    run = steps.Run(recipe, path, steps.command_line(), run_console)
+    run = steps.Run(recipe, path, command_line(), run_console)
     if options.levels != (None,) and steps.evaluation_noise(recipe) is None:
         if request.snr_db:
             raise UserError("--snr needs a noise: give --noise FILE.")
@@ -87,7 +89,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
         "left_out": left_out,
         "spacing": options.spacing,
         "per_label": options.per_label,
-        "versions": steps.versions(),
+        "versions": versions(),
         **found.figures(),
     }
     note = functools.partial(_note, run_console)

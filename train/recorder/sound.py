@@ -67,7 +67,7 @@ class MicrophoneSound:
     def blocks(self) -> Iterator[Block]:
         ring = self._microphone.ring
         while True:
-            note = " ".join(report.text for report in self._microphone.take_reports())
+            note = " ".join(report.text for report in self._microphone.reports.take())
             chunk = ring.read(ring.rate)
             if chunk is None:
                 if ring.finished:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from daemon.base.audio import RATE
 from daemon.config.settings import GateSettings, RollingSettings
 from train.augment import Audio, word_bounds
-from train.calibration.thresholds import fit_temperature
+from train.calibration.temperature import fit_temperature
 from train.simulation.offline import CachedScores, SimulationSettings, softmax
 from train.words.background import Background, background, held_out_noise, surroundings
 from train.words.embedder import Embedder, Embeddings

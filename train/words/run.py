@@ -17,7 +17,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from daemon.base.errors import UserError, os_reason
 from train.data.clips import write_problems
 from train.data.phonemes import spoken
-from train.pipeline import command_line, quiet, versions
+from train.environment import command_line, quiet, versions
 from train.run_folder import FINISHED, PROBLEMS
 from train.words import report
 from train.words.card import card

@@ -6,11 +6,8 @@ import atexit
 import logging
 import threading
 import time
-from collections import deque
-from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,6 +33,7 @@ from daemon.capture.microphone.opening import (
     same_device,
 )
 from daemon.capture.microphone.pulse import MoveWatch
+from daemon.capture.microphone.reports import Reports
 from daemon.capture.microphone.supervisor import Action, Observation, State, Supervisor
 from daemon.capture.microphone.time_limit import with_time_limit
 from daemon.capture.ring import Ring, Settable
@@ -55,16 +53,6 @@ _LOOK_SECONDS = 3.0
 """A look at the device that takes longer waits for a frozen sound server."""
 DEVICE_LOST = "device lost"
 """The reason of the gap that an outage makes."""
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceReport:
-    """The loss or the return of a device, or a fault of its channels, as a sentence."""
-
-    kind: Literal["lost", "returned", "channels"]
-    text: str
-    at: float
-    """Monotonic time."""
 
 
 class Microphone:
@@ -123,12 +111,10 @@ class Microphone:
         self.error: str | None = None
         self.failure: BaseException | None = None
         """A programming error in a thread; the ring is finished then."""
-        self.on_report: Callable[[], None] | None = None
-        """Called when `take_reports` has something to give."""
+        self.reports = Reports()
         self._patience = max(0.5, 5 * block_ms / 1000)
         self._supervisor = Supervisor(patience=self._patience)
         self._gaps = GapEstimator(rate, block)
-        self._reports: deque[DeviceReport] = deque(maxlen=1000)
         self._lost_since: float | None = None
         self._stream: Any = None
         self._watch: MoveWatch | None = None
@@ -230,13 +216,6 @@ class Microphone:
         last = self._last_block
         return None if last is None else max(0.0, time.monotonic() - last)
 
-    def take_reports(self) -> list[DeviceReport]:
-        """Losses and returns of the device since the last call."""
-        reports = []
-        while self._reports:
-            reports.append(self._reports.popleft())
-        return reports
-
     # ---- PortAudio's thread -------------------------------------------------------------------
 
     def _on_block(
@@ -270,7 +249,7 @@ class Microphone:
         else:
             self.ring.write(block[:, self._chosen], now)
             for fault in self.channels.feed(block):
-                self._report("channels", f'"{self.device.name}": {fault}')
+                self.reports.add("channels", f'"{self.device.name}": {fault}')
         self._last_block = now
 
     def _on_finished(self, generation: int) -> None:
@@ -332,19 +311,13 @@ class Microphone:
         elif action is Action.RUNNING and self._lost_since is not None:
             away = time.monotonic() - self._lost_since
             self._lost_since = None
-            self._report("returned", f'"{self.device.name}" is back after {away:.1f} s')
+            self.reports.add("returned", f'"{self.device.name}" is back after {away:.1f} s')
 
     def _report_loss(self) -> None:
         if self._lost_since is None:
             self._lost_since = time.monotonic()
-            reason = self._supervisor.reason
-            self._report("lost", f'"{self.device.name}" is lost ({reason}): waiting for its return')
-
-    def _report(self, kind: Literal["lost", "returned", "channels"], text: str) -> None:
-        log.info("%s", text)
-        self._reports.append(DeviceReport(kind, text, time.monotonic()))
-        if self.on_report is not None:
-            self.on_report()
+            lost = f'"{self.device.name}" is lost ({self._supervisor.reason})'
+            self.reports.add("lost", f"{lost}: waiting for its return")
 
     def _try_to_open(self) -> None:
         try:

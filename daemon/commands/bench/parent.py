@@ -6,7 +6,6 @@ import json
 import subprocess
 import sys
 import tempfile
-from types import TracebackType
 from typing import Any
 
 from daemon.base.errors import UserError
@@ -33,12 +32,7 @@ class Child:
         self.about = self.ask(**self._what)
         return self
 
-    def __exit__(
-        self,
-        _kind: type[BaseException] | None,
-        _error: BaseException | None,
-        _trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._process.kill()
         self._process.communicate()
         self._errors.close()

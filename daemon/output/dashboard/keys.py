@@ -8,7 +8,6 @@ import select
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
-from types import TracebackType
 from typing import Any, Protocol, Self
 
 KEYS = {
@@ -60,12 +59,7 @@ class Keyboard(Protocol):
 
     def __enter__(self) -> Self: ...
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None: ...
+    def __exit__(self, *_: object) -> None: ...
 
     def wait(self, seconds: float) -> list[str]:
         """Wait at most `seconds` for keys; return at once when there are any.
@@ -95,12 +89,7 @@ class PosixKeyboard:
         termios.tcsetattr(self._fd, termios.TCSANOW, mode)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         import termios
 
         before, self._before = self._before, None
@@ -136,12 +125,7 @@ class WindowsKeyboard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def wait(self, seconds: float) -> list[str]:
@@ -171,12 +155,7 @@ class NoKeyboard:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         return None
 
     def wait(self, seconds: float) -> list[str]:

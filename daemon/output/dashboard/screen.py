@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-from types import TracebackType
 from typing import Self
 
 from rich.color import ColorSystem
@@ -45,12 +44,7 @@ class Screen:
         self._write(ENTER)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        traceback: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         # A terminal that has gone cannot be given back.
         with contextlib.suppress(OSError):
             self._write(LEAVE)

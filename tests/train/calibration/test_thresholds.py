@@ -10,13 +10,12 @@ import pytest
 from daemon.decide import EventSettings, RollingSettings
 from daemon.vad import GateSettings
 from train import metrics
+from train.calibration.temperature import fit_pooled_temperature, fit_temperature
 from train.calibration.thresholds import (
     ScoredTrack,
     Sweep,
     alarm_budget,
     calibrate,
-    fit_pooled_temperature,
-    fit_temperature,
     pick,
 )
 from train.recipe import Recipe

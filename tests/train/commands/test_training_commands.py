@@ -23,7 +23,7 @@ from support.taught import Command, Taught
 from support.train_helpers import RATE
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 
-from train.report.card import confusions
+from train.report.results import confusions
 
 ROOT = Path(__file__).parents[3]
 

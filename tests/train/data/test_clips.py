@@ -18,7 +18,8 @@ from support.train_helpers import RATE, word, write_words
 
 from daemon.base.errors import UserError
 from train.data.clips import check_parts, labels_of, load_clips, load_noises, write_split
-from train.recipe import Recipe, load_recipe
+from train.recipe import Recipe
+from train.recipe_files import load_recipe
 
 
 def recipe(root: Path, *data: dict[str, Any], **rest: Any) -> Recipe:

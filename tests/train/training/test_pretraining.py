@@ -22,7 +22,8 @@ from transformers import AutoModelForAudioClassification
 
 from daemon.base.errors import UserError
 from train import pipeline as steps
-from train.recipe import Recipe, load_recipe
+from train.recipe import Recipe
+from train.recipe_files import load_recipe
 from train.training.fast_convolution import quicken
 from train.training.trainer import IntentTrainer
 

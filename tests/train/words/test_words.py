@@ -19,7 +19,7 @@ from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
 from daemon.model.classifier import load_classifier
 from train.evaluation.evaluate import settings_of
 from train.evaluation.scoring import score
-from train.recipe import load_recipe
+from train.recipe_files import load_recipe
 from train.simulation.offline import replay, score_recordings
 from train.simulation.tracks import ReferenceEvent
 
