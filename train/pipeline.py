@@ -317,6 +317,7 @@ def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
         "clips": counts([c.label for c in loaded.clips], [c.part for c in loaded.clips]),
         "unknown_speakers": loaded.unknown_groups,
         "problems": len(loaded.problems),
+        "notes": list(loaded.notes),
         **found.figures(),
     }
     write_text(run.output / FINISHED, json.dumps(figures, indent=2) + "\n")

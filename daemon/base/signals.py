@@ -19,12 +19,17 @@ class Signals:
     raises `SecondSignal` in the main thread.
 
     SIGHUP sets `hangup` where there is no terminal, and is SIGTERM where the terminal has just
-    closed; SIGUSR1 sets `status`. `on_request` is called for these two. Windows has neither SIGHUP
-    nor a real SIGTERM: Ctrl-C and Ctrl-Break stand in for them. Does nothing outside the main
-    thread, where Python allows no handlers.
+    closed; SIGUSR1 sets `status`. `on_request` is called for these two, `on_continue` for SIGCONT.
+    Windows has neither SIGHUP nor a real SIGTERM: Ctrl-C and Ctrl-Break stand in for them. Does
+    nothing outside the main thread, where Python allows no handlers.
     """
 
-    def __init__(self, on_ending: Callable[[], None], on_request: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        on_ending: Callable[[], None],
+        on_request: Callable[[], None],
+        on_continue: Callable[[], None] = lambda: None,
+    ) -> None:
         self.ending: int | None = None
         """The first signal that asked for an end."""
         self.status = False
@@ -33,6 +38,7 @@ class Signals:
         """Settings are to be read and files to be opened again; whoever does it sets this back."""
         self._on_ending = on_ending
         self._on_request = on_request
+        self._on_continue = on_continue
         self._before: dict[int, Any] = {}
         # Asked now, since a terminal that has gone is no terminal any more.
         self._terminal = _has_terminal()
@@ -45,6 +51,7 @@ class Signals:
                 ("SIGBREAK", self._end),
                 ("SIGHUP", self._hang_up),
                 ("SIGUSR1", self._want_status),
+                ("SIGCONT", self._continue),
             ):
                 number = getattr(signal, name, None)
                 if number is not None:
@@ -68,6 +75,9 @@ class Signals:
         else:
             self.hangup = True
             self._on_request()
+
+    def _continue(self, _number: int, _frame: FrameType | None) -> None:
+        self._on_continue()
 
     def _want_status(self, _number: int, _frame: FrameType | None) -> None:
         self.status = True

@@ -73,8 +73,13 @@ class ChannelMonitor:
 
     @property
     def cancelled(self) -> bool:
-        """It was told that the channels cancel each other."""
+        """The channels cancel each other."""
         return "cancelled" in self._said
+
+    @property
+    def uneven(self) -> bool:
+        """A channel is silent, or much louder than the others."""
+        return any(kind == "louder" or kind.startswith("dead") for kind in self._said)
 
     def _add(self, frame: NDArray[np.float32]) -> None:
         if not np.isfinite(frame).all():

@@ -295,7 +295,9 @@ def listen(settings: Settings) -> Outcome:
     if level < DEAF_DB:
         fix = "unmute it, or choose another input with audio.device"
         return False, f"{text}: silence", channels[0] if channels else fix
-    return True, text, "; ".join([*channels, *_faults(info, settings, chunks)])
+    # What channels that cancel each other leave is quiet, whatever the volume.
+    faults = [] if microphone.channels.cancelled else _faults(info, settings, chunks)
+    return True, text, "; ".join([*channels, *faults])
 
 
 def _faults(info: StreamInfo, settings: Settings, chunks: Sequence[Chunk]) -> list[str]:

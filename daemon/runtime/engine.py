@@ -157,7 +157,7 @@ class Engine:
         Raises UserError if nothing could be started. After a second SIGINT or SIGTERM it returns
         with `stuck` set; outputs that can't be closed at once are left open.
         """
-        with Signals(self._hurry, self._wake.set) as signals:
+        with Signals(self._hurry, self._wake.set, self._worker.resumed) as signals:
             try:
                 self._dispatcher.open(self._run)
                 try:

@@ -34,6 +34,8 @@ KEEP_SECONDS = 1.0
 """Seconds of sound that a live ring keeps when it is shed."""
 REPEAT_SECONDS = 10.0
 """Seconds after which the same warning is repeated while its cause lasts."""
+RESUME_SECONDS = 5.0
+"""Seconds after a stop of the process in which sound that waited is worked off."""
 LOAD_SECONDS = 10.0
 """Time constant over which the load is averaged."""
 
@@ -122,6 +124,7 @@ class Worker:
         self._widest_hop = widest_hop
         self._adaptive_hop = AdaptiveHop(hop, widest_hop)
         self._changes: deque[Callable[[], None]] = deque()
+        self._resumed_at: float | None = None
         self._adopted = False  # which may have made windows due without more sound
         self.processed = 0
         """Source samples read from the rings and processed, without shed ones."""
@@ -147,6 +150,11 @@ class Worker:
         """Return as soon as the present batch is done, and publish nothing more."""
         self._abandoned = True
         self._wake.set()
+
+    def resumed(self) -> None:
+        """The process was stopped and goes on: sound waited meanwhile, which is not the model's
+        fault."""
+        self._resumed_at = self._clock()
 
     def adopt(self, *, hop: float, events: EventSettings, lag_warning: float) -> None:
         """Use other settings from the next turn on; see `Stream.adopt`."""
@@ -298,13 +306,22 @@ class Worker:
             feed.ring.shed_to(round(KEEP_SECONDS * rate))
 
     def _check_lag(self, going: Sequence[StreamFeed], now: float) -> None:
-        if any(feed.live for feed in going):
+        if any(feed.live for feed in going) and not self._resuming(now):
             status = self._lag.update(self.lag, now)
             if status is not None:
                 self._publish(status)
             hop = self._adaptive_hop.update(self.lag, self.lag_warning, len(going), now)
             if hop is not None:
                 self._change_hop(going, hop)
+
+    def _resuming(self, now: float) -> bool:
+        """Whether what waits may have waited for the process."""
+        if self._resumed_at is None:
+            return False
+        caught_up = self.lag < self.lag_warning / 2
+        if caught_up or now - self._resumed_at > RESUME_SECONDS:
+            self._resumed_at = None
+        return not caught_up and self._resumed_at is not None
 
     def _change_hop(self, going: Sequence[StreamFeed], hop: float) -> None:
         wider = hop > self._hop

@@ -87,7 +87,7 @@ class Runner:
         # What hundreds of models leave behind in one process is no hunger of the next one.
         idle = guard.resident()
         result: dict[str, Any] = {"kind": kind, "seed": seed}
-        begun = time.monotonic()
+        begun, worked = time.monotonic(), time.process_time()
         self._guard.enter()
         try:
             result["outcome"] = self._cases[kind](random.Random(f"{kind} {seed}"), place)
@@ -95,6 +95,7 @@ class Runner:
             result["failure"] = traceback.format_exc()
         acts = self._guard.leave()
         result["seconds"] = time.monotonic() - begun
+        result["cpu"] = time.process_time() - worked
         result["bytes"] = guard.peak() - idle
         if acts:
             result["failure"] = f"{result.get('failure', '')}\nforbidden: {acts[:5]}"

@@ -17,6 +17,8 @@ from pathlib import Path
 from typing import Any
 
 HANG_SECONDS = 5.0
+SLOW_SECONDS = 1.0
+"""Processor time that no case may take; wall time says little on a busy machine."""
 STARTING_SECONDS = 90.0
 """What a worker gets for its first case of a kind, which imports and builds what it needs."""
 MOST_BYTES = 500 << 20
@@ -30,6 +32,8 @@ class Report:
     outcomes: Counter[str] = field(default_factory=Counter)
     failures: list[str] = field(default_factory=list)
     slowest: float = 0.0
+    busiest: float = 0.0
+    """Most seconds of processor time of a case."""
     largest: int = 0
 
     def take(self, result: dict[str, Any], first: bool) -> None:
@@ -41,9 +45,12 @@ class Report:
         if first:
             return
         self.slowest = max(self.slowest, result["seconds"])
+        self.busiest = max(self.busiest, result["cpu"])
         self.largest = max(self.largest, result["bytes"])
         if result["seconds"] > HANG_SECONDS:
             self.failures.append(f"{where}: took {result['seconds']:.1f} s")
+        if result["cpu"] > SLOW_SECONDS:
+            self.failures.append(f"{where}: took {result['cpu']:.1f} s of processor time")
         if result["bytes"] > MOST_BYTES:
             self.failures.append(f"{where}: took {result['bytes'] >> 20} MB")
 
@@ -159,7 +166,8 @@ def main() -> None:
         print(failure)
     print(dict(report.outcomes), f"{len(report.failures)} failures")
     print(
-        f"{time.monotonic() - begun:.1f} s, slowest {report.slowest:.2f} s, "
+        f"{time.monotonic() - begun:.1f} s, slowest {report.slowest:.2f} s "
+        f"({report.busiest:.2f} s of processor time), "
         f"largest {report.largest >> 20} MB"
     )
 

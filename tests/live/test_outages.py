@@ -5,7 +5,9 @@ Once each in the ordinary run; twenty in a row, with figures, in `make soak`.
 
 from __future__ import annotations
 
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -142,6 +144,23 @@ def test_a_day_of_troubles(mic: VirtualMic, words: dict[str, Path], tmp_path: Pa
         assert summary["latency_ms"]["p99"] < 1000
         assert summary["samples_lost"] > 7 * 16000
         assert summary["seconds"] == pytest.approx(time.monotonic() - begun, abs=4.0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
+def test_a_stopped_process_does_not_blame_the_model(mic: VirtualMic, tmp_path: Path) -> None:
+    """What waited while it was stopped is worked off, or lost, and no fault of the model's."""
+    with Hearing(mic, tmp_path, "--device", "vmic") as hearing:
+        hearing.wait_for("window", lambda line: line["type"] == "prediction", timeout=120)
+        for seconds in (2.5, 6.0):
+            mark = hearing.mark()
+            hearing.process.send_signal(signal.SIGSTOP)
+            time.sleep(seconds)
+            hearing.process.send_signal(signal.SIGCONT)
+            for _ in range(12):
+                mark = hearing.mark()
+                hearing.wait_for("window", lambda line: line["type"] == "prediction", after=mark)
+        assert not [line for line in hearing.said() if "too slow" in line], hearing.said()
+        hearing.end()
 
 
 @pytest.mark.soak

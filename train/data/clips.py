@@ -111,6 +111,8 @@ def load_clips(recipe: Recipe) -> Loaded:
     unknown: dict[str, int] = {}
     unusable: Counter[str] = Counter()
     notes: list[str] = []
+    uneven: dict[str, list[str]] = {}
+    """Paths of recordings with uneven channels, by source."""
     placed: set[int] = set()
     """id() of the clips whose folder says which part of the split they are in."""
     for number, section in enumerate(recipe.data):
@@ -121,7 +123,7 @@ def load_clips(recipe: Recipe) -> Loaded:
             if section.only and row.recording and row.label not in section.only:
                 continue
             try:
-                clips.append(_clip(row, section, number, recipe))
+                clips.append(_clip(row, section, number, recipe, uneven))
             except ValueError as error:
                 problems.append(Problem(section.path, row.path, str(error), row.recording))
                 if label := _label(row, section):
@@ -135,6 +137,7 @@ def load_clips(recipe: Recipe) -> Loaded:
             clips[before:] = _fewer(clips[before:], section.per_label)
         if len(clips) == before:
             raise _nothing_usable(section, problems)
+    notes += [_about_uneven(source, paths) for source, paths in uneven.items()]
     if not clips:
         raise UserError("The recipe names no data: add a [[data]] section.")
     if recipe.distil is None:
@@ -370,14 +373,27 @@ def _part(row: Row, key: str, section: DataSection, recipe: Recipe) -> Part:
     return drawn if drawn in row.parts or recipe.split.fold is not None else row.parts[0]
 
 
-def _clip(row: Row, section: DataSection, number: int, recipe: Recipe) -> Clip:
-    """Raises ValueError with the reason if the row cannot be used."""
+def _about_uneven(source: str, paths: Sequence[str]) -> str:
+    some = "1 recording has" if len(paths) == 1 else f"{len(paths)} recordings have"
+    return (
+        f"{source}: {some} a channel that is silent or much louder than the others, so that "
+        f"the mean is weaker or noisier than one of them alone; the first: {screen_text(paths[0])}"
+    )
+
+
+def _clip(
+    row: Row, section: DataSection, number: int, recipe: Recipe, uneven: dict[str, list[str]]
+) -> Clip:
+    """The clip of a row, whose path is added to `uneven` if its channels are.
+
+    Raises ValueError with the reason if the row cannot be used.
+    """
     if row.fault is not None:
         raise ValueError(row.fault)
     label = _label(row, section)
     if label is None:
         raise ValueError("has no label")
-    samples = decode(row.audio)
+    samples = decode(row.audio, lambda: uneven.setdefault(section.path, []).append(row.path))
     if row.start is not None or row.end is not None:
         first = round((row.start or 0.0) * RATE)
         last = len(samples) if row.end is None else round(row.end * RATE)

@@ -10,20 +10,9 @@ from pathlib import Path
 from daemon.base.errors import os_reason
 from daemon.base.text import name_text
 from train.data.rows import Row
-from train.data.split import PARTS, Part
+from train.data.split import PART_NAMES, PARTS, Part, parts_by_name
 from train.recipe import DataSection
 
-PART_FOLDERS: dict[str, Part] = {
-    "train": "train",
-    "training": "train",
-    "valid": "validation",
-    "validation": "validation",
-    "val": "validation",
-    "dev": "validation",
-    "test": "test",
-    "testing": "test",
-}
-"""Folders of the usual layouts of data sets, in lower case."""
 SYSTEM_FOLDERS = {
     "__macosx",
     "__pycache__",
@@ -137,7 +126,7 @@ def _layout(
     """The folders that are parts of the split, with the parts that their recordings may be in; none
     if the first folders are labels."""
     first = sorted({file.parts[0] for file in files if len(file.parts) > 1})
-    named = [name for name in first if name.lower() in PART_FOLDERS]
+    named = [name for name in first if name.lower() in PART_NAMES]
     if not named:
         return {}
     folders = " and ".join(named) if len(named) < 3 else ", ".join(named)
@@ -149,15 +138,9 @@ def _layout(
                 "split they must hold a folder for each label, with nothing else beside them"
             )
         return {}
-    there = {PART_FOLDERS[name.lower()] for name in named}
-    lacking = tuple(part for part in PARTS if part not in there)
-    if len(there) > 1:
+    own = parts_by_name(named)
+    if len({parts[0] for parts in own.values()}) > 1:
         note(f"{section.path}: the folders {folders} are taken as parts of the split")
-    own: dict[str, tuple[Part, ...]] = {}
-    for name in named:
-        part = PART_FOLDERS[name.lower()]
-        # What the folders don't have is drawn from what there is to train on.
-        own[name] = ("train", *lacking) if part == "train" else (part,)
     return own
 
 

@@ -10,7 +10,7 @@ from daemon.base.hub import PREFIX, hub_id
 from train.data.folders import folder_rows
 from train.data.manifests import is_manifest, manifest_rows
 from train.data.rows import Row
-from train.data.tables import hub_rows, parquet_rows
+from train.data.tables import hub_rows, parquet_files, parquet_rows
 from train.recipe import DataSection
 
 
@@ -25,11 +25,11 @@ def rows_of(
         UserError: it does not exist, cannot be read, or has no column for what is needed.
     """
     if path.is_file() and path.suffix.lower() == ".parquet":
-        yield from parquet_rows(section, str(path))
+        yield from parquet_rows(section, [path], note)
     elif path.is_file() and is_manifest(path):
         yield from manifest_rows(path, section, note)
-    elif path.is_dir() and any(path.glob("*.parquet")):
-        yield from parquet_rows(section, str(path / "*.parquet"))
+    elif path.is_dir() and (files := parquet_files(path)):
+        yield from parquet_rows(section, files, note)
     elif path.is_dir():
         yield from folder_rows(path, section, note)
     elif path.is_file():

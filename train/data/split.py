@@ -17,6 +17,31 @@ from train.recipe import SplitSection
 
 Part = Literal["train", "validation", "test"]
 PARTS: tuple[Part, ...] = ("train", "validation", "test")
+PART_NAMES: dict[str, Part] = {
+    "train": "train",
+    "training": "train",
+    "valid": "validation",
+    "validation": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+"""Names of parts in the usual layouts of data sets, in lower case."""
+
+
+def parts_by_name(names: Sequence[str]) -> dict[str, tuple[Part, ...]]:
+    """For names of `PART_NAMES`, in any case, the parts that their recordings may be in.
+
+    Parts that no name stands for are drawn from those to train on.
+    """
+    there = {PART_NAMES[name.lower()] for name in names}
+    lacking = tuple(part for part in PARTS if part not in there)
+    own: dict[str, tuple[Part, ...]] = {}
+    for name in names:
+        part = PART_NAMES[name.lower()]
+        own[name] = ("train", *lacking) if part == "train" else (part,)
+    return own
 
 
 def bucket(key: str, buckets: int) -> int:

@@ -2,34 +2,59 @@
 
 from __future__ import annotations
 
+import glob
 import os
-from collections.abc import Iterator
+import re
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from daemon.base.errors import UserError, first_line
 from daemon.base.hub import hub_answers
 from daemon.base.text import utf8_text
 from train.data.rows import Row
+from train.data.split import PART_NAMES, PARTS, Part, parts_by_name
 from train.recipe import DataSection
 
 
-def parquet_rows(section: DataSection, files: str) -> Iterator[Row]:
-    """The rows of the parquet file, or files, that the pattern `files` names.
+def parquet_files(folder: Path) -> list[Path]:
+    """The parquet files in a folder, or in its folder `data`, as data sets of the hub have them."""
+    return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
+
+
+def parquet_rows(
+    section: DataSection, files: Sequence[Path], note: Callable[[str], None]
+) -> Iterator[Row]:
+    """The rows of parquet files; those of train-….parquet and test-….parquet keep their parts.
 
     Raises:
         UserError: they cannot be read, or a column that is needed is missing.
     """
+    names = {file: re.split(r"[-_.]", file.name, maxsplit=1)[0] for file in files}
+    known = all(name.lower() in PART_NAMES for name in names.values())
+    own = parts_by_name(sorted(set(names.values()))) if known and len(files) > 1 else {}
+    if len(own) > 1:
+        note(f"{section.path}: its files are taken as parts of the split, {', '.join(own)}")
+    groups: dict[tuple[Part, ...], list[Path]] = {}
+    for file in files:
+        groups.setdefault(own.get(names[file], PARTS), []).append(file)
+    for parts, group in groups.items():
+        yield from _rows(section, _parquet_table(group), parts)
+
+
+def _parquet_table(files: Sequence[Path]) -> Any:
     from datasets import disable_progress_bars, load_dataset
 
     disable_progress_bars()
+    # A name may hold what a pattern is made of.
+    patterns = [glob.escape(str(file)) for file in files]
     try:
-        table = load_dataset("parquet", data_files=files, split="train")
+        return load_dataset("parquet", data_files=patterns, split="train")
     except MemoryError:
         raise
     except Exception as error:
         # datasets raises errors of pyarrow, fsspec and its own; all mean the same.
-        raise UserError(f"{files} cannot be read as parquet ({_first_line(error)}).") from error
-    yield from _rows(section, table)
+        raise UserError(f"{files[0]} cannot be read as parquet ({first_line(error)}).") from error
 
 
 def hub_rows(section: DataSection, name: str) -> Iterator[Row]:
@@ -54,7 +79,7 @@ def hub_rows(section: DataSection, name: str) -> Iterator[Row]:
     except Exception as error:
         raise UserError(
             f"there is no folder or file {section.path}, and the data set {name} could not be had "
-            f"from the hub ({_first_line(error)}); check the name."
+            f"from the hub ({first_line(error)}); check the name."
         ) from error
     yield from _rows(section, table)
 
@@ -71,7 +96,7 @@ def _use_cache(name: str) -> bool:
     return True
 
 
-def _rows(section: DataSection, table: Any) -> Iterator[Row]:
+def _rows(section: DataSection, table: Any, parts: tuple[Part, ...] = PARTS) -> Iterator[Row]:
     from datasets import Audio, ClassLabel
 
     if "audio" not in table.features:
@@ -103,8 +128,5 @@ def _rows(section: DataSection, table: Any) -> Iterator[Row]:
             None if value is None else utf8_text(str(value)),
             "" if group is None else utf8_text(str(group)),
             fault=fault,
+            parts=parts,
         )
-
-
-def _first_line(error: Exception) -> str:
-    return first_line(error)

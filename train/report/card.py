@@ -186,6 +186,8 @@ def _data(recipe: Recipe, figures: dict[str, Any]) -> str:
             "split by clip, so a voice may be in several parts."
         )
     lines.append(f"{figures['problems']} recordings were left out (problems.jsonl).")
+    if notes := figures.get("notes"):
+        lines += ["", *(f"- {markdown_text(note)}" for note in notes)]
     return "\n".join(lines) + "\n"
 
 

@@ -106,6 +106,11 @@ class Reader:
         """The channels cancel each other in the mean that was read."""
         return self._channels.cancelled
 
+    @property
+    def uneven(self) -> bool:
+        """A channel is silent, or much louder than the others."""
+        return self._channels.uneven
+
     def _note(self, faults: Sequence[str]) -> None:
         self.notices += [f"has a fault: {fault}" for fault in faults]
 
@@ -142,8 +147,10 @@ def open_regular(path: str) -> int:
     )
 
 
-def read_whole(content: Content, channel: Channel = "mix") -> tuple[NDArray[np.float32], int]:
-    """All samples, shape (n,), and their rate: those that a replay of the same bytes gives.
+def read_whole(content: Content, channel: Channel = "mix") -> tuple[NDArray[np.float32], int, bool]:
+    """All samples, shape (n,), their rate, and whether the channels are uneven (see `Reader`).
+
+    The samples are those that a replay of the same bytes gives.
 
     Raises: UnreadableError also if part of them is damaged, missing or no number.
     """
@@ -158,4 +165,4 @@ def read_whole(content: Content, channel: Channel = "mix") -> tuple[NDArray[np.f
         raise UnreadableError("has channels that cancel each other in their mean")
     if reader.not_finite:
         raise UnreadableError(f"holds {reader.not_finite} samples that are not finite numbers")
-    return np.concatenate(blocks)[:, 0], decoder.rate
+    return np.concatenate(blocks)[:, 0], decoder.rate, reader.uneven

@@ -52,6 +52,40 @@ def test_a_folder_of_words(tmp_path: Path) -> None:
     )
 
 
+def test_parquet_files_named_train_and_test_are_parts(tmp_path: Path) -> None:
+    """As data sets of the hub lie in their folder."""
+    folder = tmp_path / "some [set]" / "data"
+    folder.mkdir(parents=True)
+    for name, numbers in (
+        ("train-00000-of-00001", range(24)),
+        ("test-00000-of-00001", range(30, 38)),
+    ):
+        rows = [
+            {"audio": {"bytes": wav(word(label, n)), "path": f"{name}-{label}-{n}.wav"}}
+            | {"label": at, "speaker": f"{name}-{n}"}
+            for at, label in enumerate(("rise", "fall"))
+            for n in numbers
+        ]
+        write_parquet(folder / f"{name}.parquet", rows, ["rise", "fall"])
+    found = load_clips(recipe(tmp_path, {"path": "some [set]", "speaker_column": "speaker"}))
+    assert len(found.clips) == 64
+    parts = {(clip.path.split("-")[0], clip.part) for clip in found.clips}
+    assert parts == {("train", "train"), ("train", "validation"), ("test", "test")}
+    assert found.notes[0] == "some [set]: its files are taken as parts of the split, test, train"
+
+
+def test_recordings_with_uneven_channels_are_counted(tmp_path: Path) -> None:
+    words = write_words(tmp_path / "words", ("rise", "fall"), 6)
+    for number in (2, 4):
+        file = words / "rise" / f"rise-{number}.wav"
+        samples, rate = soundfile.read(file, dtype="float32")
+        soundfile.write(file, np.stack([samples, 0 * samples], axis=1), rate)
+    notes = load_clips(recipe(tmp_path, {"path": "words"})).notes
+    assert len(notes) == 1
+    assert notes[0].startswith("words: 2 recordings have a channel that is silent or much louder")
+    assert notes[0].endswith("the first: rise/rise-2.wav")
+
+
 def test_rows_that_cannot_be_used_are_listed_with_the_reason(tmp_path: Path) -> None:
     good = word("rise", 0)
     bad = good.copy()
