@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio
 from train.codecs import coded, mu_law
@@ -30,7 +31,8 @@ class Surroundings:
     """Other people, behind."""
 
     def degrade(self, window: Audio, rng: np.random.Generator) -> Audio:
-        """Microphone, room, others behind, noise or a white floor, line and gain."""
+        """Microphone, room, others behind, noise or a white floor, line, the daemon's high-pass
+        and gain."""
         if rng.random() < 0.8:
             window = augment.equalize(window, 10.0, rng)
         if rng.random() < 0.3:
@@ -47,7 +49,7 @@ class Surroundings:
             window = augment.telephone(window)
             if rng.random() < 0.5:
                 window = mu_law(window)
-        window = window * np.float32(10 ** (rng.uniform(-18, 6) / 20))
+        window = high_passed(window) * np.float32(10 ** (rng.uniform(-18, 6) / 20))
         return np.clip(window, -1, 1).astype(np.float32)
 
 
