@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.model import cache
+from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio
 from train.simulation.offline import CachedScores, SimulationSettings, score_recordings
@@ -28,7 +29,7 @@ from train.world import (
     world_file,
 )
 
-VERSION = 2
+VERSION = 3
 """To be raised when any of what follows changes."""
 CROPS = {TALK: 6, SINGLE: 3}
 """Windows of each recording to learn from."""
@@ -123,7 +124,7 @@ def _compute(embedder: Embedder, settings: SimulationSettings, progress: Progres
             progress(0.4 * done / len(train))
     for _ in range(NOISE_WINDOWS):
         level = np.float32(rng.uniform(0.05, 1.5))
-        windows.append(augment.draw_noise(around.noises, length, rng) * level)
+        windows.append(high_passed(augment.draw_noise(around.noises, length, rng) * level))
     rows.append(embedder.embed(windows))
     sources += [-1] * NOISE_WINDOWS
     noise = held_out_noise()
