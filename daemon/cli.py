@@ -173,6 +173,17 @@ def replay(
     speed: Annotated[
         str, typer.Option("--speed", metavar="X|max", help="1.0 is the recordings' own pace.")
     ] = "1.0",
+    jobs: Annotated[
+        int,
+        typer.Option(
+            "--jobs",
+            "-j",
+            min=0,
+            max=64,
+            metavar="N",
+            help="Batches classified at once, at --speed max; 0: as many as there are cores.",
+        ),
+    ] = 0,
     model: Model = None,
     config: Config = None,
     headless: Headless = False,
@@ -197,6 +208,7 @@ def replay(
             headless=_flag(headless),
             jsonl=jsonl,
         ),
+        jobs=jobs,
         debug=debugging(),
     )
 

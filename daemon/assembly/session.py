@@ -34,12 +34,14 @@ def run_session(
     source: AudioInput,
     *,
     paced: bool,
+    threads: int = 0,
     debug: bool,
 ) -> int:
     """Run to the end; the exit status. Ends the process itself where a thread can't be ended.
 
     Args:
         paced: sound comes at a pace that a person could follow, so that levels are worth showing.
+        threads: that classify at once (see `Worker`).
         debug: tracebacks, and what native libraries print, go to stderr.
 
     Raises:
@@ -47,7 +49,9 @@ def run_session(
     """
     quiet = not debug and not shows_dashboard(setup.settings)
     with discard_native_stderr() if quiet else nullcontext():
-        session = Session(setup, classifier, gates, source, paced=paced, debug=debug)
+        session = Session(
+            setup, classifier, gates, source, paced=paced, threads=threads, debug=debug
+        )
         status = session.run()
         if session.stuck:
             exit_process(status)
@@ -68,6 +72,7 @@ class Session:
         source: AudioInput,
         *,
         paced: bool,
+        threads: int,
         debug: bool,
     ) -> None:
         """See `run_session`."""
@@ -92,6 +97,7 @@ class Session:
             levels=paced and any(Level not in each.ignores for each in self._outputs.values()),
             lag_limit=settings.audio.buffer_seconds,
             widest_hop=settings.window.widest_hop,
+            threads=threads,
         )
         self._run = setup.run_info(streams, classifier.backend)
         self._engine = Engine(

@@ -18,7 +18,8 @@ from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
-from daemon.runtime.worker import Classify, Publish, StreamFeed, Worker, time_of_day
+from daemon.runtime.batches import Classify
+from daemon.runtime.worker import Publish, StreamFeed, Worker, time_of_day
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank
@@ -99,6 +100,7 @@ class Setup:
         levels: bool = False,
         lag_limit: float = math.inf,
         widest_hop: float = 0.0,
+        threads: int = 0,
     ) -> Worker:
         """A worker for these streams; see `Worker` and `new_stream`."""
         return Worker(
@@ -115,6 +117,7 @@ class Setup:
             lag_warning=self.settings.output.lag_warning,
             lag_limit=lag_limit,
             widest_hop=widest_hop,
+            threads=threads,
         )
 
     def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
@@ -154,8 +157,9 @@ def prepare(
     return Setup(settings, info, sources, loaded.file)
 
 
-def load_model(setup: Setup) -> Classifier:
-    """The classifier, warmed up. Raises `UserError` if it can't be loaded."""
+def load_model(setup: Setup, parallel: int = 0) -> Classifier:
+    """The classifier, warmed up, for `parallel` batches at once (see `load_classifier`). Raises
+    `UserError` if it can't be loaded."""
     from daemon.model.classifier import load_classifier
 
     model = setup.settings.model
@@ -166,7 +170,17 @@ def load_model(setup: Setup) -> Classifier:
         window_seconds=setup.settings.window.seconds,
         hop_seconds=setup.settings.window.hop,
         max_batch=model.max_batch,
+        parallel=parallel,
     )
+
+
+def parallel_batches(setup: Setup) -> int:
+    """Batches that keep all cores busy that this process may use; at least 1."""
+    from daemon.model.cores import default_threads, usable_cores
+    from daemon.model.weights import find_weights
+
+    weights = find_weights(setup.info).stat().st_size
+    return max(1, usable_cores() // (setup.settings.model.threads or default_threads(weights)))
 
 
 def load_gates(settings: Settings) -> GateBank:

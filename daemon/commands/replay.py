@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daemon.assembly.inputs import open_recordings
 from daemon.assembly.session import run_session
-from daemon.assembly.setup import load_model, prepare
+from daemon.assembly.setup import load_model, parallel_batches, prepare
 from daemon.base.errors import UserError
 from daemon.base.stderr import discard_native_stderr
 from daemon.config import Sources
@@ -20,14 +20,18 @@ DEMO = Path(str(files("daemon"))) / "bundled" / "demo.flac"
 """Command words among other talk; demo.json beside it lists what is said when."""
 
 
-def run(paths: Sequence[str], speed: str, sources: Sources, *, debug: bool) -> int:
-    """Replay `paths` at `speed` ("max" or a factor). Returns the exit status; raises `UserError`
-    if nothing could be started."""
+def run(paths: Sequence[str], speed: str, sources: Sources, *, jobs: int, debug: bool) -> int:
+    """Replay `paths` at `speed` ("max" or a factor). `jobs`: batches that are classified at once
+    where sound is read as fast as it can be; 0: as many as the cores allow. Returns the exit
+    status; raises `UserError` if nothing could be started."""
     factor = parse_speed(speed)
     setup = prepare(sources)
     with nullcontext() if debug else discard_native_stderr():  # libmpg123's remarks
         recordings, refusals = open_recordings(paths, setup.settings.audio)
-    classifier, gates = load_model(setup), setup.load_gates()
+    # What comes through a pipe is classified as it comes.
+    at_once = factor is None and not any(recording.blocking for recording in recordings)
+    threads = (jobs or parallel_batches(setup)) if at_once else 0
+    classifier, gates = load_model(setup, threads), setup.load_gates()
     source = Recordings(
         recordings,
         factor,
@@ -36,7 +40,7 @@ def run(paths: Sequence[str], speed: str, sources: Sources, *, debug: bool) -> i
         refused=bool(refusals),
     )
     paced = factor is not None
-    return run_session(setup, classifier, gates, source, paced=paced, debug=debug)
+    return run_session(setup, classifier, gates, source, paced=paced, threads=threads, debug=debug)
 
 
 def parse_speed(text: str) -> float | None:

@@ -31,7 +31,7 @@ BATCH_BYTES = 1 << 30
 
 
 class Classifier:
-    """A loaded model; not thread-safe."""
+    """A loaded model; thread-safe only if it was loaded for batches that run at once."""
 
     def __init__(
         self,
@@ -140,6 +140,7 @@ def load_classifier(
     window_seconds: float | None = None,
     hop_seconds: float = 0.0,
     max_batch: int = 16,
+    parallel: int = 0,
     offline: bool = False,
 ) -> Classifier:
     """Load a model and run it once.
@@ -153,6 +154,7 @@ def load_classifier(
             common may be computed once; scores are the same. 0: they don't.
         max_batch: windows that go through the network at once, at most. Less where they would
             take more than 1 GB.
+        parallel: threads that call `classify` at once; 0: one does, batch after batch.
         offline: ask no hub, see `resolve_model`.
 
     Raises:
@@ -160,9 +162,9 @@ def load_classifier(
     """
     info = read_model_info(resolve_model(str(path), offline=offline))
     log.info("model %s, %s", info.directory, info.model_type)
-    job = Job.of(info, window_seconds, hop_seconds, threads)
+    job = Job.of(info, window_seconds, hop_seconds, threads, parallel)
     batch = max(1, min(max_batch, BATCH_BYTES // info.architecture.working_bytes(job.window)))
-    features = open_features(info, job.window, batch)
+    features = open_features(info)
     choice: Choice | None = None
     with _network_errors(info, job.window, f"backend {backend}"):
         if backend == AUTO:

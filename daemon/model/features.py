@@ -31,8 +31,8 @@ class Features(Protocol):
     def prepare(self, windows: Sequence[Samples] | Samples) -> Samples:
         """Prepare n windows as the network's input, float32, shape (n, …).
 
-        `windows`: n arrays (samples,) or one array (n, samples). The result is valid until the
-        next call.
+        `windows`: n arrays (samples,) or one array (n, samples). May be called by several threads
+        at once. The result may be `windows` itself.
         """
 
 
@@ -41,16 +41,13 @@ class Waveform:
 
     input_name = "input_values"
 
-    def __init__(self, samples: int, max_batch: int, normalize: bool) -> None:
-        self._batch = np.zeros((max_batch, samples), np.float32)
+    def __init__(self, normalize: bool) -> None:
         self._normalize = normalize
 
     def prepare(self, windows: Sequence[Samples] | Samples) -> Samples:
         if self._untouched(windows):
             return windows  # type: ignore[return-value]
-        batch = self._batch[: len(windows)]
-        for row, window in zip(batch, windows, strict=True):
-            row[:] = window
+        batch = np.array(windows, dtype=np.float32)
         if self._normalize:
             batch -= batch.mean(axis=1, keepdims=True)
             batch /= np.sqrt(np.square(batch).mean(axis=1, keepdims=True) + _TINY)
@@ -79,14 +76,14 @@ class Spectrogram:
         return np.ascontiguousarray(made[self.input_name], dtype=np.float32)
 
 
-def open_features(info: ModelInfo, samples: int, max_batch: int) -> Features:
-    """Open the features of a model for windows of `samples`.
+def open_features(info: ModelInfo) -> Features:
+    """Open the features of a model.
 
     Raises:
         UserError: the feature extractor can't be made.
     """
     if info.extractor.kind == "waveform":
-        return Waveform(samples, max_batch, info.extractor.normalize)
+        return Waveform(info.extractor.normalize)
     from transformers import ASTFeatureExtractor, WhisperFeatureExtractor
 
     kind = ASTFeatureExtractor if info.extractor.kind == "ast" else WhisperFeatureExtractor

@@ -23,6 +23,7 @@ from daemon.capture.wake import Wake
 from daemon.decide import EventSettings
 from daemon.messages import Event, Message, Prediction, Status
 from daemon.runtime.adaptive_hop import AdaptiveHop
+from daemon.runtime.batches import Batches, Classify
 from daemon.stream.stream import DueWindow, Stream
 from daemon.vad import GateBank
 
@@ -45,8 +46,6 @@ def time_of_day() -> str:
     return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-Classify = Callable[[NDArray[np.float32]], NDArray[np.float32]]
-"""Windows, shape (n, samples) at 16 kHz, to probabilities, shape (n, labels)."""
 Publish = Callable[..., None]
 """Takes messages, in order, as its arguments."""
 
@@ -63,6 +62,8 @@ class StreamFeed:
     """The summary has been published."""
     last_arrival: float | None = None
     """When the newest sound arrived that was processed, in the worker's clock."""
+    next_read: int = 0
+    """Frames that its next turn reads, at most."""
 
     @property
     def live(self) -> bool:
@@ -73,10 +74,19 @@ class StreamFeed:
         """Seconds of sound in the ring; 0 where that is less than it was asked to wait for."""
         return self.ring.unread / self.ring.rate if self.ring.ready else 0.0
 
-    def await_sound(self) -> None:
-        """Have the ring wake the worker once there is enough sound for a message."""
+    def await_sound(self, frames: int, *, all_of_it: bool) -> None:
+        """Have the ring wake the worker once there is enough sound for a message, of which the next
+        turn reads at most `frames`; or, with `all_of_it`, once they all are there."""
+        self.next_read = min(frames, self.ring.capacity)
+        if all_of_it:
+            self.ring.await_frames(self.next_read)
+            return
         missing = self.stream.missing
         self.ring.await_frames(missing.samples, missing.samples_if_loud, missing.loud)
+
+
+Due = tuple[StreamFeed, DueWindow]
+"""A window that waits for its scores, and its stream."""
 
 
 class Worker:
@@ -88,6 +98,10 @@ class Worker:
     lag_limit: seconds of live sound that may wait before the oldest is shed.
     widest_hop: seconds up to which the hop widens while the model is too slow for live sound; 0:
         never.
+    threads: that classify batches beside the worker's own, for recordings as fast as they are read.
+        All streams then take turns of the same length, so that what shares a batch, and with it
+        the last bit of the scores, depends neither on this number nor on time. 0: the worker
+        classifies, as soon as a window is complete.
     """
 
     def __init__(
@@ -103,6 +117,7 @@ class Worker:
         lag_warning: float,
         lag_limit: float,
         widest_hop: float = 0.0,
+        threads: int = 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feeds = list(feeds)
@@ -126,6 +141,8 @@ class Worker:
         self._changes: deque[Callable[[], None]] = deque()
         self._resumed_at: float | None = None
         self._adopted = False  # which may have made windows due without more sound
+        self._batches: Batches[Due] | None = Batches(classify, threads) if threads else None
+        self._await_sound(self._feeds, self._feeds)
         self.processed = 0
         """Source samples read from the rings and processed, without shed ones."""
         self.windows = 0
@@ -204,6 +221,13 @@ class Worker:
 
     def run(self) -> None:
         """Work until every stream has ended. Raises whatever goes wrong."""
+        try:
+            self._run()
+        finally:
+            if self._batches is not None:
+                self._batches.close()
+
+    def _run(self) -> None:
         while not self._abandoned:
             if self._deadline is not None and self._clock() >= self._deadline:
                 self._give_up()
@@ -219,8 +243,24 @@ class Worker:
                 self._wake.wait(wait)
 
     def _more(self) -> bool:
-        """Whether a ring holds enough for a turn; if none does, the first that does wakes."""
-        return self._adopted or any(feed.ring.ready for feed in self._feeds if not feed.read_all)
+        """Whether there is enough for a turn; if not, the ring that makes it enough wakes."""
+        going = [feed for feed in self._feeds if not feed.read_all]
+        if not going:
+            return bool(self._batches)
+        return self._adopted or bool(self._turn(going))
+
+    def _turn(self, going: Sequence[StreamFeed]) -> Sequence[StreamFeed]:
+        """Of the streams that go on those with enough sound for a turn."""
+        ready = [feed for feed in going if feed.ring.ready]
+        return ready if self._batches is None or len(ready) == len(going) else []
+
+    def _await_sound(self, turn: Sequence[StreamFeed], going: Sequence[StreamFeed]) -> None:
+        """Have the streams of a turn wake the worker for the next, which fills one batch: more at
+        once would only make the first of it wait."""
+        seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
+        for feed in turn:
+            frames = max(1, round(seconds * feed.ring.rate))
+            feed.await_sound(frames, all_of_it=self._batches is not None)
 
     def step(self) -> None:
         """One turn for every stream with enough sound for a message."""
@@ -229,15 +269,13 @@ class Worker:
         begun = self._clock()
         going = [feed for feed in self._feeds if not feed.ended]
         busy, self._adopted = self._adopted, False
-        turn = [feed for feed in going if busy or feed.ring.ready]
-        # What fills one batch: more at once would only make the first of it wait.
-        seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
+        turn = going if busy else self._turn(going)
         seconds_read, taken = 0.0, 0
         newest: list[tuple[StreamFeed, float]] = []
         for feed in turn:
             if feed.live:
                 self._shed(feed)
-            chunk = feed.ring.read(max(1, round(seconds * feed.ring.rate)))
+            chunk = feed.ring.read(feed.next_read)
             if chunk is not None:
                 feed.stream.feed(chunk)
                 seconds_read += len(chunk.samples) / feed.ring.rate
@@ -252,8 +290,9 @@ class Worker:
             self._gates.run([gate for feed in turn for gate in feed.stream.gates()])
             self._classify([(feed, window) for feed in turn for window in feed.stream.due()])
             self._publish_messages(turn)
-        for feed in turn:
-            feed.await_sound()
+        elif self._batches and all(feed.read_all for feed in going):
+            self._resolve(keep=0)
+        self._await_sound(turn, [feed for feed in going if not feed.ended])
         if not busy:
             return
         for feed, arrival in newest:
@@ -263,19 +302,38 @@ class Worker:
         self._load.add(now - begun, seconds_read, now)
         self._check_lag(going, now)
 
-    def _classify(self, due: Sequence[tuple[StreamFeed, DueWindow]]) -> None:
+    def _classify(self, due: Sequence[Due]) -> None:
         for first in range(0, len(due), self._max_batch):
             batch = due[first : first + self._max_batch]
             if self._abandoned or (self._deadline is not None and self._clock() >= self._deadline):
                 return
+            windows = np.stack([window.samples for _, window in batch])
+            if self._batches is not None:
+                self._batches.add(batch, windows)
+                self._resolve()
+                continue
             self.busy_since = self._clock()
-            scores = self._run_model(np.stack([window.samples for _, window in batch]))
-            now = self._clock()
+            self._take_scores(batch, self._run_model(windows))
+
+    def _resolve(self, **keep: int) -> None:
+        """Wait for the scores of the oldest batches; see `Batches.results`."""
+        assert self._batches is not None
+        self.busy_since = self._clock()
+        for batch, scores in self._batches.results(**keep):
+            self._take_scores(batch, scores)
+            if self._abandoned or (self._deadline is not None and self._clock() >= self._deadline):
+                break
+            self.busy_since = self._clock()
+        self.busy_since = None
+
+    def _take_scores(self, batch: Sequence[Due], scores: NDArray[np.float32]) -> None:
+        now = self._clock()
+        if self.busy_since is not None:
             self._adaptive_hop.add(now - self.busy_since, len(batch))
-            self.busy_since = None
-            for (feed, window), row in zip(batch, scores, strict=True):
-                feed.stream.resolve(window, row, now)
-            self._publish_messages({id(feed): feed for feed, _ in batch}.values())
+        self.busy_since = None
+        for (feed, window), row in zip(batch, scores, strict=True):
+            feed.stream.resolve(window, row, now)
+        self._publish_messages({id(feed): feed for feed, _ in batch}.values())
 
     def _publish_messages(self, feeds: Iterable[StreamFeed]) -> None:
         """Publish the messages of these streams in one call, which wakes the outputs once."""

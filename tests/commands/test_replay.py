@@ -548,3 +548,22 @@ def test_what_went_wrong_is_told_when_the_dashboard_has_gone(
         assert child.wait(10) == status
     assert said in seen.rpartition(b"\x1b[?1049l")[2].decode()
     os.close(master)
+
+
+def test_the_lines_do_not_depend_on_how_many_batches_run_at_once(
+    word_model: Path, tmp_path: Path
+) -> None:
+    """Byte for byte, latency apart, in the order of all streams together."""
+    found = []
+    for jobs in ("1", "2", "5"):
+        file = tmp_path / f"{jobs}.jsonl"
+        arguments = ["a.wav", "b.wav", "c.wav", "--speed", "max", "--headless", "--jobs", jobs]
+        assert run(["replay", *arguments, "--model", str(word_model), "--jsonl", str(file)]) == 0
+        found.append([without_latency(json.loads(line)) for line in file.open()])
+    assert {line["stream"] for line in found[0]} == {"a.wav", "b.wav", "c.wav"}
+    assert found[1] == found[0]
+    assert found[2] == found[0]
+
+
+def without_latency(line: Line) -> Line:
+    return {key: value for key, value in line.items() if key != "latency_ms"}

@@ -41,7 +41,7 @@ def job_of(directory: Path, threads: int = 1) -> Job:
 
 
 def chosen(job: Job, open_: Callable[[str], Backend] | None = None) -> tuple[Backend, Choice]:
-    features = Waveform(job.window, BATCH, job.info.extractor.normalize)
+    features = Waveform(job.info.extractor.normalize)
     return choose(job, features, BATCH, open_ or (lambda name: open_backend(name, job)))
 
 

@@ -18,5 +18,5 @@ class Backend(Protocol):
         """Run the network: inputs, shape (n, …), to float32 logits, (n, labels).
 
         A row's result must not depend on the others beyond rounding (about 1e-5). Called from one
-        thread at a time.
+        thread at a time, unless it was opened for a `Job` with `parallel` batches.
         """

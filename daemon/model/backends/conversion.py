@@ -184,7 +184,7 @@ def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> 
     from daemon.model.network import Scores, build_network, quiet, split_network
 
     network = build_network(info, weights)
-    batch = open_features(info, window, 4).prepare(_probe(window)).copy()
+    batch = open_features(info).prepare(_probe(window))
     value = torch.from_numpy(batch)
     made: dict[Part, bytes] = {}
     try:

@@ -24,10 +24,18 @@ class Job:
     """Of the processor, at least 1."""
     hop: int = 0
     """Samples from window to window where they follow each other; 0: they don't."""
+    parallel: int = 0
+    """Batches that run at once, each in a thread of its caller; 0: one follows the other, and its
+    windows may follow those of the one before."""
 
     @classmethod
     def of(
-        cls, info: ModelInfo, window_seconds: float | None, hop_seconds: float, threads: int
+        cls,
+        info: ModelInfo,
+        window_seconds: float | None,
+        hop_seconds: float,
+        threads: int,
+        parallel: int = 0,
     ) -> Job:
         """With `threads` 0: as many as suit the model. Raises `UserError` if the model has no
         weights that can be used or can't take such windows."""
@@ -38,6 +46,7 @@ class Job:
             info.window_samples(window_seconds),
             threads or default_threads(weights.stat().st_size),
             round(hop_seconds * info.rate),
+            parallel,
         )
 
     @property

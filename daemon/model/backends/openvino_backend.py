@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import threading
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -42,22 +43,29 @@ def _core() -> Any:
 class OpenVinoBackend:
     """ONNX graph run by OpenVINO in float32 or bfloat16 (fast with AMX)."""
 
-    def __init__(self, graph: bytes, threads: int, *, bf16: bool = False) -> None:
+    def __init__(
+        self, graph: bytes, threads: int, *, bf16: bool = False, parallel: int = 1
+    ) -> None:
+        """`parallel`: threads that call `run` at once, each with `threads` of OpenVINO's."""
         core = _core()
         options = {
-            "INFERENCE_NUM_THREADS": threads,
-            "NUM_STREAMS": 1,
+            "INFERENCE_NUM_THREADS": threads * parallel,
+            "NUM_STREAMS": parallel,
             "PERFORMANCE_HINT": "LATENCY",
             # A thread tied to a core waits for as long as somebody else keeps that core busy.
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
         model = core.read_model(graph)
-        self._request = core.compile_model(model, "CPU", options).create_infer_request()
+        self._compiled = core.compile_model(model, "CPU", options)
+        self._requests = threading.local()
         self.name = f"openvino {'bf16' if bf16 else 'fp32'} cpu"
 
     def run(self, inputs: NDArray[np.float32]) -> NDArray[np.float32]:
-        found = self._request.infer([inputs], share_inputs=True, share_outputs=True)
+        request = getattr(self._requests, "mine", None)
+        if request is None:
+            request = self._requests.mine = self._compiled.create_infer_request()
+        found = request.infer([inputs], share_inputs=True, share_outputs=True)
         # The request's own memory, which the next call writes to.
         logits: NDArray[np.float32] = np.array(found[0], dtype=np.float32)
         return logits

@@ -31,14 +31,18 @@ class Reusing:
     """Two backends in a row that reuse the frames of overlapping windows.
 
     `convolutions`: from samples (n, m), m being a window or the tail of `overlap`, to frames
-    (n, channels, f). `rest`: from the frames of a window to logits.
+    (n, channels, f). `rest`: from the frames of a window to logits. `remember`: windows that follow
+    those of an earlier batch reuse theirs too; not for batches that run at once, in any order.
     """
 
-    def __init__(self, convolutions: Backend, rest: Backend, overlap: Overlap) -> None:
+    def __init__(
+        self, convolutions: Backend, rest: Backend, overlap: Overlap, *, remember: bool = True
+    ) -> None:
         self.name = rest.name
         self._convolutions = convolutions
         self._rest = rest
         self._overlap = overlap
+        self._remember = remember
         # By the first samples of the window that would come next: those that it would share, and
         # their frames.
         self._kept: OrderedDict[bytes, tuple[Floats, Floats]] = OrderedDict()
@@ -53,7 +57,7 @@ class Reusing:
             before.append(self._before(window, inputs, rows))
             rows[window[hop : hop + _KEY].tobytes()] = number
         frames = self._frames(inputs, before)
-        for key, number in rows.items():
+        for key, number in rows.items() if self._remember else ():
             self._kept[key] = (inputs[number, hop:].copy(), frames[number, :, -shared:].copy())
             self._kept.move_to_end(key)
         most = min(KEPT, KEPT_BYTES // (inputs[0, hop:].nbytes + frames[0, :, -shared:].nbytes))

@@ -43,6 +43,7 @@ def _torch(job: Job, device: str = "", bf16: bool = False) -> Backend:
         job.threads,
         job.window,
         overlap=job.overlap,
+        remember=not job.parallel,
         device=device,
         bf16=bf16,
     )
@@ -60,7 +61,7 @@ def _onnx(job: Job) -> Backend:
         OnnxBackend(graph(job.info, job.weights, job.window, part), job.threads)
         for part in (Part.CONVOLUTIONS, Part.REST)
     ]
-    return Reusing(parts[0], parts[1], overlap)
+    return Reusing(parts[0], parts[1], overlap, remember=not job.parallel)
 
 
 def _onnx_int8(job: Job) -> Backend:
@@ -72,7 +73,12 @@ def _onnx_int8(job: Job) -> Backend:
 def _openvino(job: Job, bf16: bool = False) -> Backend:
     from daemon.model.backends.openvino_backend import OpenVinoBackend
 
-    return OpenVinoBackend(graph(job.info, job.weights, job.window), job.threads, bf16=bf16)
+    return OpenVinoBackend(
+        graph(job.info, job.weights, job.window),
+        job.threads,
+        bf16=bf16,
+        parallel=max(1, job.parallel),
+    )
 
 
 def _has_graph(job: Job, *parts: Part) -> bool:

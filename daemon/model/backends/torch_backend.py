@@ -54,6 +54,7 @@ def open_torch(
     window: int,
     *,
     overlap: Overlap | None = None,
+    remember: bool = True,
     device: str = "",
     bf16: bool = False,
 ) -> Backend:
@@ -61,6 +62,7 @@ def open_torch(
 
     `device`: empty for the fastest. On the processor, frames of windows with this `overlap` are
     computed once; on other devices copying them to and fro takes longer than computing them.
+    `remember`: see `Reusing`.
 
     Raises:
         UserError: the device is not there, or the model can't be built.
@@ -76,7 +78,11 @@ def open_torch(
         tails = [] if overlap is None else [overlap.tail]
         parts = _all_recorded(parts, window, tails)
     backends = [TorchBackend(part, place, dtype, threads) for part in parts]
-    return backends[0] if overlap is None else Reusing(backends[0], backends[1], overlap)
+    return (
+        backends[0]
+        if overlap is None
+        else Reusing(backends[0], backends[1], overlap, remember=remember)
+    )
 
 
 def _all_recorded(
