@@ -13,6 +13,7 @@ TORCH_INDEX := https://download.pytorch.org/whl/cpu
 RUNTIME_PACKAGES := libportaudio2
 LIVE_PACKAGES := pulseaudio pulseaudio-utils libasound2-plugins \
 	pipewire pipewire-bin pipewire-pulse wireplumber dbus-daemon
+OUTPUT_PACKAGES := mosquitto prometheus
 SPEECH_PACKAGES := espeak-ng flite
 BROWSER_PACKAGES := chromium
 # The runtime of the page in docs/export.md.
@@ -84,7 +85,8 @@ $(VENV)/.dev: pyproject.toml | $(VENV)/.python
 	@touch $@
 
 $(VENV)/.test: $(VENV)/.dev tools/system_packages.sh tools/unpack_package.sh
-	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES) $(BROWSER_PACKAGES)
+	@sh tools/system_packages.sh $(RUNTIME_PACKAGES) $(LIVE_PACKAGES) $(SPEECH_PACKAGES) \
+		$(BROWSER_PACKAGES) $(OUTPUT_PACKAGES)
 	@sh tools/unpack_package.sh pipewire-alsa $(VENV)/pipewire-alsa
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix $(VENV)/web $(WEB_RUNTIME) \
 		|| echo "Could not fetch $(WEB_RUNTIME); going on without its tests." >&2

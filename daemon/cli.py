@@ -86,6 +86,14 @@ JsonLines = Annotated[
     str | None,
     typer.Option("--jsonl", metavar="FILE|-", help='JSON lines to a file, "-": standard output.'),
 ]
+On = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--on",
+        metavar="INTENT=COMMAND",
+        help="Run a command when it is spoken; * is every intent. May be repeated.",
+    ),
+]
 
 
 @app.callback(invoke_without_command=True)
@@ -107,11 +115,18 @@ def _root(
         print(context.get_help())
 
 
-def _sources(config: Path | None, assignments: Sequence[str] | None, **given: Any) -> Sources:
+def _sources(
+    config: Path | None,
+    assignments: Sequence[str] | None,
+    *,
+    on: Sequence[str] | None = None,
+    **given: Any,
+) -> Sources:
     """What the command line says of the settings; options by their names."""
-    from daemon.config.sources import Option, Sources
+    from daemon.config.sources import Option, Sources, commands_by_intent
 
     options = [Option(KEYS[name], f"--{name.replace('_', '-')}", given[name]) for name in given]
+    options += commands_by_intent(on or ())
     return Sources(config, tuple(assignments or ()), tuple(options))
 
 
@@ -137,6 +152,7 @@ def live(
     config: Config = None,
     headless: Headless = False,
     jsonl: JsonLines = None,
+    on: On = None,
     wait_for_device: Annotated[
         bool, typer.Option("--wait-for-device", help="Wait for the microphone to appear.")
     ] = False,
@@ -156,6 +172,7 @@ def live(
             model=model,
             headless=_flag(headless),
             jsonl=jsonl,
+            on=on,
         ),
         debug=debugging(),
     )
@@ -188,6 +205,7 @@ def replay(
     config: Config = None,
     headless: Headless = False,
     jsonl: JsonLines = None,
+    on: On = None,
     assignments: Assignments = None,
     log_file: LogFile = None,
     debug: Debug = False,
@@ -207,6 +225,7 @@ def replay(
             model=model,
             headless=_flag(headless),
             jsonl=jsonl,
+            on=on,
         ),
         jobs=jobs,
         debug=debugging(),
@@ -363,15 +382,21 @@ def service_install(
         typer.Option("--sandbox/--no-sandbox", help="Hide the file system from the service."),
     ] = True,
     network: Annotated[
-        bool, typer.Option("--network", help="Let the service use the network.")
+        bool, typer.Option("--network", help="Let commands use the network.")
     ] = False,
+    write: Annotated[
+        list[Path] | None,
+        typer.Option("--write", metavar="FOLDER", help="A folder that commands may write to."),
+    ] = None,
     debug: Debug = False,
 ) -> int:
     """Write the unit and start it; a second call brings it up to date."""
     from daemon.commands.service import install
 
     arguments, sources, log_file = _live_options(options or [])
-    return install(arguments, sources, log_file, sandbox=sandbox, network=network)
+    return install(
+        arguments, sources, log_file, sandbox=sandbox, network=network, write=write or ()
+    )
 
 
 @service.command("uninstall")
@@ -417,6 +442,7 @@ def _live_options(options: Sequence[str]) -> tuple[list[str], Sources, Path | No
         device=_device(values["device"]),
         model=values["model"],
         jsonl=values["jsonl"],
+        on=values["on"],
     )
     log_file = values["log_file"]
     return arguments, sources, None if log_file is None else Path(log_file)

@@ -29,6 +29,9 @@ def without_effect(loaded: Loaded, model: ModelInfo) -> dict[str, str]:
         if label in model.non_intents:
             name = escaped(label)
             reasons[f"events.thresholds.{label}"] = f"{name} is no intent and never an event"
+    for label in loaded.settings.on.actions:
+        if label in model.non_intents:
+            reasons[f"on.{label}"] = f"{escaped(label)} is no intent and never an event"
     for key in _OTHER_UNIT[model.unit]:
         reasons[f"rolling.{key}"] = f"the model classifies {model.unit}s"
     return {

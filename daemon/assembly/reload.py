@@ -10,7 +10,7 @@ from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.config import Loaded, Settings, load_settings
-from daemon.config.settings import value_of
+from daemon.config.settings import ActionSettings, value_of
 from daemon.messages import Status
 from daemon.output.registry import OUTPUTS
 
@@ -47,13 +47,21 @@ def reread(setup: Setup) -> Reread:
     now = [key for key in changed if _takes_effect(key, old, wanted)]
     later = [key for key in changed if key not in now]
     new = _with(old, wanted, now)
-    changes = ", ".join(f"{key} = {value_of(new, key)!r}" for key in now) or "nothing has changed"
+    changes = ", ".join(_change(new, key) for key in now) or "nothing has changed"
     statuses = [Status(None, f"settings reloaded: {changes}")]
     if later:
         text = f"{', '.join(later)} will change at the next start, the rest has changed now"
         statuses.append(Status(None, text, "warning"))
     statuses += [Status(None, text, "warning") for text in idle.values()]
     return Reread(setup.having(new), tuple(now), statuses)
+
+
+def _change(settings: Settings, key: str) -> str:
+    """A changed setting for the user's eyes."""
+    value = value_of(settings, key)
+    if isinstance(value, ActionSettings):
+        value = value.run
+    return f"{key} is gone" if value is None else f"{key} = {value!r}"
 
 
 def _load(setup: Setup) -> Loaded:
@@ -78,8 +86,8 @@ def differences(one: Settings, other: Settings) -> list[str]:
     return [
         f"{section}.{key}"
         for section, table in first.items()
-        for key, value in table.items()
-        if value != second[section][key]
+        for key in dict.fromkeys((*table, *second[section]))
+        if table.get(key) != second[section].get(key)
     ]
 
 
@@ -89,5 +97,8 @@ def _with(old: Settings, wanted: Settings, keys: Sequence[str]) -> Settings:
     news: Mapping[str, dict[str, Any]] = wanted.model_dump()
     for dotted in keys:
         section, key = dotted.split(".", 1)
-        values[section][key] = news[section][key]
+        if key in news[section]:
+            values[section][key] = news[section][key]
+        else:  # an intent of [on] that has no command any more
+            del values[section][key]
     return Settings.model_validate(values)

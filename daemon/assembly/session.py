@@ -12,9 +12,10 @@ from daemon.base.errors import UserError
 from daemon.base.program import exit_process
 from daemon.base.stderr import discard_native_stderr
 from daemon.capture.wake import Wake
+from daemon.health.snapshot import Health
 from daemon.health.vitals import HealthObserver, Vitals
 from daemon.messages import Level, Status
-from daemon.output.base import OutputContext
+from daemon.output.base import OutputContext, OutputHealth
 from daemon.output.dispatch import Dispatcher
 from daemon.output.registry import exchange_outputs, make_outputs
 from daemon.output.terminal import shows_dashboard
@@ -100,6 +101,14 @@ class Session:
             threads=threads,
         )
         self._run = setup.run_info(streams, classifier.backend)
+        self._vitals = Vitals(
+            self._worker,
+            self._run,
+            paused=lambda: self.paused,
+            away=source.searching,
+            switched_off=lambda: self._dispatcher.troubles,
+            outputs=lambda: self.outputs,
+        )
         self._engine = Engine(
             source,
             self._worker,
@@ -128,6 +137,24 @@ class Session:
     def load(self) -> float | None:
         """Seconds of work for a second of sound, lately; None while that is not known."""
         return self._worker.load
+
+    @property
+    def paused(self) -> bool:
+        """Whether listening was stopped."""
+        return self._engine.paused
+
+    @property
+    def outputs(self) -> tuple[OutputHealth, ...]:
+        """How the outputs are."""
+        return self._dispatcher.outputs
+
+    def health(self) -> Health:
+        """How the whole run is."""
+        return self._vitals.health()
+
+    def warn(self, sentence: str) -> None:
+        """Publish a warning."""
+        self._dispatcher.publish(Status(None, sentence, "warning"))
 
     def pause(self, paused: bool) -> None:
         """Stop listening, or go on."""
@@ -169,19 +196,9 @@ class Session:
 
     def _observers(self) -> list[Observer]:
         """Who looks after a daemon from outside: `intentd status`, and a service manager."""
-        vitals = Vitals(
-            self._worker,
-            self._run,
-            paused=lambda: self._engine.paused,
-            away=self._source.searching,
-            switched_off=lambda: self._dispatcher.troubles,
-        )
         return [
-            HealthObserver(vitals, self._warn),
+            HealthObserver(self._vitals, self.warn),
             SystemdNotifier(
-                Notifier(), vitals.processed, vitals.searching, self._worker.status_line
+                Notifier(), self._vitals.processed, self._vitals.searching, self._worker.status_line
             ),
         ]
-
-    def _warn(self, sentence: str) -> None:
-        self._dispatcher.publish(Status(None, sentence, "warning"))

@@ -12,12 +12,12 @@ from daemon.base.text import escaped
 from daemon.config import (
     Loaded,
     Sources,
-    keys,
     load_settings,
     shipped_text,
     toml,
     user_file,
 )
+from daemon.config.settings import OnSettings, sections
 
 
 def run(sources: Sources) -> int:
@@ -47,12 +47,12 @@ def text(loaded: Loaded) -> str:
     if loaded.file is None:
         lines[0] += f" {escaped(str(user_file()))}"
     rows: list[tuple[str, str]] = []
-    section = ""
-    for name, key, _ in keys():
-        if name != section:
-            rows += [("", ""), (f"[{name}]", "")]
-            section = name
-        rows += _key_rows(loaded, name, key)
+    for name, table in sections().items():
+        rows += [("", ""), (f"[{name}]", "")]
+        for key in table.model_fields:
+            rows += _key_rows(loaded, name, key)
+        if table is OnSettings:
+            rows += _action_rows(loaded)
     width = max(len(left) for left, right in rows if right and len(left) <= 48)
     lines += [f"{left:<{width}}  # {right}" if right else left for left, right in rows]
     return "\n".join(lines)
@@ -71,6 +71,14 @@ def _key_rows(loaded: Loaded, section: str, key: str) -> list[tuple[str, str]]:
             for label, inner in value.items()
         ]
     return [(f"{key} = {toml(value)}", escaped(str(loaded.origins[dotted])))]
+
+
+def _action_rows(loaded: Loaded) -> list[tuple[str, str]]:
+    return [
+        (f"{_toml_key(intent)}.{key} = {toml(value)}", escaped(str(loaded.origins[f"on.{intent}"])))
+        for intent, action in loaded.settings.on.actions.items()
+        for key, value in action.model_dump(exclude_defaults=True).items()
+    ]
 
 
 def _toml_key(label: str) -> str:

@@ -10,9 +10,10 @@ from pathlib import Path
 
 from daemon.assembly.setup import note
 from daemon.base.errors import UserError
+from daemon.base.network import IP_FAMILIES
 from daemon.base.text import screen_text
 from daemon.config import Settings, Sources, load_settings
-from daemon.output.registry import OUTPUTS, needs_network
+from daemon.output.registry import OUTPUTS, network_families
 from daemon.service.systemd import remove_unit, systemctl, unit_path, write_unit
 from daemon.service.unit import NAME, Unit, command_line
 
@@ -29,10 +30,17 @@ def install(
     *,
     sandbox: bool,
     network: bool,
+    write: Sequence[Path] = (),
 ) -> int:
     """Write the unit for `live` with `arguments`, and start it. Settings are checked first.
 
-    Raises `UserError` if settings are wrong or the unit can't be written.
+    Args:
+        sandbox: hide the file system.
+        network: let commands use the network.
+        write: folders that commands may write to.
+
+    Raises:
+        UserError: settings are wrong, or the unit can't be written.
     """
     _only_linux()
     loaded = load_settings(sources)
@@ -44,8 +52,14 @@ def install(
         pinned = ["--config", str(Path(loaded.file).resolve()), *pinned]
     unit = Unit(
         command_line(program(), pinned),
-        writes=written(settings, log_file) + caches(settings.model.path),
-        network=network or fetches(settings.model.path) or needs_network(settings),
+        writes=(
+            *written(settings, log_file),
+            *(_existing(path, "--write") for path in write),
+            *caches(settings.model.path),
+        ),
+        families=(
+            IP_FAMILIES if network or fetches(settings.model.path) else network_families(settings)
+        ),
         sandbox=sandbox,
     )
     changed = write_unit(unit)
@@ -115,11 +129,16 @@ def written(settings: Settings, log_file: Path | None = None) -> tuple[Path, ...
     for name, file in files:
         if file is None:
             continue
-        folder = Path(os.path.abspath(file)).parent  # noqa: PTH100 - no links
-        if not folder.is_dir():
-            raise UserError(f"there is no folder {folder} for {name}; make it first")
-        folders.append(folder)
+        folders.append(_existing(file.parent, name))
     return tuple(folders)
+
+
+def _existing(folder: Path, name: str) -> Path:
+    """`folder`, absolute. Raises `UserError` if it does not exist."""
+    path = Path(os.path.abspath(folder.expanduser()))  # noqa: PTH100 - no links
+    if not path.is_dir():
+        raise UserError(f"there is no folder {path} for {name}; make it first")
+    return path
 
 
 def caches(model: str) -> tuple[Path, ...]:

@@ -11,7 +11,17 @@ from pydantic import ValidationError
 from daemon.base.errors import UserError
 from daemon.base.text import did_you_mean, escaped, value_text
 from daemon.config.sentences import allowed
-from daemon.config.settings import Settings, at_most, from_model, keys, sections, value_of
+from daemon.config.settings import (
+    ActionSettings,
+    OnSettings,
+    Settings,
+    at_most,
+    field_of,
+    from_model,
+    keys,
+    sections,
+    value_of,
+)
 
 Kind = Literal["default", "model", "file", "environment", "command line"]
 
@@ -63,10 +73,13 @@ def _unknown(layer: Layer, path: tuple[str, ...]) -> UserError:
             f"{escaped(layer.blame(dotted))} is no section of intentd's settings{hint} "
             f"(there are {known})"
         )
-    names = list(tables[path[0]].model_fields)
+    by_intent = tables[path[0]] is OnSettings
+    names = list((ActionSettings if by_intent else tables[path[0]]).model_fields)
     hint = did_you_mean(path[-1], names)
+    table = ".".join(path[:-1])
     return UserError(
-        f"{escaped(layer.blame(dotted))} is no setting{hint} ([{path[0]}] has {', '.join(names)})"
+        f"{escaped(layer.blame(dotted))} is no setting{hint} "
+        f"([{escaped(table)}] has {', '.join(names)})"
     )
 
 
@@ -82,13 +95,20 @@ def check_layer(layer: Layer) -> None:
     path = tuple(str(part) for part in problem["loc"])
     if problem["type"] == "extra_forbidden":
         raise _unknown(layer, path)
-    if len(path) == 1:
+    if problem["type"] == "nothing_to_run":
         raise UserError(
-            f"{escaped(layer.blame(path[0]))} is {value_text(problem['input'])}; it must be a "
-            f"table, [{path[0]}], with its keys below it"
+            f"{escaped(layer.blame('.'.join(path)))} has nothing to run; give it run = "
+            f"{allowed(ActionSettings.model_fields['run'])}"
+        )
+    if problem["type"] == "model_type":
+        table = escaped(".".join(path))
+        raise UserError(
+            f"{escaped(layer.blame('.'.join(path)))} is {value_text(problem['input'])}; it must be "
+            f"a table, [{table}], with its keys below it"
         )
     section, key = path[0], path[1]
-    model_field = sections()[section].model_fields[key]
+    model_field = field_of(section, *path[1:3])
+    assert model_field is not None
     value: Any = layer.values[section][key]
     dotted = f"{section}.{key}"
     if isinstance(value, Mapping) and len(path) > 2 and path[2] in value:
@@ -141,7 +161,13 @@ def merge(layers: Iterable[Layer]) -> Merged:
         check_layer(layer)
         for section, table in layer.values.items():
             for key, value in table.items():
-                if isinstance(value, Mapping):
+                if sections()[section] is OnSettings:
+                    # As a whole: a command does not go with another layer's shell = true.
+                    values[section][key] = value
+                    origins[f"{section}.{key}"] = layer.origin(f"{section}.{key}")
+                    for leaf in [leaf for leaf in origins if leaf.startswith(f"{section}.{key}.")]:
+                        del origins[leaf]
+                elif isinstance(value, Mapping):
                     values[section].setdefault(key, {}).update(value)
                     if value:
                         origins[f"{section}.{key}"] = layer.origin(f"{section}.{key}")

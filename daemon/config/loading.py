@@ -16,7 +16,7 @@ from daemon.config.layers import (
     merge,
     model_keys,
 )
-from daemon.config.settings import ModelSettings, Settings
+from daemon.config.settings import EVERY_INTENT, ModelSettings, Settings
 from daemon.config.sources import (
     Sources,
     find_file,
@@ -57,14 +57,15 @@ class Loaded:
         return [*self.remarks, *overruled, *idle.values()]
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise `UserError` for a threshold of a label that the model does not have."""
-        for label in self.settings.events.thresholds:
+        """Raise `UserError` for a threshold or a command of a label that the model lacks."""
+        named = [("events.thresholds", label) for label in self.settings.events.thresholds]
+        named += [("on", label) for label in self.settings.on.actions if label != EVERY_INTENT]
+        for table, label in named:
             if label not in labels:
-                key = f"events.thresholds.{label}"
-                where = self.origins.get(key, Origin("default"))
+                where = self.origins.get(f"{table}.{label}", Origin("default"))
                 raise UserError(
-                    f"{where}: events.thresholds names {value_text(label)}, which is no label of "
-                    f"the model{did_you_mean(label, labels)} (it has "
+                    f"{escaped(str(where))}: {table} names {value_text(label)}, which is no label "
+                    f"of the model{did_you_mean(label, labels)} (it has "
                     f"{', '.join(escaped(name) for name in labels)})"
                 )
 

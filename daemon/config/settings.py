@@ -6,12 +6,13 @@ as are all made from these classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import TYPE_CHECKING, Annotated, Any, Final, Literal
+from collections.abc import Iterator, Mapping
+from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
+from pydantic_core import PydanticCustomError
 
 from daemon.messages import LINE_TYPES, MESSAGE_KINDS
 
@@ -23,6 +24,8 @@ else:
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 """A probability, or a fraction of something."""
 
+EVERY_INTENT: Final = "*"
+"""In place of an intent in [on]."""
 WINDOW_SECONDS: Final = 1.0
 HOP_SECONDS: Final = 0.24
 """Twelve frames of Wav2Vec2's encoder, so that windows that overlap lie on one grid of frames."""
@@ -202,12 +205,60 @@ class OutputSettings(Section):
     )
     """Types of lines that are written; most lines are predictions. "start" tells when a live run
     began."""
+    metrics: str = setting("", allowed='an address with its port, "127.0.0.1:9464", or "" for none')
+    """Prometheus scrapes here, for example "127.0.0.1:9464"; "" is nowhere."""
     headless: bool = setting(False)
     """true: plain lines in place of the dashboard, also on a terminal."""
     log: str = setting("", allowed="a file's path in quotes (\"\" is the user's log folder)")
     """File for stderr while the dashboard is up; "" is intentd.log in the user's log folder."""
     lag_warning: float = setting(0.5, unit="s", ge=0.1, le=60.0)
     """Live: how far behind the microphone is worth a warning, s."""
+
+
+class ActionSettings(Section):
+    """What to do when one intent is spoken."""
+
+    run: list[str] = setting(
+        [],
+        allowed='a list of a program and its arguments in quotes, ["notify-send", "left"]',
+        min_length=1,
+    )
+    """The program and its arguments."""
+    shell: bool = setting(False)
+    """true: the first word of `run` is a line for the shell, further words are its $1, $2, …"""
+
+    @model_validator(mode="after")
+    def _program(self) -> Self:
+        """Refuse a table that runs nothing, and what no program can be given."""
+        if not self.run or not self.run[0].strip() or any("\0" in word for word in self.run):
+            raise PydanticCustomError("nothing_to_run", "nothing to run")
+        return self
+
+
+class OnSettings(Section):
+    """Commands by intent; "*" stands for every intent."""
+
+    model_config = ConfigDict(extra="allow")
+    __pydantic_extra__: dict[str, ActionSettings] = Field(init=False)
+
+    @property
+    def actions(self) -> Mapping[str, ActionSettings]:
+        """Intent, or "*", to what is done."""
+        return self.__pydantic_extra__ or {}
+
+    def __bool__(self) -> bool:
+        return bool(self.actions)
+
+
+class CommandSettings(Section):
+    """Limits of the commands of [on]."""
+
+    parallel: int = setting(4, unit="commands", ge=1, le=64)
+    """Commands that run at the same time, at most."""
+    queue: int = setting(64, unit="events", ge=1, le=8192)
+    """Events that wait for that, at most; live, further ones are dropped and counted."""
+    timeout: float = setting(10.0, unit="s", ge=0.1, le=3600.0)
+    """A command that runs longer is ended, s."""
 
 
 class Settings(Section):
@@ -220,6 +271,8 @@ class Settings(Section):
     rolling: RollingSettings = RollingSettings()
     events: EventSettings = EventSettings()
     output: OutputSettings = OutputSettings()
+    on: OnSettings = OnSettings()
+    command: CommandSettings = CommandSettings()
 
 
 # ---- what the classes say -----------------------------------------------------------------------
@@ -242,10 +295,22 @@ def keys() -> Iterator[tuple[str, str, FieldInfo]]:
             yield section, name, field
 
 
+def field_of(section: str, key: str, inner: str = "") -> FieldInfo | None:
+    """The field of `section.key`, or of `section.key.inner` where keys of the section are tables;
+    None if there is none."""
+    table = sections().get(section)
+    if table is OnSettings:
+        return ActionSettings.model_fields.get(inner)
+    return table.model_fields.get(key) if table is not None else None
+
+
 def value_of(settings: Settings, key: str) -> Any:
-    """The value of a dotted key."""
-    section, name = key.split(".", 1)
-    return getattr(getattr(settings, section), name)
+    """The value of a section, or of a dotted key; None for an intent of [on] without a table."""
+    section, _, name = key.partition(".")
+    table = getattr(settings, section)
+    if isinstance(table, OnSettings) and name:
+        return table.actions.get(name)
+    return getattr(table, name) if name else table
 
 
 def from_model(field: FieldInfo) -> bool:

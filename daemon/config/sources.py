@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import shlex
 import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,9 +18,11 @@ from daemon.base.text import closest, did_you_mean, escaped, split_assignment, v
 from daemon.base.text_files import decode_text
 from daemon.config.layers import Layer
 from daemon.config.sentences import allowed
-from daemon.config.settings import keys, sections
+from daemon.config.settings import OnSettings, field_of, keys, sections
 
 PREFIX = "INTENTD_"
+SECRETS = frozenset({"INTENTD_MQTT_PASSWORD", "INTENTD_WEBHOOK_SECRET", "INTENTD_WEBHOOK_TOKEN"})
+"""Variables that hold what no setting may: it would be shown."""
 MAX_BYTES = 1 << 20
 """More than any settings need; keeps a wrong path from being read into memory whole."""
 MOST_DOTS = 1000
@@ -131,9 +135,16 @@ def find_file(directory: Path) -> tuple[Layer | None, str | None]:
 def _ours(values: Mapping[str, Any]) -> bool:
     return not values or any(
         isinstance(values.get(name), dict)
-        and (not values[name] or not table.model_fields.keys().isdisjoint(values[name]))
-        for name, table in sections().items()
+        and (not values[name] or not _keys_of(name, values[name]).isdisjoint(values[name]))
+        for name in sections()
     )
+
+
+def _keys_of(section: str, table: Mapping[str, Any]) -> set[str]:
+    """The keys that the section has; of [on] those of `table` that look like commands."""
+    if sections()[section] is OnSettings:
+        return {name for name, value in table.items() if isinstance(value, dict) and "run" in value}
+    return set(sections()[section].model_fields)
 
 
 def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
@@ -151,6 +162,8 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
         if len(path) < 2:
             # Container platforms make variables too (INTENTD_SERVICE_HOST), so that
             # only what is close to a setting deserves a word.
+            if variable in SECRETS:
+                continue
             near = closest(variable, {name.lower() for name in known}, 0.85)
             if near is not None:
                 warnings.append(f"{escaped(variable)} is no setting; did you mean {near.upper()}?")
@@ -172,7 +185,29 @@ def from_command_line(sources: Sources) -> Layer:
         section, key = option.key.split(".", 1)
         values.setdefault(section, {})[key] = option.value
         names[option.key] = option.flag
+        if isinstance(option.value, dict):
+            names.update({f"{option.key}.{inner}": option.flag for inner in option.value})
     return Layer("command line", "command line", values, names)
+
+
+def commands_by_intent(assignments: Sequence[str]) -> list[Option]:
+    """INTENT=COMMAND arguments of --on as options. Raises `UserError` for what is none."""
+    options: dict[str, Option] = {}
+    for assignment in assignments:
+        intent, equals, command = assignment.partition("=")
+        intent = intent.strip()
+        words = split_command(command, f"--on {intent}") if equals and intent else []
+        if not words:
+            raise UserError(
+                f"--on {value_text(assignment)} must look like INTENT=COMMAND, "
+                "for example --on 'left=notify-send left'"
+            )
+        if intent in options:
+            raise UserError(
+                f"--on {escaped(intent)} is given twice; put both commands into one script"
+            )
+        options[intent] = Option(f"on.{intent}", f"--on {intent}", {"run": words})
+    return list(options.values())
 
 
 def _put(
@@ -185,8 +220,10 @@ def _put(
     section, key = path[0].lower(), path[1].lower()
     table = values.setdefault(section, {})
     names.setdefault(section, source)
-    schema = sections().get(section)
-    model_field = schema.model_fields.get(key) if schema else None
+    if sections().get(section) is OnSettings and len(path) > 2:
+        _put_action(table, names, path, text, source)
+        return
+    model_field = field_of(section, key)
     if len(path) == 2:
         table[key] = _parsed(model_field, text, source)
         names[f"{section}.{key}"] = source
@@ -203,6 +240,18 @@ def _put(
     inner[label] = _number(text)
     names.setdefault(f"{section}.{key}", source)
     names[f"{section}.{key}.{label}"] = source
+
+
+def _put_action(
+    table: dict[str, Any], names: dict[str, str], path: Sequence[str], text: str, source: str
+) -> None:
+    """A key of a table of [on]: on.INTENT.run, on.INTENT.shell."""
+    *label, key = path[1:]
+    intent = "__".join(label) if source.startswith(PREFIX) else ".".join(label)
+    intent, key = intent.lower() if intent.isupper() else intent, key.lower()
+    values = table.setdefault(intent, {})
+    values[key] = _parsed(field_of("on", intent, key), text, source)
+    names[f"on.{intent}"] = names[f"on.{intent}.{key}"] = source
 
 
 def _is_table(model_field: FieldInfo) -> bool:
@@ -227,8 +276,7 @@ def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
         return table
     default = model_field.get_default(call_default_factory=True)
     if isinstance(default, list):
-        words = text.strip().removeprefix("[").removesuffix("]").split(",")
-        return [word.strip().strip("\"'") for word in words]
+        return _names(text) if default else _words(text, source)  # a command has any words
     if isinstance(default, bool):
         word = text.strip().lower()
         yes, no = {"true", "1", "yes", "on"}, {"false", "0", "no", "off"}
@@ -237,6 +285,31 @@ def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
         return _number(text)
     numeric = "int" in str(model_field.annotation)  # a name or a number: device, channel
     return int(text) if numeric and text.isascii() and text.isdigit() else text
+
+
+def _names(text: str) -> list[str]:
+    """A list of names, in brackets and quotes or without."""
+    words = text.strip().removeprefix("[").removesuffix("]").split(",")
+    return [word.strip().strip("\"'") for word in words]
+
+
+def _words(text: str, source: str) -> list[Any]:
+    """A command: a list as in TOML, or words as a shell splits them."""
+    if text.lstrip().startswith("["):
+        with contextlib.suppress(ValueError, RecursionError):
+            return list(_parse(f"value = {text}")["value"])
+    return split_command(text, source)
+
+
+def split_command(text: str, source: str) -> list[str]:
+    """Words as a POSIX shell splits them; nothing is expanded. Raises `UserError`."""
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise UserError(
+            f"{escaped(source)} is {value_text(text)}, which can't be split into words "
+            f"({str(error).lower()}); close the quotation"
+        ) from None
 
 
 def _number(text: str) -> Any:

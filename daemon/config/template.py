@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 
-from daemon.config.settings import from_model, sections
+from daemon.config.settings import OnSettings, from_model, sections
 
 _HEAD = """\
 # Settings of intentd. Every key is here with its default.
@@ -18,11 +18,23 @@ _HEAD = """\
 # thresholds. Uncomment it only to overrule the model; intentd warns when you do.
 """
 
+_ON = """\
+[on]
+# What is run when an intent is spoken: a program and its arguments, without a shell unless
+# shell = true. The event comes as JSON on its standard input and as INTENTD_INTENT,
+# INTENTD_SCORE, INTENTD_STREAM and INTENTD_AT in its environment; "*" is every intent.
+# left = {run = ["notify-send", "left"]}
+# "*" = {run = ["echo $INTENTD_INTENT >> spoken.txt"], shell = true}
+"""
+
 
 def shipped_text() -> str:
     """The text of the file."""
     parts = [_HEAD]
     for name, table in sections().items():
+        if table is OnSettings:
+            parts.append(_ON)
+            continue
         lines = [f"[{name}]"]
         for key, field in table.model_fields.items():
             default = field.get_default(call_default_factory=True)
@@ -36,4 +48,4 @@ def toml(value: object) -> str:
     """A value of a setting as TOML; a table of labels is shown empty."""
     if isinstance(value, dict):
         return "{}"
-    return json.dumps(value, ensure_ascii=isinstance(value, str))
+    return json.dumps(value, ensure_ascii=isinstance(value, str | list))

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from daemon.base.text import screen_text, utf8_text
+from daemon.output.base import OutputHealth
 
 DEAF_SECONDS = 2.0
 """Without sound for longer than this, a live stream is not healthy."""
@@ -62,6 +63,7 @@ class Health:
     streams: tuple[StreamHealth, ...]
     switched_off: tuple[str, ...] = ()
     """Outputs that can't be written at this moment, and why, a sentence each."""
+    outputs: tuple[OutputHealth, ...] = ()
 
     @property
     def problems(self) -> tuple[str, ...]:
@@ -113,6 +115,14 @@ def text(report: Mapping[str, Any]) -> str:
             f"classified, {stream['samples_gated']} gated, {stream['samples_lost']} lost",
             f"    latency p50 {_ms(stream['latency_p50_ms'])}, p99 {_ms(stream['latency_p99_ms'])}",
         ]
+    for output in report.get("outputs", ()):
+        if output["state"]:
+            lost = f", {output['lost']} lost" if output["lost"] else ""
+            waiting = f", {output['waiting']} waiting" if output["waiting"] else ""
+            lines.append(
+                f"  {screen_text(str(output['name']))}: {screen_text(str(output['state']))}"
+                f"{waiting}{lost}"
+            )
     return "\n".join(lines)
 
 

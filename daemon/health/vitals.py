@@ -11,6 +11,7 @@ from daemon.base.errors import UserError
 from daemon.health.server import HealthServer
 from daemon.health.snapshot import Health, StreamHealth
 from daemon.messages import RunInfo
+from daemon.output.base import OutputHealth
 from daemon.runtime.observer import Observer
 from daemon.runtime.worker import StreamFeed, Worker
 
@@ -25,6 +26,7 @@ class Vitals:
     paused: whether the user has stopped listening.
     away: whether a microphone is away and looked for, at a moment of the clock.
     switched_off: which outputs can't be written at this moment, and why.
+    outputs: how each output is.
     """
 
     def __init__(
@@ -34,6 +36,7 @@ class Vitals:
         paused: Callable[[], bool] = lambda: False,
         away: Callable[[float], bool] = lambda _: False,
         switched_off: Callable[[], tuple[str, ...]] = lambda: (),
+        outputs: Callable[[], tuple[OutputHealth, ...]] = lambda: (),
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
@@ -41,6 +44,7 @@ class Vitals:
         self._paused = paused
         self._away = away
         self._switched_off = switched_off
+        self._outputs = outputs
         self._clock = clock
         self._begun = clock()
 
@@ -61,6 +65,7 @@ class Vitals:
             busy=None if busy is None else max(0.0, now - busy),
             streams=tuple(_stream(feed, now) for feed in self._worker.feeds),
             switched_off=self._switched_off(),
+            outputs=self._outputs(),
         )
 
     def processed(self) -> int:

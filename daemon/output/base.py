@@ -5,14 +5,36 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Protocol
+from typing import TYPE_CHECKING, Protocol
 
 from daemon.config import Settings
 from daemon.messages import Message, RunInfo
 
+if TYPE_CHECKING:
+    from daemon.health.snapshot import Health
+
 
 class OutputClosed(Exception):  # noqa: N818 - not an error: the reader has had enough
     """The reader of an output went away for good, as `| head` does; the run ends quietly."""
+
+
+class MessageDropped(Exception):  # noqa: N818 - of one message; the output itself works
+    """A message can't be delivered, however often it is tried; its text is the reason."""
+
+
+@dataclass(frozen=True, slots=True)
+class OutputHealth:
+    """One output at a moment."""
+
+    name: str
+    working: bool
+    """Neither switched off after a failure nor ended."""
+    lost: int
+    """Messages that it did not get."""
+    waiting: int
+    """Messages in its queue."""
+    state: str
+    """What it says of itself, for people; empty if it says nothing."""
 
 
 class Output(Protocol):
@@ -20,7 +42,8 @@ class Output(Protocol):
 
     An `OSError` means that the world is at fault (a full disk, a lost file): the dispatcher
     switches the output off, says so, and calls `reopen` and the same `publish` again later.
-    `OutputClosed` ends the output quietly. Any other exception is a defect and ends the run.
+    `MessageDropped` gives up that message, which is counted and said. `OutputClosed` ends the
+    output quietly. Any other exception is a defect and ends the run.
     """
 
     @property
@@ -50,6 +73,30 @@ class Output(Protocol):
         ...
 
 
+class ActiveOutput:
+    """Base of outputs that do something between messages too."""
+
+    capacity = 1024
+    """Messages that wait for it at most."""
+    tick_seconds = 1.0
+    """How long its lane waits for a message before it calls `tick`."""
+
+    def tick(self) -> None:
+        """Do what is due while no message comes. OSError switches the output off, as in
+        `Output.publish`."""
+
+    @property
+    def unfinished(self) -> int:
+        """What it still does about messages that it took. The end of a replay waits for it. Any
+        thread may ask."""
+        return 0
+
+    @property
+    def state(self) -> str:
+        """What `intentd status` says of it. Any thread may ask."""
+        return ""
+
+
 class Screen(Output, Protocol):
     """An output that draws, on the thread that calls it."""
 
@@ -65,6 +112,24 @@ class RunControls(Protocol):
     @property
     def load(self) -> float | None:
         """Seconds of work for a second of sound, lately; None while that is not known."""
+        ...
+
+    @property
+    def paused(self) -> bool:
+        """Whether listening was stopped by `pause`."""
+        ...
+
+    @property
+    def outputs(self) -> tuple[OutputHealth, ...]:
+        """How the outputs are."""
+        ...
+
+    def health(self) -> Health:
+        """How the whole run is."""
+        ...
+
+    def warn(self, sentence: str) -> None:
+        """Tell the user what went wrong beside the messages."""
         ...
 
     def pause(self, paused: bool) -> None:

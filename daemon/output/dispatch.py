@@ -14,7 +14,7 @@ from collections.abc import Callable, Sequence
 
 from daemon import __version__
 from daemon.messages import Message, RunInfo, Start, Status
-from daemon.output.base import Output
+from daemon.output.base import Output, OutputHealth
 from daemon.output.lane import CAPACITY, FIRST_RETRY, Lane, LaneState
 
 
@@ -78,6 +78,11 @@ class Dispatcher:
     def troubles(self) -> tuple[str, ...]:
         """Why outputs are switched off at this moment, a sentence each."""
         return tuple(lane.trouble for lane in self._lanes if lane.trouble)
+
+    @property
+    def outputs(self) -> tuple[OutputHealth, ...]:
+        """How each output is now."""
+        return tuple(lane.health for lane in self._lanes)
 
     @property
     def pending(self) -> int:

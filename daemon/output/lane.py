@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from daemon.base.errors import os_reason
 from daemon.messages import MESSAGE_KINDS, Message
-from daemon.output.base import Output, OutputClosed
+from daemon.output.base import ActiveOutput, MessageDropped, Output, OutputClosed, OutputHealth
 
 log = logging.getLogger(__name__)
 
@@ -60,9 +60,13 @@ class _Reopen:
     """Stands in the queue where the output is to be reopened."""
 
 
+class _Tick:
+    """Stands for a message while none comes, so that an active output can do what is due."""
+
+
 _WORTH: dict[type, int] = {kind.message: kind.worth for kind in MESSAGE_KINDS} | {_Reopen: 6}
 """What a full lane drops first: what is worth least."""
-_UNCOUNTED = (_Reopen, *(kind.message for kind in MESSAGE_KINDS if not kind.worth))
+_UNCOUNTED = (_Reopen, _Tick, *(kind.message for kind in MESSAGE_KINDS if not kind.worth))
 
 
 class Lane:
@@ -89,17 +93,20 @@ class Lane:
         """The defect that ended it."""
         self.lost = 0
         """Messages that the output did not get, levels aside."""
+        self._active = output if isinstance(output, ActiveOutput) else None
         self._lossless = lossless
-        self._capacity = capacity
+        self._capacity = capacity if self._active is None else self._active.capacity
         self._on_warning = on_warning
         self._on_end = on_end
         self._first_retry = first_retry
+        self._pause = first_retry
+        """Seconds to the next attempt of an output that fails."""
         self._queue: deque[Message | _Reopen] = deque()
         self._changed = threading.Condition()
         self._in_hand = False
         self._failure: _Failure | None = None
         self._cost: str | None = None
-        """Reason of a failure that is over and has cost messages."""
+        """Reason of a failure that is over and has cost messages, or why the last was dropped."""
         self._try_now = False
         self._closing = False
         self._warned_slow = False
@@ -165,9 +172,18 @@ class Lane:
 
     @property
     def pending(self) -> int:
-        """Messages that wait for an output that works."""
+        """Messages that wait for an output that works, and what it does about earlier ones."""
+        unfinished = 0 if self._active is None else self._active.unfinished
         with self._changed:  # a message is taken from the queue and in hand at once
-            return len(self._queue) + self._in_hand if self.working else 0
+            return len(self._queue) + self._in_hand + unfinished if self.working else 0
+
+    @property
+    def health(self) -> OutputHealth:
+        """How the output is now."""
+        with self._changed:
+            waiting = len(self._queue) + self._in_hand
+        state = "" if self._active is None else self._active.state
+        return OutputHealth(self.output.name, self.working, self.lost, waiting, state)
 
     # ---- messages in ----------------------------------------------------------------------------
 
@@ -257,39 +273,49 @@ class Lane:
         if early or self.error is not None:
             self._on_end()
 
-    def _take(self) -> Message | _Reopen | None:
+    def _take(self) -> Message | _Reopen | _Tick | None:
         with self._changed:
-            while not (self._queue or self._closing):
-                self._changed.wait()
+            idle = None if self._active is None else self._active.tick_seconds
+            self._changed.wait_for(lambda: self._queue or self._closing, idle)
             if not self._queue:
-                return None
+                return None if self._closing else _Tick()
             if self._full():
                 self._changed.notify_all()
             message = self._queue.popleft()
             self._in_hand = not isinstance(message, _UNCOUNTED)
             return message
 
-    def _deliver(self, message: Message | _Reopen) -> bool:
+    def _deliver(self, message: Message | _Reopen | _Tick) -> bool:
         """Hand over one message, however often it takes; False if that failed until the end."""
-        pause = self._first_retry
         while True:
             last_try, self._try_now = self._closing, False
             try:
-                if self.state is LaneState.FAILING or isinstance(message, _Reopen):
-                    self.output.reopen()
-                if not isinstance(message, _Reopen):
-                    self.output.publish(message)
+                self._hand_over(message)
+            except MessageDropped as reason:
+                self._dropped(str(reason))
             except OSError as error:
                 self._note(error)
                 self._switch_off(error)
                 if last_try:
-                    return False
+                    return isinstance(message, _Tick)
                 with self._changed:
-                    self._changed.wait_for(lambda: self._closing or self._try_now, pause)
-                pause = self._first_retry if self._try_now else min(2 * pause, LONGEST_RETRY)
+                    self._changed.wait_for(lambda: self._closing or self._try_now, self._pause)
+                longer = min(2 * self._pause, LONGEST_RETRY)
+                self._pause = self._first_retry if self._try_now else longer
+                if isinstance(message, _Tick):
+                    return True  # the next message, or tick, is the next attempt
                 continue
             self._delivered()
             return True
+
+    def _hand_over(self, message: Message | _Reopen | _Tick) -> None:
+        if self.state is LaneState.FAILING or isinstance(message, _Reopen):
+            self.output.reopen()
+        if isinstance(message, _Tick):
+            assert self._active is not None
+            self._active.tick()
+        elif not isinstance(message, _Reopen):
+            self.output.publish(message)
 
     def _switch_off(self, error: OSError) -> None:
         with self._changed:
@@ -304,7 +330,15 @@ class Lane:
             "mended.",
         )
 
+    def _dropped(self, reason: str) -> None:
+        with self._changed:
+            self.lost += 1
+            self._cost = reason
+        log.info("%s dropped a message: %s", self.output.name, reason)
+        self._on_warning(self, f"{self.output.name}: a message is dropped, {reason}.")
+
     def _delivered(self) -> None:
+        self._pause = self._first_retry
         with self._changed:
             self._in_hand = False
             failure, self._failure = self._failure, None

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
+from daemon.base.network import address_families, host_of
 from daemon.config import Settings
 from daemon.config.settings import value_of
 from daemon.output.base import Output, OutputContext
@@ -26,12 +27,13 @@ class OutputKind:
     """"module:function" of a `Factory`, imported when it is called; it returns None where the
     settings ask for no such output."""
     switch: str = ""
-    """The dotted key that names where the output leads; empty, there is no such output. Without
-    a switch there always is one."""
+    """The dotted key, or section, that names where the output leads; empty, there is no such
+    output. Without a switch there always is one."""
     settings: tuple[str, ...] = ()
     """Dotted keys, or whole sections, beside `switch`. The output is replaced when SIGHUP finds one
     of them or `switch` changed."""
     needs_network: bool = False
+    """`switch` is a host with its port, or a URL."""
     writes_file: bool = False
     """`switch` is a file's path; "-" is standard output."""
 
@@ -41,7 +43,7 @@ class OutputKind:
 
     def target(self, settings: Settings) -> str:
         """Where the output leads; empty if it is switched off, or has no switch."""
-        return str(value_of(settings, self.switch)) if self.switch else ""
+        return str(value_of(settings, self.switch) or "") if self.switch else ""
 
     def file(self, settings: Settings) -> Path | None:
         """The file that the output writes; None if it writes none."""
@@ -62,6 +64,13 @@ class OutputKind:
 
 OUTPUTS: Final = (
     OutputKind("JSON lines", "daemon.output.jsonl:make", switch="output.jsonl", writes_file=True),
+    OutputKind("commands", "daemon.output.command.output:make", switch="on", settings=("command",)),
+    OutputKind(
+        "metrics",
+        "daemon.output.metrics.factory:make",
+        switch="output.metrics",
+        needs_network=True,
+    ),
     OutputKind("terminal", "daemon.output.terminal:make"),
 )
 """Every kind of output, in the order in which they are opened."""
@@ -87,6 +96,8 @@ def exchange_outputs(
     return exchanged
 
 
-def needs_network(settings: Settings) -> bool:
-    """Whether an output that the settings ask for needs the network."""
-    return any(kind.needs_network and kind.target(settings) for kind in OUTPUTS)
+def network_families(settings: Settings) -> tuple[str, ...]:
+    """Address families, as systemd names them, that the outputs which the settings ask for need."""
+    targets = [kind.target(settings) for kind in OUTPUTS if kind.needs_network]
+    found = [address_families(host_of(target)) for target in targets if target]
+    return tuple(dict.fromkeys(family for families in found for family in families))

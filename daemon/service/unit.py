@@ -16,9 +16,9 @@ class Unit:
     command: tuple[str, ...]
     """The program and its arguments."""
     writes: tuple[Path, ...] = ()
-    """Folders that the outputs write to."""
-    network: bool = False
-    """The model or an output needs the network."""
+    """Folders that the outputs and their commands write to."""
+    families: tuple[str, ...] = ()
+    """Address families that the model or an output needs beside Unix sockets."""
     sandbox: bool = True
     """Hide the file system. It takes unprivileged user namespaces, which some kernels refuse."""
     watchdog: float = 30.0
@@ -26,7 +26,6 @@ class Unit:
     that is away was looked for."""
 
     def text(self) -> str:
-        families = "AF_UNIX AF_INET AF_INET6 AF_NETLINK" if self.network else "AF_UNIX"
         lines = [
             "# Written by `intentd service install`, which overwrites it; changes that are to stay",
             "# go into `systemctl --user edit intentd`.",
@@ -55,7 +54,7 @@ class Unit:
             "UMask=0077",
             "",
             "NoNewPrivileges=yes",
-            f"RestrictAddressFamilies={families}",
+            f"RestrictAddressFamilies={' '.join(('AF_UNIX', *self.families))}",
             "RestrictNamespaces=yes",
             "RestrictSUIDSGID=yes",
             "LockPersonality=yes",

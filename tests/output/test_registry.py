@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from daemon.config import Settings, keys
+from daemon.config.settings import sections
+from daemon.health.snapshot import Health
 from daemon.output import registry
 from daemon.output.base import Output, OutputContext
 from daemon.output.jsonl import JsonLines
@@ -17,12 +19,19 @@ from daemon.output.registry import (
     OutputKind,
     exchange_outputs,
     make_outputs,
-    needs_network,
+    network_families,
 )
 
 
 class Controls:
     load = 0.1
+    paused = False
+    outputs = ()
+
+    def health(self) -> Health:
+        raise NotImplementedError
+
+    def warn(self, sentence: str) -> None: ...
 
     def pause(self, paused: bool) -> None: ...
 
@@ -34,7 +43,7 @@ def context(**output: object) -> OutputContext:
 
 
 def test_every_line_of_the_table_can_be_made_and_names_settings() -> None:
-    known = {f"{section}.{key}" for section, key, _ in keys()} | {name for name, _, _ in keys()}
+    known = {f"{section}.{key}" for section, key, _ in keys()} | set(sections())
     for kind in OUTPUTS:
         assert callable(pkgutil.resolve_name(kind.factory))
         assert set(kind.settings) <= known and (not kind.switch or kind.switch in known)
@@ -90,7 +99,10 @@ def test_one_line_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
     assert list(make_outputs(context())) == ["terminal"]
     on = context(log="there")
     assert list(make_outputs(on)) == ["terminal", "sent"]
-    assert needs_network(on.settings) and not needs_network(context().settings)
+    assert network_families(on.settings) == ("AF_INET", "AF_INET6", "AF_NETLINK")
+    assert network_families(context(log="127.0.0.1:1883").settings) == ("AF_INET",)
+    assert network_families(context(log="http://[::1]/x").settings) == ("AF_INET6",)
+    assert network_families(context().settings) == ()
     outputs = make_outputs(on)
     assert exchange_outputs(outputs, on, ["audio.rate"])["sent"] is not outputs["sent"]
     assert kind.file(on.settings) is None

@@ -190,7 +190,7 @@ def test_systemd_accepts_the_unit(tmp_path: Path, sandbox: bool) -> None:
     folder = tmp_path / "folder with 100% spaces"
     folder.mkdir()
     command = command_line((sys.executable, "-m", "daemon"), ["--device", "a; b 'c' $d \\e"])
-    unit = Unit(command, writes=(folder,), network=True, sandbox=sandbox)
+    unit = Unit(command, writes=(folder,), families=("AF_INET",), sandbox=sandbox)
     path = tmp_path / "intentd.service"
     path.write_text(unit.text())
     done = subprocess.run(
@@ -202,3 +202,21 @@ def test_systemd_accepts_the_unit(tmp_path: Path, sandbox: bool) -> None:
     )
     ours = [line for line in done.stderr.splitlines() if "intentd.service" in line]
     assert (done.returncode, ours) == (0, [])
+
+
+def test_the_unit_opens_only_what_is_configured(
+    home: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def families(*options: str) -> str:
+        assert run(["service", "install", *options]) == 0
+        return settings_of(unit_file(home).read_text())["RestrictAddressFamilies"][0]
+
+    (home / "spoken").mkdir()
+    assert families("--on", "left=true") == "AF_UNIX"
+    assert families("--on", "left=curl host", "--network").endswith("AF_INET AF_INET6 AF_NETLINK")
+    assert families("--write", str(home / "spoken"), "--on", "left=sh -c 'a b'") == "AF_UNIX"
+    unit = settings_of(unit_file(home).read_text())
+    assert f"-{quoted(str(home / 'spoken'))}" in unit["ReadWritePaths"]
+    assert unit["ExecStart"][0].endswith("--on \"left=sh -c 'a b'\"")
+    assert run(["service", "install", "--write", str(home / "gone")]) == 2
+    assert "there is no folder" in capsys.readouterr().err

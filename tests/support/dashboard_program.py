@@ -13,7 +13,9 @@ import threading
 from pathlib import Path
 from typing import TextIO
 
+from daemon.health.snapshot import Health
 from daemon.messages import Level, Status, Summary, Verdict
+from daemon.output.base import OutputHealth
 from daemon.output.dashboard import Dashboard
 from support.pictures import run_info
 
@@ -25,6 +27,8 @@ class Program:
         self._mode, self._log = mode, log
         self._stop = threading.Event()
         self._ticks = 0
+        self.paused = False
+        self.outputs: tuple[OutputHealth, ...] = ()
         self._dashboard = Dashboard(self, log=dashboard_log)
 
     @property
@@ -33,7 +37,14 @@ class Program:
             raise ZeroDivisionError("a defect in the picture")
         return 0.04
 
+    def health(self) -> Health:
+        raise NotImplementedError
+
+    def warn(self, sentence: str) -> None:
+        self._say(sentence)
+
     def pause(self, paused: bool) -> None:
+        self.paused = paused
         self._say("paused" if paused else "listening")
 
     def quit(self) -> None:

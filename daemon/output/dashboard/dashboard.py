@@ -170,10 +170,17 @@ class Dashboard:
 
     def _picture(self, size: tuple[int, int], now: float, theme: Theme) -> Any:
         state = self._state()
-        load = self._controls.load
+        load, paused, outputs = (
+            self._controls.load,
+            self._controls.paused,
+            self._controls.outputs,
+        )
         with self._lock:
             self._changed = False
             state.load = load
+            state.outputs = tuple(each for each in outputs if each.state)
+            if paused != state.paused:  # by another output
+                state.pause(paused, now)
             state.tick(now)
             return frame(state, *size, now, theme)
 
@@ -195,9 +202,7 @@ class Dashboard:
             if key in steps:
                 state.select(steps[key])
                 return
-            paused = not state.paused
-            state.pause(paused, self._clock())
-        self._controls.pause(paused)
+        self._controls.pause(not self._controls.paused)
 
     def _state(self) -> DashboardState:
         assert self.state is not None

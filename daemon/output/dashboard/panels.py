@@ -149,7 +149,7 @@ def stream_row(
 
 
 def health(scene: Scene, width: int) -> Row:
-    """Health row: latency, real-time factor, windows, losses, uptime.
+    """Health row: latency, real-time factor, windows, losses, outputs, uptime.
 
     Figures that do not fit are left out from the right, except uptime.
     """
@@ -165,6 +165,8 @@ def health(scene: Scene, width: int) -> Row:
         ("windows", f"{windows}", theme.text),
         ("silent", silent, theme.text),
     ]
+    if state.outputs:
+        items.insert(2, ("outputs", *_outputs(state, theme)))
     up = clock(state.uptime(scene.now))
     end = line.width - len(up) - 3
     for title, value, style in items:
@@ -172,6 +174,15 @@ def health(scene: Scene, width: int) -> Row:
             continue
         line.raw(title, theme.quiet).raw(" ").raw(value, style).raw("  ")
     return line.to(end).raw("up ", theme.quiet).raw(up).row()
+
+
+def _outputs(state: DashboardState, theme: Theme) -> tuple[str, Style]:
+    """How many outputs work, and whether all have got everything."""
+    working = sum(output.working for output in state.outputs)
+    if working < len(state.outputs):
+        return f"{len(state.outputs) - working} off", theme.error
+    lost = any(output.lost for output in state.outputs)
+    return f"{working} on", theme.warning if lost else theme.good
 
 
 def footer(scene: Scene, width: int) -> Row:

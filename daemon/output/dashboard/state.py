@@ -23,6 +23,7 @@ from daemon.messages import (
     StreamInfo,
     Summary,
 )
+from daemon.output.base import OutputHealth
 from daemon.output.dashboard.timeline_state import GAP, INTENT, SILENCE, SPEECH, Timeline
 from daemon.output.words import clock, event_time
 
@@ -117,6 +118,8 @@ class DashboardState:
         self.selected = 0
         self.load: float | None = None
         """Real-time factor: seconds of work for a second of sound, if the engine tells."""
+        self.outputs: tuple[OutputHealth, ...] = ()
+        """Outputs beside this one that have a state to show."""
         self.ended: float | None = None
         """When the run was over; from then on uptime stands still."""
         self.latency: tuple[float, float] | None = None

@@ -1,0 +1,1 @@
+"""Output that runs commands when intents are spoken."""

@@ -1,0 +1,21 @@
+"""Makes the metrics where the settings ask for them and their library is installed."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from daemon.output.base import OutputContext
+from daemon.output.extras import required
+
+if TYPE_CHECKING:
+    from daemon.output.metrics.output import Metrics
+
+
+def make(context: OutputContext) -> Metrics | None:
+    """The metrics that the settings ask for. Raises UserError if prometheus-client is missing."""
+    address = context.settings.output.metrics
+    if not address:
+        return None
+    with required("output.metrics", "prometheus-client", "metrics"):
+        from daemon.output.metrics.output import Metrics
+    return Metrics(address, context.controls)

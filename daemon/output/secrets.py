@@ -1,0 +1,34 @@
+"""Passwords and keys: read from a file or a variable, never shown, logged or handed on."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Final
+
+from daemon.base.errors import UserError, os_reason
+from daemon.base.text import escaped
+from daemon.config.sources import SECRETS
+
+LONGEST: Final = 4096
+
+
+def read_secret(key: str, file: str, variable: str) -> str:
+    """The secret in `file`, which the setting `key` names, else in the environment's `variable`;
+    empty if there is none. Raises `UserError`, which does not show it."""
+    assert variable in SECRETS
+    if not file:
+        return os.environ.get(variable, "")
+    path = Path(file).expanduser()
+    shown = escaped(str(path))
+    try:
+        with path.open(encoding="utf-8") as opened:
+            text = opened.read(LONGEST + 1)
+    except OSError as error:
+        raise UserError(f"{key} is {shown}, which can't be read ({os_reason(error)})") from None
+    except UnicodeDecodeError:
+        raise UserError(f"{key} is {shown}, which is not UTF-8 text; save it as UTF-8") from None
+    secret = text.rstrip("\r\n")
+    if not secret or len(text) > LONGEST or "\n" in secret or "\0" in secret:
+        raise UserError(f"{key} is {shown}, which must hold one line and nothing else")
+    return secret
