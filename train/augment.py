@@ -6,11 +6,12 @@ Every function takes the random generator it draws from, so that a run repeats.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import soxr
 from numpy.typing import NDArray
+from scipy.ndimage import uniform_filter1d
 from scipy.signal import butter, fftconvolve, sosfilt
 
 from daemon.base.audio import RATE
@@ -30,6 +31,10 @@ class Excerpt:
     last: int
     at: int = 0
 
+    def later(self, samples: int) -> Excerpt:
+        """The same of a recording that begins so many samples earlier."""
+        return replace(self, first=self.first + samples, last=self.last + samples)
+
 
 def word_bounds(samples: Audio) -> tuple[int, int]:
     """First and last sample of the word in a short clip, by energy, with a margin of 50 ms.
@@ -38,13 +43,18 @@ def word_bounds(samples: Audio) -> tuple[int, int]:
     the quiet tenth of the clip, but never more than half the peak.
     """
     step = 160
-    power = np.convolve(samples.astype(np.float32) ** 2, np.full(400, 1 / 400), "same")[::step]
+    power = _power(samples)[::step]
     peak = float(power.max(initial=0.0))
     if peak <= 0:
         return 0, len(samples)
     threshold = min(max(peak / 316, 3 * float(np.percentile(power, 10))), peak / 2)
     loud = np.flatnonzero(power > threshold)
     return max(0, int(loud[0]) * step - 800), min(len(samples), int(loud[-1]) * step + 1200)
+
+
+def _power(samples: Audio) -> NDArray[np.float64]:
+    """Mean square of the 400 samples (25 ms) around each, those beyond the ends being zero."""
+    return uniform_filter1d(np.square(samples, dtype=np.float64), 400, mode="constant")
 
 
 def place_word(
@@ -144,7 +154,7 @@ def isolate(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
     """A piece of running speech, 0.2 to 0.8 s, alone in a silent window, as a word by itself would
     be: it lies about one of the louder moments and is cut where it is quiet within 60 ms."""
     step, reach = 160, 6
-    power = np.convolve(samples.astype(np.float32) ** 2, np.full(400, 1 / 400), "same")[::step]
+    power = _power(samples)[::step]
     loud = np.flatnonzero(power >= np.median(power))
     middle = int(rng.choice(loud))
     half = rng.uniform(0.1, 0.4) * RATE / step

@@ -7,7 +7,6 @@ was interrupted goes on from there.
 from __future__ import annotations
 
 import json
-import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -44,7 +43,6 @@ from train.data.clips import (
 )
 from train.data.split import Part as SplitPart
 from train.data.split import counts
-from train.distillation.soft_labels import TEACHER
 from train.distributed import main_process, peak_memory_gib, wait_for_all
 from train.environment import quiet, versions
 from train.evaluation.evaluate import Evaluation, Options, evaluate
@@ -173,8 +171,6 @@ def cross_fitted(
     parts: list[Part] = []
     if run.recipe.calibrate.cross_fit:
         parts = list(cross_fit(run.recipe, loaded, labels, noises, run.output, run.console, keep))
-    if main_process():  # nothing is left to be trained
-        shutil.rmtree(run.output / TEACHER, ignore_errors=True)
     return parts
 
 

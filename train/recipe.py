@@ -194,8 +194,8 @@ class TrainSection(Section):
     """Hub id that the finished model is pushed to."""
 
 
-class DistilSection(Section):
-    """Pretraining: the encoder learns to give a larger one's vectors of words, without labels."""
+class TeacherSection(Section):
+    """A teacher of words, and which windows it hears."""
 
     teacher: str = "efficientword-net"
     """See train/distillation/word_embedding.py: "efficientword-net", or an ONNX file of the same
@@ -206,6 +206,11 @@ class DistilSection(Section):
     """Windows for the teacher in each second of a recording."""
     windows_per_clip: int = Field(default=3, ge=1)
     """At least so many of each recording."""
+
+
+class DistilSection(TeacherSection):
+    """Pretraining: the encoder learns to give a larger one's vectors of words, without labels."""
+
     lengths: Annotated[tuple[Annotated[float, Field(ge=0.5, le=5)], ...], Field(min_length=1)] = (
         1.0,
         1.0,
@@ -217,20 +222,21 @@ class DistilSection(Section):
     1.5 s in the middle."""
 
 
-class TeachSection(Section):
-    """Soft labels in finetuning: a head on a larger encoder learns the labels first, and what it
-    makes of each window is a second target beside the label (train/distillation/soft_labels.py)."""
+class TeachSection(TeacherSection):
+    """A teacher in finetuning: soft labels from a layer on its vectors, and the vectors themselves
+    (train/distillation/soft_labels.py)."""
 
-    teacher: str = "whisper-base"
-    """See train/distillation/whisper.py: "whisper-base", or a directory in CTranslate2's format."""
+    windows_per_second: float = Field(default=2.5, gt=0)
+    windows_per_clip: int = Field(default=4, ge=1)
     epochs: float = Field(default=20.0, gt=0)
-    """Of the head, over the clips to train on."""
+    """Of that layer, over the clips to train on."""
     weight: Probability = 0.7
     """Share of the soft label in the loss."""
     temperature: float = Field(default=2.0, gt=0)
-    """Logits of both models are divided by it before they are compared."""
-    frames: float = Field(default=1.0, ge=0)
-    """Weight of how far the model's frames are from what the head makes of the same frames."""
+    """Soft label and output are softened by it before they are compared."""
+    cosine: float = Field(default=1.0, ge=0)
+    """Weight of one minus the cosine between the teacher's vector and what two layers make of the
+    mean of the model's frames."""
 
 
 class CalibrateSection(Section):
@@ -298,7 +304,7 @@ class Recipe(Section):
     distil: DistilSection | None = None
     """With it the recipe makes an encoder to finetune from, and no classifier."""
     teach: TeachSection | None = None
-    """With it a classifier of words learns from the soft labels of a larger one too."""
+    """With it a classifier of words also learns from a teacher."""
     gate: GateSettings = GateSettings()
     """This and the next two: what the daemon runs the model with, as in config.toml."""
     rolling: RollingSettings = RollingSettings()

@@ -7,7 +7,6 @@ Chernozhukov et al.'s, 2018).
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import shutil
 from collections.abc import Iterator, Sequence
@@ -21,7 +20,6 @@ from daemon.base.text_files import write_text
 from train.augment import Audio
 from train.data.clips import Clip, Loaded
 from train.data.split import bucket
-from train.distillation.soft_labels import distillation_data
 from train.distributed import main_process, wait_for_all
 from train.recipe import Recipe
 from train.training.checkpoints import save_whole
@@ -55,8 +53,7 @@ def cross_fit(
     held-out part are trained on every time. Validation and test parts are never trained on.
 
     Models that are there already are taken if they were trained by this recipe without these very
-    recordings, and are trained again otherwise; training goes on where it was stopped. A teacher's
-    frames of the training part are computed once, for all of them.
+    recordings, and are trained again otherwise; training goes on where it was stopped.
 
     Raises:
         StoppedError: as `train_model` does.
@@ -65,7 +62,6 @@ def cross_fit(
     parts = recipe.calibrate.cross_fit
     steps = recipe.train.steps * (parts - 1) // parts
     shorter = recipe.model_copy(update={"train": recipe.train.model_copy(update={"steps": steps})})
-    teacher = functools.partial(distillation_data, recipe, loaded.part("train"), output, console)
     for number in range(parts):
         out = tuple(clip for clip in loaded.part("train") if _left_out(clip, recipe, number))
         folder = output / FOLDER / str(number)
@@ -84,7 +80,7 @@ def cross_fit(
             console.print(f"cross-fitting, part {number + 1} of {parts}", highlight=False)
             mine = {id(clip) for clip in out}
             rest = replace(loaded, clips=tuple(c for c in loaded.clips if id(c) not in mine))
-            trainer = train_model(shorter, rest, labels, noises, folder, True, console, teacher)
+            trainer = train_model(shorter, rest, labels, noises, folder, True, console)
             save_whole(trainer.save_model, folder)
         yield Part(folder, out)
 

@@ -16,7 +16,7 @@ from train.augment import word_bounds
 from train.data.clips import Clip
 from train.distillation.vector_store import filled, keys_of
 from train.distillation.word_embedding import open_teacher
-from train.recipe import DistilSection
+from train.recipe import TeacherSection
 
 INSIDE = RATE // 4
 """A window of running speech is centred so far inside the recording."""
@@ -45,7 +45,7 @@ class TeacherWindows:
 
 
 def teacher_windows(
-    clips: Sequence[Clip], settings: DistilSection, threads: int, console: Console
+    clips: Sequence[Clip], settings: TeacherSection, threads: int, console: Console
 ) -> TeacherWindows:
     """The windows of all clips with the teacher's vectors, from its store or computed now.
 

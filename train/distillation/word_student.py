@@ -18,15 +18,18 @@ from transformers import Wav2Vec2Model
 HIDDEN = 512
 
 
+def vector_head(hidden_size: int, width: int) -> nn.Sequential:
+    """From the mean of a model's frames to a teacher's vector."""
+    return nn.Sequential(nn.Linear(hidden_size, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, width))
+
+
 class WordStudent(nn.Module):
     """A Wav2Vec2 encoder and the layers that map its pooled frames to the teacher's vectors."""
 
     def __init__(self, encoder: Wav2Vec2Model, width: int) -> None:
         super().__init__()
         self.wav2vec2 = encoder
-        self.head = nn.Sequential(
-            nn.Linear(encoder.config.hidden_size, HIDDEN), nn.GELU(), nn.Linear(HIDDEN, width)
-        )
+        self.head = vector_head(encoder.config.hidden_size, width)
         # Every window is drawn with other noise, so that there is nothing to overfit.
         for module in encoder.modules():
             if isinstance(module, nn.Dropout):

@@ -21,6 +21,8 @@ from train.examples.babble import babble_of
 from train.recipe import AugmentSection
 
 Example = dict[str, Any]
+STRETCH = 3
+"""Windows of a long recording that one draw looks at."""
 
 
 def shares(
@@ -52,9 +54,9 @@ class WordDraws(Dataset[Example]):
     word, or a clip: first a label, evenly among intents (non-intents by the weight of their
     sources), then a clip. A word may get another word beside it.
 
-    With `targets` a draw also has the teacher's soft label of the window before it is degraded
-    ("soft_labels", log-probabilities, shape (labels,)), whether there is one ("has_soft_label", 1
-    or 0), and "frame_targets" with "frame_mask" (see `SoftTargets.frame_targets`).
+    With `targets` a draw also has the teacher's soft label ("soft_labels", log-probabilities, shape
+    (labels,)) and vector ("vectors") of the window before it is degraded, and whether there are
+    any ("has_targets", 1 or 0): there are none for windows that are put together here.
     """
 
     def __init__(
@@ -129,8 +131,8 @@ class WordDraws(Dataset[Example]):
             near = s.neighbour_probability
             if near and not cut and clip.placing == "word" and rng.random() < near:
                 window = self._with_neighbour(number, excerpt, factor, rng)
-            elif self.targets is not None:
-                distilled = self._distilled(self.targets, clip, excerpt, factor, cut)
+            elif self.targets is not None and not cut:
+                distilled = self._distilled(self.targets, number, excerpt, factor)
             window = degrade(window, s, self.noises, rng, self.babble)
         window = high_passed(window) * np.float32(10 ** (rng.uniform(*s.gain_db) / 20))
         if self.targets is not None and not distilled:
@@ -142,24 +144,27 @@ class WordDraws(Dataset[Example]):
         }
 
     def _distilled(
-        self, targets: SoftTargets, clip: Clip, excerpt: Excerpt, factor: float, cut: bool
+        self, targets: SoftTargets, number: int, excerpt: Excerpt, factor: float
     ) -> Example:
-        label = None
-        if not cut:
-            label = targets.soft_label(clip, excerpt.first * factor, excerpt.last * factor)
-        frames, mask = targets.frame_targets(clip, excerpt, factor)
-        found = self._without_targets(targets) | {"frame_targets": frames, "frame_mask": mask}
-        if label is not None:
-            found |= {"soft_labels": label, "has_soft_label": np.float32(1)}
-        return found
+        clip = self.clips[number]
+        start = excerpt.first - excerpt.at
+        end = min(start + self.length, int(len(clip.samples) / factor))
+        window = targets.nearest(clip, (start + self.length / 2) * factor)
+        # Of a piece that stands alone the teacher heard what is around it too.
+        alone = excerpt.first > max(0, start) or excerpt.last < end - 1
+        if window is None or alone:
+            return self._without_targets(targets)
+        return {
+            "soft_labels": targets.soft_label(window),
+            "vectors": targets.vector(window),
+            "has_targets": np.float32(1),
+        }
 
     def _without_targets(self, targets: SoftTargets) -> Example:
-        frames = len(targets.centres)
         return {
             "soft_labels": np.zeros(len(self.labels), np.float32),
-            "has_soft_label": np.float32(0),
-            "frame_targets": np.zeros((frames, len(targets.mean)), np.float32),
-            "frame_mask": np.zeros(frames, np.bool_),
+            "vectors": np.zeros(targets.width, np.float32),
+            "has_targets": np.float32(0),
         }
 
     def _background(self, rng: np.random.Generator) -> Audio:
@@ -200,6 +205,11 @@ class WordDraws(Dataset[Example]):
         """Of a clip at another speed, and the factor of that speed."""
         clip = self.clips[number]
         samples, bounds, factor = self.recordings.audio(number), self.bounds[number], 1.0
+        skipped = 0
+        if clip.placing == "crop" and len(samples) > STRETCH * self.length:
+            # The whole of a long recording would be resampled for one window.
+            skipped = int(rng.integers(len(samples) - STRETCH * self.length + 1))
+            samples = samples[skipped : skipped + STRETCH * self.length]
         low, high = self.settings.speed
         if low < high:
             factor = float(rng.uniform(low, high))
@@ -207,9 +217,8 @@ class WordDraws(Dataset[Example]):
             bounds = (int(bounds[0] / factor), min(len(samples), int(bounds[1] / factor)))
         if clip.placing == "crop":
             alone = self.settings.isolate_probability
-            if alone and rng.random() < alone:
-                return augment.isolate(samples, self.length, rng), factor
-            return augment.crop(samples, self.length, rng), factor
+            cut_out = augment.isolate if alone and rng.random() < alone else augment.crop
+            return cut_out(samples, self.length, rng).later(int(skipped / factor)), factor
         if cut:
             return augment.cut_word(samples, bounds, self.length, rng), factor
         over = self.settings.overhang
@@ -262,7 +271,7 @@ class WindowCollator:
             self.input_name: features[self.input_name],
             "labels": torch.tensor([example["labels"] for example in examples]),
         }
-        for name in ("soft_labels", "has_soft_label", "frame_targets", "frame_mask"):
+        for name in ("soft_labels", "vectors", "has_targets"):
             if name in examples[0]:
                 batch[name] = torch.from_numpy(np.stack([example[name] for example in examples]))
         return batch

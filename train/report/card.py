@@ -208,9 +208,9 @@ def _training(recipe: Recipe, figures: dict[str, Any], history: dict[str, Any]) 
     taught = ""
     if recipe.teach is not None:
         taught = (
-            " Soft labels, of windows and of frames, came from a head on "
-            f"{markdown_text(recipe.teach.teacher)}'s encoder that was trained on the same labels "
-            "(train/distillation/soft_labels.py); nothing of it is in the model."
+            " Soft labels came from linear layers on the vectors of "
+            f"{markdown_text(recipe.teach.teacher)} that were trained on the same labels "
+            "(train/distillation/soft_labels.py); nothing of them is in the model."
         )
     return (
         "## Training\n\n"

@@ -11,22 +11,26 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from transformers import PrinterCallback, TrainingArguments, set_seed
+from transformers import (
+    PrinterCallback,
+    TrainingArguments,
+    Wav2Vec2ForSequenceClassification,
+    set_seed,
+)
 
 from daemon.base.errors import UserError
 from daemon.base.resources import disk_full, out_of_memory
 from train import metrics
 from train.augment import Audio
 from train.data.clips import Clip, Loaded, load_noises
-from train.distillation.features import frame_centres
 from train.distillation.soft_labels import (
-    DistillationData,
     DistillationLoss,
-    add_frame_head,
-    distillation_data,
-    remove_frame_head,
-    train_soft_targets,
+    add_vector_head,
+    remove_vector_head,
+    soft_targets,
+    width_in,
 )
+from train.distillation.soft_targets import SoftTargets
 from train.distributed import main_process, without_accelerator
 from train.examples.utterances import BagCollator, BagLoss, UtteranceBags
 from train.examples.words import FixedWindows, WindowCollator, WordDraws, shares
@@ -77,12 +81,9 @@ def train_model(
     output: Path,
     resume: bool,
     console: Console,
-    teacher: Callable[[], DistillationData] | None = None,
 ) -> IntentTrainer:
     """Train and return the trainer, whose model holds the final weights.
 
-    `teacher`: gives the teacher's frames of a recipe with [teach], of all clips to train on at
-    least; None: they are computed here. Neither happens if training is finished already.
     Checkpoints go to `output`/checkpoints. Raises StoppedError after SIGINT or SIGTERM.
     """
     if recipe.train.threads:
@@ -95,23 +96,28 @@ def train_model(
             output / "checkpoints", lambda text: console.print(text, highlight=False)
         )
     finished = checkpoint is not None and is_last(checkpoint)
-    if recipe.teach is not None and not hasattr(model.config, "conv_stride"):
-        raise UserError("[teach] needs a Wav2Vec2 or its like as model.base.")
-    data: DistillationData | None = None
-    if recipe.teach is not None and not finished:
-        here = functools.partial(distillation_data, recipe, loaded.part("train"), output, console)
-        data = (teacher or here)()
-    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, data)
+    if recipe.teach is not None and not isinstance(model, Wav2Vec2ForSequenceClassification):
+        raise UserError("[teach] needs a Wav2Vec2 as model.base.")
+    targets, width = None, 0
+    if recipe.teach is not None:
+        if checkpoint is not None and finished:  # needs no teacher
+            width = width_in(checkpoint)
+        else:
+            train = loaded.part("train")
+            share = shares(train, labels, recipe.model.non_intents, _weights(recipe))
+            targets = soft_targets(recipe, train, labels, share, console)
+            width = targets.width
+    trainer = _trainer(recipe, model, extractor, loaded, labels, noises, output, targets, width)
     if trainer.args.device.type == "cpu":
         quicken(model)
     trainer.add_callback(RichProgress(console))
     if checkpoint is not None and finished:
         trainer.take(checkpoint)
-        remove_frame_head(trainer.model)
+        remove_vector_head(trainer.model)
         keeper_of(trainer).before = seconds_of(checkpoint)
         return trainer
     fit(trainer, checkpoint, output)
-    remove_frame_head(trainer.model)
+    remove_vector_head(trainer.model)
     return trainer
 
 
@@ -162,9 +168,11 @@ def _trainer(
     labels: tuple[str, ...],
     noises: Sequence[Audio],
     output: Path,
-    data: DistillationData | None,
+    targets: SoftTargets | None,
+    width: int,
 ) -> IntentTrainer:
-    draws, evaluation = datasets_of(recipe, loaded, labels, noises, data, model.config)
+    """`width` of the teacher's vectors."""
+    draws, evaluation = datasets_of(recipe, loaded, labels, noises, targets)
     settings = recipe.train
     world = int(_environment("WORLD_SIZE", "1"))
     batches = -(-len(draws) // (settings.batch_size * world))
@@ -215,10 +223,10 @@ def _trainer(
             collator.input_name,
             recipe.teach.weight,
             recipe.teach.temperature,
-            recipe.teach.frames,
+            recipe.teach.cosine,
             settings.label_smoothing,
         )
-        add_frame_head(model, len(labels))
+        add_vector_head(model, width)
     trainer = IntentTrainer(
         model=model,
         args=arguments,
@@ -247,8 +255,7 @@ def datasets_of(
     loaded: Loaded,
     labels: tuple[str, ...],
     noises: Sequence[Audio],
-    data: DistillationData | None = None,
-    config: Any = None,
+    targets: SoftTargets | None = None,
 ) -> tuple[Any, Any]:
     """What is drawn from in training, and what is evaluated on meanwhile.
 
@@ -257,24 +264,11 @@ def datasets_of(
     train, validation = loaded.part("train"), loaded.part("validation")
     settings = settings_of_recipe(recipe, labels)
     if recipe.model.unit == "word":
-        weights = tuple(section.weight for section in recipe.data)
-        targets = None
-        if recipe.teach is not None and data is not None:
-            targets = train_soft_targets(
-                data,
-                train,
-                labels,
-                shares(train, labels, recipe.model.non_intents, weights),
-                recipe.teach,
-                settings.window_samples,
-                frame_centres(config, settings.window_samples),
-                recipe.train.seed,
-            )
         draws = WordDraws(
             train,
             labels,
             recipe.model.non_intents,
-            weights,
+            _weights(recipe),
             recipe.augment,
             noises,
             settings.window_samples,
@@ -298,6 +292,10 @@ def datasets_of(
     if not len(bags) or not len(held):
         raise UserError("The gate finds no speech in the recordings; is gate.kind right for them?")
     return bags, held
+
+
+def _weights(recipe: Recipe) -> tuple[float, ...]:
+    return tuple(section.weight for section in recipe.data)
 
 
 def words_of(clips: list[Clip]) -> list[Clip]:

@@ -1,8 +1,7 @@
-"""Soft labels: a head on a larger encoder's frames, and a small model that learns from it."""
+"""A teacher in finetuning: its soft labels and vectors, and a small model that learns from them."""
 
 from __future__ import annotations
 
-import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import safetensors.torch
 import torch
 from numpy.typing import NDArray
+from rich.console import Console
 from support.train_helpers import (
     RATE,
     launch,
@@ -29,88 +29,46 @@ from daemon.model.description.info import read_model_info
 from train import augment
 from train import pipeline as steps
 from train.data.clips import Clip
-from train.distillation import features as distil
-from train.distillation import whisper as teacher
-from train.distillation.soft_labels import (
-    DistillationData,
-    DistillationLoss,
-    add_frame_head,
-    train_soft_targets,
-)
+from train.distillation import soft_labels
+from train.distillation.soft_labels import DistillationLoss, add_vector_head, soft_targets
 from train.distillation.soft_targets import SoftTargets
+from train.distillation.windows import TeacherWindows
+from train.distillation.word_embedding import WordEmbedding
 from train.examples.words import WindowCollator, WordDraws
 from train.recipe import AugmentSection, Recipe, TeachSection
 
 LABELS = ("rise", "fall")
-FRAME = teacher.FRAME
-CENTRES = (np.arange(24) * 640.0 + 300).astype(np.float64)
-"""Of the frames of a model that come every 640 samples."""
+FRAME = 320
 
 
-def clip_of(frames: int, label: str = "rise", placing: str = "word") -> Clip:
+def clip_of(frames: int, label: str = "rise", placing: str = "word", key: str = "k") -> Clip:
     """A recording whose every sample says which frame it is, from 1 on."""
     samples = np.repeat(np.arange(1, frames + 1), FRAME).astype(np.int16)
-    return Clip(samples, label, "k", f"{label}-{frames}", 0, "train", placing)
+    return Clip(samples, label, key, f"{label}-{frames}", 0, "train", placing)
 
 
 def targets_of(*clips: Clip) -> SoftTargets:
-    """Frame n of a clip votes n + 1 for "rise" and 0 for "fall", and all frames weigh the same."""
-    lengths = [len(clip.samples) // FRAME for clip in clips]
-    ends = list(itertools.accumulate(lengths))
-    votes = np.zeros((ends[-1], 1, 2), np.float16)
-    votes[:, 0, 0] = np.concatenate([np.arange(n) + 1 for n in lengths])
-    spans = {id(c): (end - n, end) for c, end, n in zip(clips, ends, lengths, strict=True)}
-    return targets_with(np.zeros((ends[-1], 1), np.float32), votes, spans)
-
-
-def targets_with(weights: Any, votes: Any, spans: dict[int, tuple[int, int]]) -> SoftTargets:
-    """A targets beside frames at CENTRES, with one attention and two labels."""
+    """A window at each frame; its vector is the frame's number over a thousand, and its soft label
+    that number of votes for "rise"."""
+    counts = [len(clip.samples) // FRAME for clip in clips]
+    ends = np.cumsum(counts)
+    frames = np.concatenate([np.arange(1, n + 1) for n in counts])
     return SoftTargets(
-        weights, votes, spans, CENTRES, np.zeros(3, np.float32), np.ones(3, np.float32)
+        {id(c): (int(e - n), int(e)) for c, n, e in zip(clips, counts, ends, strict=True)},
+        (frames - 1) * FRAME + FRAME // 2,
+        np.stack([frames, 0 * frames], 1).astype(np.float32),
+        np.arange(len(frames)),
+        (frames[:, None] / 1000).astype(np.float16),
     )
 
 
-def mean_vote(soft_label: NDArray[np.float32]) -> float:
-    """What the frames of a `targets_of` voted on average."""
-    assert np.exp(soft_label).sum() == pytest.approx(1, abs=1e-5)
-    return float(soft_label[0] - soft_label[1])
-
-
-def test_a_soft_label_is_of_the_frames_in_the_window_and_of_no_others() -> None:
+def test_the_nearest_window_of_the_clip_is_taken() -> None:
     other, clip = clip_of(7), clip_of(20)
     targets = targets_of(other, clip)
-    soft_label = targets.soft_label(clip, 3 * FRAME, 6 * FRAME)
-    assert soft_label is not None
-    assert mean_vote(soft_label) == pytest.approx((4 + 5 + 6) / 3)
-    whole = targets.soft_label(clip, -5000, 10**6)
-    assert whole is not None
-    assert mean_vote(whole) == pytest.approx(10.5)
-    assert targets.soft_label(clip, 20 * FRAME, 25 * FRAME) is None
-    assert targets.soft_label(clip_of(20), 0, 3 * FRAME) is None  # this one is not known
-
-
-def test_a_long_recording_has_targets_only_where_the_teacher_has_frames() -> None:
-    """Ten seconds; a window that begins there and ends later has frames of both kinds."""
-    clip = clip_of(60)
-    targets = targets_of(clip)
-    targets.spans[id(clip)] = (0, 30)
-    window = clip.audio[10 * FRAME : 10 * FRAME + RATE]
-    frames, mask = targets.frame_targets(
-        clip, augment.Excerpt(window, 10 * FRAME, 10 * FRAME + RATE), 1.0
-    )
-    np.testing.assert_array_equal(mask, CENTRES + 10 * FRAME < 30 * FRAME)
-    assert frames[mask].max() <= 30
-    beyond = augment.Excerpt(window, 40 * FRAME, 40 * FRAME + RATE)
-    assert not targets.frame_targets(clip, beyond, 1.0)[1].any()
-
-
-def test_attention_weighs_the_votes() -> None:
-    clip = clip_of(2)
-    votes = np.array([[[4.0, 0.0]], [[0.0, 8.0]]], np.float16)
-    targets = targets_with(np.array([[0.0], [np.log(3)]], np.float32), votes, {id(clip): (0, 2)})
-    soft_label = targets.soft_label(clip, 0, 2 * FRAME)
-    assert soft_label is not None
-    assert soft_label[0] - soft_label[1] == pytest.approx(0.25 * 4 - 0.75 * 8)
+    assert targets.nearest(clip, 3.6 * FRAME) == 7 + 3
+    assert targets.nearest(clip, -5000) == 7
+    assert targets.nearest(clip, 10**6) == 7 + 19
+    assert targets.nearest(clip_of(20), 0) is None  # the teacher has not heard this one
 
 
 @pytest.mark.parametrize("frames", [10, 50, 90])
@@ -135,55 +93,49 @@ def test_an_excerpt_says_which_samples_lie_in_it(frames: int) -> None:
 
 
 @pytest.mark.parametrize("placing", ["word", "crop"])
-def test_a_draw_has_the_soft_label_of_its_window(
+def test_a_draw_has_what_the_teacher_made_of_it(
     placing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also at another speed, and not if the word was cut or there is no clip in the window."""
+    """Also at another speed; not of what was cut, put together or is noise alone."""
     # The samples are numbers of frames here, which no high-pass leaves.
     monkeypatch.setattr("train.examples.words.high_passed", lambda samples: samples)
     clips = [clip_of(90, "rise", placing), clip_of(30, "fall", placing)]
     settings = AugmentSection(
         speed=(0.8, 1.25), noise_probability=0.0, floor_db=(-200.0, -190.0),
-        isolate_probability=0.5, background_probability=0.2, background_label="fall",
-        cut_probability=0.2, cut_label="fall",
+        isolate_probability=0.4, background_probability=0.1, background_label="fall",
+        cut_probability=0.1, cut_label="fall", splice_probability=0.1, neighbour_probability=0.2,
     )  # fmt: skip
     draws = WordDraws(
-        clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 120, 0, targets_of(*clips)
+        clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 200, 0, targets_of(*clips)
     )
-    seen = 0
-    for index in range(120):
+    heard = 0
+    for index in range(200):
         example = draws[index]
-        # Frame n sounds as n + 1 and votes n + 1, at every place of the window.
-        sounds = example["window"] * 32768
-        places = CENTRES[example["frame_mask"]].astype(int)
-        for vote, at in zip(
-            example["frame_targets"][example["frame_mask"], 1], places, strict=True
-        ):
-            faded = sounds[max(0, at - 100) : at + 100].min() < 1
-            assert faded or vote == pytest.approx(sounds[at] + 0.5, abs=2.0)
-        if not example["has_soft_label"]:
+        if not example["has_targets"]:
             assert not example["soft_labels"].any()
+            assert not example["vectors"].any()
             continue
-        inside = sounds[sounds > 0.5]
-        assert mean_vote(example["soft_labels"]) == pytest.approx(float(np.median(inside)), abs=1.2)
-        assert 2 <= len(places) == pytest.approx(len(inside) / 640, abs=2)
-        seen += 1
-    assert 60 < seen < 110
-    plain = WordDraws(clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 120, 0)
+        heard += 1
+        frame = example["soft_labels"][0]
+        assert example["vectors"][0] == pytest.approx(frame / 1000, abs=1e-3)
+        middle = example["window"][RATE // 2] * 32768
+        if middle > 0.5:  # frame n sounds as n
+            assert middle == pytest.approx(frame, abs=1.1)
+        else:
+            assert frame in (1, 30, 90)
+    assert 60 < heard < 180
+    plain = WordDraws(clips, LABELS, ("fall",), (1.0,), settings, [], RATE, 200, 0)
     assert set(plain[0]) == {"window", "labels"}
     np.testing.assert_array_equal(plain[7]["window"], draws[7]["window"])
 
 
-def test_a_cut_word_has_frame_targets_alone() -> None:
-    """Half a word is no word, though the teacher, which has all of it, says so."""
-    clips = [clip_of(90, "rise"), clip_of(30, "fall")]
-    settings = AugmentSection(cut_probability=1.0, cut_label="fall", noise_probability=0.0)
+@pytest.mark.parametrize("kind", ["cut_probability", "splice_probability", "isolate_probability"])
+def test_what_is_cut_or_stands_alone_has_no_teacher(kind: str) -> None:
+    placing = "crop" if kind == "isolate_probability" else "word"
+    clips = [clip_of(90, "rise", placing), clip_of(80, "fall", placing)]
+    settings = AugmentSection(**{kind: 1.0}, cut_label="fall", noise_probability=0.0)
     draws = WordDraws(clips, LABELS, (), (1.0,), settings, [], RATE, 20, 0, targets_of(*clips))
-    for index in range(20):
-        example = draws[index]
-        assert not example["has_soft_label"]
-        assert example["frame_mask"].any()
-        assert example["frame_targets"][example["frame_mask"], 1].min() >= 1
+    assert not any(draws[index]["has_targets"] for index in range(20))
 
 
 class Says(torch.nn.Module):
@@ -192,10 +144,12 @@ class Says(torch.nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.config = Wav2Vec2Config(hidden_size=2)
-        add_frame_head(self, 2)
-        assert isinstance(self.frame_head, torch.nn.Linear)
-        torch.nn.init.constant_(self.frame_head.weight, 0.5)  # every frame says ones
-        torch.nn.init.zeros_(self.frame_head.bias)
+        add_vector_head(self, 2)
+        assert isinstance(self.vector_head, torch.nn.Sequential)
+        last = self.vector_head[2]
+        assert isinstance(last, torch.nn.Linear)
+        torch.nn.init.zeros_(last.weight)
+        torch.nn.init.ones_(last.bias)  # every vector is (1, 1)
 
     def forward(self, values: torch.Tensor, output_hidden_states: bool = False) -> Any:
         frames = (torch.full((len(values), 4, 2), 9.0), torch.ones(len(values), 4, 2))
@@ -204,19 +158,10 @@ class Says(torch.nn.Module):
         )
 
 
-def test_checkpoints_of_earlier_versions_can_be_loaded() -> None:
-    model = Says()
-    state = model.state_dict()
-    old = {name.replace("frame_head", "echo"): torch.rand_like(state[name]) for name in state}
-    model.load_state_dict(dict(old))
-    for name, values in model.state_dict().items():
-        torch.testing.assert_close(values, old[name.replace("frame_head", "echo")])
-
-
-def test_the_loss_is_of_the_label_the_soft_label_and_the_frames() -> None:
+def test_the_loss_is_of_label_soft_label_and_vector() -> None:
     def said(**changes: torch.Tensor) -> float:
         loss = DistillationLoss(
-            "input_values", 0.75, temperature=2.0, frames=0.1, label_smoothing=0.0
+            "input_values", 0.75, temperature=2.0, cosine=0.1, label_smoothing=0.0
         )
         return loss(Says(), batch | changes)[0].item()
 
@@ -224,79 +169,72 @@ def test_the_loss_is_of_the_label_the_soft_label_and_the_frames() -> None:
     soft_label = torch.tensor([[0.5, 0.5], [0.9, 0.1]]).log()
     batch = {
         "input_values": logits, "labels": torch.tensor([0, 1]), "soft_labels": soft_label,
-        "has_soft_label": torch.tensor([1.0, 0.0]), "frame_targets": torch.ones(2, 4, 12),
-        "frame_mask": torch.tensor([[True, True, False, False], [False] * 4]),
+        "has_targets": torch.tensor([1.0, 0.0]), "vectors": torch.tensor([[3.0, 3.0], [5.0, 0.0]]),
     }  # fmt: skip
     hard = np.log(1 + np.exp(-2.0))
     soft = 4 * (np.log(0.5) - 0.5 * (np.log(1 / (1 + np.exp(-1))) + np.log(1 / (1 + np.exp(1)))))
     whole = (0.25 * hard + 0.75 * soft + hard) / 2
     assert said() == pytest.approx(whole, rel=1e-5)
     assert said(soft_labels=logits.log_softmax(-1)) == pytest.approx(1.25 * hard / 2, rel=1e-5)
-    wrong = torch.ones(2, 4, 12)
-    wrong[0, 0] = 3.0  # off by 2 in one of the two frames of the mask
-    wrong[0, 2:] = wrong[1] = 77.0
-    assert said(frame_targets=wrong) == pytest.approx(whole + 0.1 * 4 / 2, rel=1e-5)
+    off = torch.tensor([[1.0, 0.0], [5.0, 0.0]])
+    assert said(vectors=off) == pytest.approx(whole + 0.1 * (1 - 0.5**0.5) / 2, rel=1e-5)
     batch = {"input_values": logits, "labels": torch.tensor([0, 1])}
     assert said() == pytest.approx(hard, rel=1e-5)
 
 
-def test_a_head_learns_the_labels_from_frames() -> None:
-    """One feature tells the labels apart, in the middle frames only."""
+def test_layers_learn_the_labels_of_other_speakers(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of the speaker whose own recordings all have the wrong label."""
     rng = np.random.default_rng(0)
-    clips = [clip_of(20 + 5 * (n % 9), LABELS[n % 2]) for n in range(60)]
-    counts = [len(clip.samples) // FRAME for clip in clips]
-    frames = rng.standard_normal((sum(counts), 6)).astype(np.float16)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    for number, start in enumerate(starts[:-1]):
-        middle = start + counts[number] // 2
-        frames[middle - 3 : middle + 3, 2] += -4 if number % 2 else 4
-    known = distil.TeacherFrames(
-        tuple(c.samples for c in clips), frames, tuple(int(s) for s in starts),
-        np.zeros(6, np.float32), np.ones(6, np.float32),
+    clips, vectors = [], []
+    for number in range(60):
+        kind, speaker = number % 2, number // 4
+        label = LABELS[1 - kind if speaker == 3 else kind]
+        clips.append(clip_of(20 + number, label, key=f"speaker-{speaker}"))
+        for _ in range(3):
+            vector = 0.3 * rng.standard_normal(16)
+            vector[kind] += 2
+            vectors.append(vector / np.linalg.norm(vector))
+    windows = TeacherWindows(
+        np.repeat(np.arange(60), 3), np.tile([10, 20, 30], 60), np.arange(180),
+        np.array(vectors, np.float16),
     )  # fmt: skip
-    data = DistillationData(known, {id(clip): number for number, clip in enumerate(clips)})
-    learned, held = clips[:40], clips[40:]
-    targets = train_soft_targets(
-        data, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
-    )
-    assert targets.soft_label(held[0], 0, RATE) is None
-    right = 0
-    for clip in learned:
-        soft_label = targets.soft_label(clip, 0, len(clip.samples))
-        assert soft_label is not None
-        right += LABELS[int(soft_label.argmax())] == clip.label
-    assert right >= 39
-    again = train_soft_targets(
-        data, learned, LABELS, np.ones(40), TeachSection(epochs=96), RATE, CENTRES, seed=0
-    )
-    np.testing.assert_array_equal(targets.votes, again.votes)
+    monkeypatch.setattr(soft_labels, "teacher_windows", lambda *_: windows)
+    recipe = Recipe(name="r", data=(), teach=TeachSection(epochs=400))
+    found = soft_targets(recipe, clips, LABELS, np.ones(60), Console(quiet=True))
+    for number, clip in enumerate(clips):
+        window = found.nearest(clip, 21)
+        assert window == 3 * number + 1
+        logs = found.soft_label(window)
+        assert np.exp(logs).sum() == pytest.approx(1, abs=1e-5)
+        assert int(logs.argmax()) == number % 2
+    again = soft_targets(recipe, clips, LABELS, np.ones(60), Console(quiet=True))
+    np.testing.assert_array_equal(found.logs, again.logs)
 
 
-def recipe_with_teacher(place: Path, whisper: Path, **train: Any) -> dict[str, Any]:
+def taught_tree(place: Path, teacher: Path, **train: Any) -> dict[str, Any]:
     tree = recipe_tree(place / "words", place / "base", **train)
-    tree["teach"] = {"teacher": str(whisper), "epochs": 5}
+    tree["teach"] = {"teacher": str(teacher), "epochs": 5, "cache": str(place / "store")}
     return tree
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("teach")
-    write_words(folder / "words", ("rise", "fall", "flat"), 12)
-    tiny_base(folder / "base")
-    return folder
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    write_words(tmp_path / "words", ("rise", "fall", "flat"), 12)
+    tiny_base(tmp_path / "base")
+    return tmp_path
 
 
 def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
-    place: Path, whisper: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    place: Path, word_teacher: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    computed: list[int] = []
-    frames = teacher.Whisper.frames
+    heard: list[int] = []
+    vectors = WordEmbedding.vectors
 
-    def counted(self: teacher.Whisper, piece: augment.Audio) -> NDArray[np.float16]:
-        computed.append(len(piece))
-        return frames(self, piece)
+    def counted(self: WordEmbedding, windows: NDArray[np.float32]) -> NDArray[np.float32]:
+        heard.append(len(windows))
+        return vectors(self, windows)
 
-    monkeypatch.setattr(teacher.Whisper, "frames", counted)
+    monkeypatch.setattr(WordEmbedding, "vectors", counted)
     batches: list[dict[str, torch.Tensor]] = []
     collate = WindowCollator.__call__
 
@@ -305,46 +243,46 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
         return batches[-1]
 
     monkeypatch.setattr(WindowCollator, "__call__", collated)
-    tree = recipe_with_teacher(place, whisper, steps=6, eval_every=6)
+    tree = taught_tree(place, word_teacher, steps=6, eval_every=6)
     tree["calibrate"] |= {"cross_fit": 2}
     steps.train(run_of(tree, tmp_path / "out"))
-    assert any("soft_labels" in batch and batch["has_soft_label"].all() for batch in batches)
+    assert any("vectors" in batch and batch["has_targets"].all() for batch in batches)
     recordings = steps.load(run_of(tree, tmp_path / "out"))[0].part("train")
-    pieces = teacher.lay_out([len(clip.samples) for clip in recordings])[-1].piece + 1
-    assert len(computed) == pieces  # once, although three models were trained
-    assert not (tmp_path / "out" / "teacher").exists()
+    # Each window once, although three models were trained.
+    assert sum(heard) == 4 * len({clip.samples.tobytes() for clip in recordings})
 
     # What is left of a run whose training is done needs no teacher.
     (tmp_path / "out" / "metrics.json").unlink()
+    monkeypatch.setattr(soft_labels, "teacher_windows", None)
     steps.train(run_of(tree, tmp_path / "out", resume=True))
-    assert len(computed) == pieces
-    assert f"a head on {whisper}'s encoder" in (tmp_path / "out" / "README.md").read_text()
+    assert f"vectors of {word_teacher}" in (tmp_path / "out" / "README.md").read_text()
     saved = safetensors.torch.load_file(tmp_path / "out" / "model.safetensors")
-    assert not any("frame_targets" in name for name in saved)
+    assert not any("vector_head" in name for name in saved)
 
 
-def test_two_processes_train_with_a_teacher_and_cross_fit(
-    place: Path, whisper: Path, tmp_path: Path
+def test_two_processes_are_taught_and_cross_fitted(
+    place: Path, word_teacher: Path, tmp_path: Path
 ) -> None:
-    tree = recipe_with_teacher(place, whisper, steps=4, eval_every=2)
+    tree = taught_tree(place, word_teacher, steps=4, eval_every=2)
     tree["calibrate"] |= {"cross_fit": 2}
     done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("teacher frames") == 1
+    assert done.stderr.count("the teacher listens") == 1
     assert read_model_info(tmp_path / "out").calibrated
     for part in ("0", "1"):
         folder = tmp_path / "out" / "cross-fit" / part
         state = json.loads((folder / "checkpoints/checkpoint-2/trainer_state.json").read_text())
         assert state["global_step"] == 2
         assert (folder / "model.safetensors").is_file()
-    assert not (tmp_path / "out" / "teacher").exists()
 
 
-def test_soft_labels_change_what_is_learned(place: Path, whisper: Path, tmp_path: Path) -> None:
+def test_the_teacher_changes_what_is_learned(
+    place: Path, word_teacher: Path, tmp_path: Path
+) -> None:
     made = {}
-    for name, weight, frames in (("soft", 0.9, 0.0), ("frames", 0.0, 1.0), ("hard", 0.0, 0.0)):
-        tree = recipe_with_teacher(place, whisper, steps=4, eval_every=4)
-        tree["teach"] |= {"weight": weight, "frames": frames}
+    for name, weight, cosine in (("soft", 0.9, 0.0), ("vectors", 0.0, 1.0), ("hard", 0.0, 0.0)):
+        tree = taught_tree(place, word_teacher, steps=4, eval_every=4)
+        tree["teach"] |= {"weight": weight, "cosine": cosine}
         steps.train(run_of(tree, tmp_path / name))
         made[name] = safetensors.torch.load_file(tmp_path / name / "model.safetensors")
     tree.pop("teach")
@@ -353,16 +291,15 @@ def test_soft_labels_change_what_is_learned(place: Path, whisper: Path, tmp_path
     name = "classifier.weight"
     assert not torch.allclose(made["soft"][name], made["hard"][name], atol=1e-5)
     name = "wav2vec2.feature_projection.projection.weight"
-    assert not torch.allclose(made["frames"][name], made["hard"][name], atol=1e-5)
+    assert not torch.allclose(made["vectors"][name], made["hard"][name], atol=1e-5)
     assert torch.allclose(made["hard"][name], plain[name], atol=1e-6)
 
 
 def test_a_teacher_that_is_missing_or_does_not_fit_is_a_sentence(
     place: Path, tmp_path: Path
 ) -> None:
-    pytest.importorskip("ctranslate2")
-    tree = recipe_with_teacher(place, tmp_path / "nothing")
-    with pytest.raises(UserError, match="neither 'whisper-base' nor a directory"):
+    tree = taught_tree(place, tmp_path / "nothing")
+    with pytest.raises(UserError, match="neither 'efficientword-net' nor an ONNX file"):
         steps.train(run_of(tree, tmp_path / "out"))
     tree["model"]["unit"] = "utterance"
     with pytest.raises(ValueError, match=r"\[teach\] goes with"):
