@@ -15,7 +15,7 @@ def depth_of(name: str, layers: int) -> int:
     match = re.search(r"encoder\.layers?\.(\d+)\.", name)
     if match:
         return layers - int(match.group(1))
-    if name.startswith(("classifier", "frame_head", "projector", "layer_weights")):
+    if name.startswith(("classifier", "vector_head", "projector", "layer_weights")):
         return 0
     return layers + 1
 

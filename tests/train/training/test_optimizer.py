@@ -54,7 +54,7 @@ def test_depth_counts_from_the_head_down() -> None:
     names = {
         "classifier.weight": 0,
         "projector.bias": 0,
-        "frame_head.weight": 0,
+        "vector_head.0.weight": 0,
         "wav2vec2.encoder.layers.11.attention.k_proj.weight": 1,
         "wav2vec2.encoder.layers.0.final_layer_norm.bias": 12,
         "audio_spectrogram_transformer.encoder.layer.0.output.dense.weight": 12,
