@@ -318,9 +318,9 @@ def files_of(archive: Path, top: bool) -> Files:
                     if not entry.is_dir():
                         yield below(entry.filename), packed.read(entry)
             return
-        with tarfile.open(archive, "r|*") as packed:
-            for member in packed:
-                if member.isfile() and (content := packed.extractfile(member)) is not None:
+        with tarfile.open(archive, "r|*") as tar:
+            for member in tar:
+                if member.isfile() and (content := tar.extractfile(member)) is not None:
                     yield below(member.name), content.read()
     except (tarfile.TarError, zipfile.BadZipFile, EOFError, OSError) as error:
         raise FetchError(f"{archive} is damaged ({error}); remove it and start again.") from error
