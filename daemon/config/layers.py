@@ -100,6 +100,11 @@ def check_layer(layer: Layer) -> None:
             f"{escaped(layer.blame('.'.join(path)))} has nothing to run; give it run = "
             f"{allowed(ActionSettings.model_fields['run'])}"
         )
+    if problem["type"] == "credentials":
+        raise UserError(
+            f"{escaped(layer.blame('.'.join(path)))} holds a user or a password, which would be "
+            "shown; they belong into a file, see [webhook]"
+        )
     if problem["type"] == "model_type":
         table = escaped(".".join(path))
         raise UserError(

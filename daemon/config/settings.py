@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Annotated, Any, Final, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, model_validator
 from pydantic.config import JsonDict
 from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
@@ -26,6 +26,18 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 EVERY_INTENT: Final = "*"
 """In place of an intent in [on]."""
+
+
+def _without_credentials(target: str) -> str:
+    """Refuse a user or a password in a URL, which would be shown wherever the setting is."""
+    if "@" in target.rsplit("//", maxsplit=1)[-1].split("/", maxsplit=1)[0]:
+        raise PydanticCustomError("credentials", "a password")
+    return target
+
+
+Target = Annotated[str, AfterValidator(_without_credentials)]
+"""Where an output leads in the network."""
+
 WINDOW_SECONDS: Final = 1.0
 HOP_SECONDS: Final = 0.24
 """Twelve frames of Wav2Vec2's encoder, so that windows that overlap lie on one grid of frames."""
@@ -205,6 +217,8 @@ class OutputSettings(Section):
     )
     """Types of lines that are written; most lines are predictions. "start" tells when a live run
     began."""
+    webhook: Target = setting("", allowed='a URL, "https://host/path", or "" for none')
+    """Events are posted to this URL; "" is none. See [webhook]."""
     metrics: str = setting("", allowed='an address with its port, "127.0.0.1:9464", or "" for none')
     """Prometheus scrapes here, for example "127.0.0.1:9464"; "" is nowhere."""
     headless: bool = setting(False)
@@ -261,6 +275,24 @@ class CommandSettings(Section):
     """A command that runs longer is ended, s."""
 
 
+class WebhookSettings(Section):
+    """How events are posted."""
+
+    secret_file: str = setting("", allowed="a file's path in quotes")
+    """File with the secret that signs; "" takes the variable INTENTD_WEBHOOK_SECRET, if there is
+    one."""
+    token_file: str = setting("", allowed="a file's path in quotes")
+    """File with a bearer token; "" takes the variable INTENTD_WEBHOOK_TOKEN, if there is one."""
+    ca_file: str = setting("", allowed="a file's path in quotes")
+    """Certificates (PEM) to trust; "" is the system's."""
+    timeout: float = setting(5.0, unit="s", ge=0.1, le=60.0)
+    """Longest time of one attempt, s."""
+    keep: float = setting(60.0, unit="s", ge=0.0, le=86_400.0)
+    """How long an event is tried before it is dropped and counted, s."""
+    queue: int = setting(1000, unit="events", ge=1, le=8192)
+    """Events that wait, at most; live, further ones are dropped and counted."""
+
+
 class Settings(Section):
     """All settings of a run; `load_settings` makes them from files, variables and options."""
 
@@ -273,6 +305,7 @@ class Settings(Section):
     output: OutputSettings = OutputSettings()
     on: OnSettings = OnSettings()
     command: CommandSettings = CommandSettings()
+    webhook: WebhookSettings = WebhookSettings()
 
 
 # ---- what the classes say -----------------------------------------------------------------------

@@ -71,6 +71,13 @@ OUTPUTS: Final = (
         switch="output.metrics",
         needs_network=True,
     ),
+    OutputKind(
+        "webhook",
+        "daemon.output.webhook.factory:make",
+        switch="output.webhook",
+        settings=("webhook",),
+        needs_network=True,
+    ),
     OutputKind("terminal", "daemon.output.terminal:make"),
 )
 """Every kind of output, in the order in which they are opened."""

@@ -398,5 +398,17 @@ def test_any_bytes_are_settings_or_refused_in_one_sentence(raw: bytes) -> None:
 
 def test_sections_are_those_of_the_contract() -> None:
     assert list(sections()) == [
-        *("audio", "window", "gate", "model", "rolling", "events", "output", "on", "command"),
+        *(
+            "audio",
+            "window",
+            "gate",
+            "model",
+            "rolling",
+            "events",
+            "output",
+            "on",
+            "command",
+            "mqtt",
+        ),
+        "webhook",
     ]

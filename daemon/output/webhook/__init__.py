@@ -1,0 +1,1 @@
+"""Output that posts events to a URL."""
