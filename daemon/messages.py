@@ -35,7 +35,7 @@ class StreamInfo:
 
 @dataclass(frozen=True, slots=True)
 class RunInfo:
-    """What stays the same during a run; given to each output when it opens."""
+    """Constants of a run, given to each output when it opens."""
 
     streams: tuple[StreamInfo, ...]
     labels: tuple[str, ...]
@@ -164,7 +164,7 @@ Message = Start | Prediction | Event | Gap | Level | Status | Summary
 
 @dataclass(frozen=True, slots=True)
 class MessageKind:
-    """How outputs treat one type of message."""
+    """Treatment of one type of message by outputs."""
 
     name: str
     """The `type` of its JSON line, and its name in the setting output.types."""

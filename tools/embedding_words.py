@@ -201,7 +201,7 @@ def embedding(name: str, window: float, threads: int) -> Embedding:
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What an encoder makes of other people's talk."""
+    """Embeddings of other people's talk."""
 
     negatives: Vectors
     alarming: Vectors

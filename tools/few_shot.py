@@ -1,4 +1,4 @@
-"""How many clips a word it takes, from a pretrained encoder and from random weights.
+"""Accuracy by clips a word, from a pretrained encoder and random weights.
 
     python tools/few_shot.py --root DATA --encoder runs/pretrain [--json FILE] [--part validation]
 
@@ -97,7 +97,7 @@ def one(base: str, per_label: int, root: str, part: str, settings: list[str]) ->
 
 
 def share(counts: NDArray[np.int64]) -> dict[str, Any]:
-    """How many are right, with the 95 % interval."""
+    """Share of right ones, with the 95 % interval."""
     hits, n = int(counts.trace()), int(counts.sum())
     return {"n": n, "hits": hits, "accuracy": hits / n, "interval": wilson(hits, n)}
 

@@ -218,7 +218,7 @@ def white(level_dbfs: float, length: int, rng: np.random.Generator) -> Audio:
 
 
 def telephone(samples: Audio) -> Audio:
-    """What a telephone lets through, 300 to 3,400 Hz (ITU-T G.712's band), pitch as it is."""
+    """The band of a telephone, 300 to 3,400 Hz (ITU-T G.712), pitch as it is."""
     return np.asarray(sosfilt(TELEPHONE, samples), np.float32)
 
 

@@ -240,7 +240,7 @@ class TeachSection(TeacherSection):
 
 
 class CalibrateSection(Section):
-    """How temperature and thresholds are chosen, on the validation part."""
+    """Choice of temperature and thresholds, on the validation part."""
 
     false_alarms_per_hour: float = Field(default=1.0, gt=0)
     """Upper 95 % bound of the false alarms an hour of all intents together on command-free audio:

@@ -1,1 +1,1 @@
-"""What every part builds on: errors, text, signals, standard error, the program."""
+"""The base of every part: errors, text, signals, standard error, the program."""

@@ -60,7 +60,7 @@ class LogFile(WatchedFileHandler):
 
 
 class Logs:
-    """What is logged, and where to."""
+    """The loggers and their handlers."""
 
     def __init__(self) -> None:
         self.debug = False

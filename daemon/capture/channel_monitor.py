@@ -142,7 +142,7 @@ class ChannelMonitor:
 
 
 def _decibels(power: float, other: float) -> float:
-    """How far `other` lies below `power`, at most 99 dB."""
+    """Decibels from `other` up to `power`, at most 99."""
     return min(99.0, 10 * math.log10(max(power, 1e-30) / max(other, 1e-30)))
 
 

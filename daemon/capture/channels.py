@@ -1,4 +1,4 @@
-"""Which channels of a source are heard."""
+"""Choice of a source's channels."""
 
 from __future__ import annotations
 

@@ -28,7 +28,7 @@ _MIN_RECORDS = 1024
 
 
 class Settable(Protocol):
-    """What the writer sets after a block: a `Wake`, or a `threading.Event`."""
+    """A flag that the writer sets after a block: a `Wake` or `threading.Event`."""
 
     def set(self) -> None: ...
 
@@ -72,7 +72,7 @@ class Chunk:
         return mixed
 
     def arrival(self, position: int) -> float:
-        """When the block holding the sample at an absolute position of this chunk arrived.
+        """Arrival of the block with the sample at an absolute position.
 
         IndexError if no block of this chunk holds it.
         """

@@ -36,7 +36,7 @@ MOST_LOST = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Finding:
-    """What one trial found. `fix` is empty if nothing needs to be done."""
+    """Result of one trial. `fix` is empty if nothing needs to be done."""
 
     name: str
     ok: bool

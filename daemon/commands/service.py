@@ -112,7 +112,7 @@ def status() -> int:
 
 
 def program() -> tuple[str, ...]:
-    """How systemd calls this very installation."""
+    """The command by which systemd calls this very installation."""
     script = Path(sys.executable).with_name("intentd")
     if script.is_file() and os.access(script, os.X_OK):
         return (str(script),)

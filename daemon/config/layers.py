@@ -28,7 +28,7 @@ Kind = Literal["default", "model", "file", "environment", "command line"]
 
 @dataclass(frozen=True, slots=True)
 class Origin:
-    """Where the value of a key comes from."""
+    """Source of a key's value."""
 
     kind: Kind
     where: str = ""
@@ -44,7 +44,7 @@ class Origin:
 
 @dataclass(frozen=True, slots=True)
 class Layer:
-    """What one source says: `values` as in TOML, `{section: {key: value}}`."""
+    """The settings of one source, as in TOML: `{section: {key: value}}`."""
 
     kind: Kind
     where: str

@@ -1,4 +1,4 @@
-"""What a setting may be, in words, made from its type and its limits."""
+"""Allowed values of settings in words, from their types and limits."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from daemon.config.settings import at_most, hints
 
 
 def allowed(field: FieldInfo) -> str:
-    """What the setting may be; completes the sentence "it must be …"."""
+    """The allowed values of a setting; completes "it must be …"."""
     extra = hints(field)
     if extra["allowed"]:
         return str(extra["allowed"])

@@ -86,7 +86,7 @@ class Section(BaseModel):
 
 
 class AudioSettings(Section):
-    """Where sound comes from."""
+    """The audio input."""
 
     device: str | int = setting(
         "", allowed="an input's index, or part of its name in quotes (\"\" is the system's default)"
@@ -112,7 +112,7 @@ class AudioSettings(Section):
 
 
 class WindowSettings(Section):
-    """Which samples are classified together."""
+    """Length and distance of windows."""
 
     seconds: float = setting(WINDOW_SECONDS, unit="s", from_model=True, ge=0.1, le=30.0)
     """Length of a window, s."""
@@ -152,7 +152,7 @@ class GateSettings(Section):
 
 
 class ModelSettings(Section):
-    """Which model runs, and on what."""
+    """The model and its backend."""
 
     path: str = setting(
         "",
@@ -174,7 +174,7 @@ class ModelSettings(Section):
 
 
 class RollingSettings(Section):
-    """How scores of windows are combined to the smoothed posterior."""
+    """Smoothing of the scores of windows."""
 
     windows: int = setting(3, unit="windows", from_model=True, ge=1, le=1000)
     """Windows whose scores are averaged; models of words only."""
@@ -185,7 +185,7 @@ class RollingSettings(Section):
 
 
 class EventSettings(Section):
-    """When an intent counts as spoken."""
+    """Detection of events."""
 
     threshold: Share = setting(0.7, from_model=True)
     """Smoothed posterior, 0 to 1, at which an intent that is not in thresholds counts as
@@ -206,7 +206,7 @@ class EventSettings(Section):
 
 
 class OutputSettings(Section):
-    """Where the results go."""
+    """The outputs."""
 
     jsonl: str = setting(
         "", allowed='a file\'s path in quotes, "-" for standard output, or "" for none'

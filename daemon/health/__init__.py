@@ -1,1 +1,1 @@
-"""How a running daemon is: a snapshot, what is wrong with it, and a local socket that tells."""
+"""Health of a running daemon: a snapshot, its problems, a local socket."""

@@ -15,7 +15,7 @@ TIMEOUT = 3.0
 
 
 def ask(path: Path, timeout: float = TIMEOUT) -> dict[str, Any] | None:
-    """What the daemon at `path` says. None if nobody is there; TimeoutError if it does not answer
+    """Answer of the daemon at `path`. None if nobody is there; TimeoutError if it does not answer
     within `timeout` seconds; ValueError if the answer is none."""
     deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

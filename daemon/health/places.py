@@ -1,4 +1,4 @@
-"""Where the sockets of running daemons lie: one folder a user, closed to others, a socket each."""
+"""Paths of status sockets: one folder a user, closed to others."""
 
 from __future__ import annotations
 

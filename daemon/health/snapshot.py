@@ -67,7 +67,7 @@ class Health:
 
     @property
     def problems(self) -> tuple[str, ...]:
-        """What is wrong, a sentence each; empty if the daemon is healthy."""
+        """The problems, a sentence each; empty if the daemon is healthy."""
         found = []
         for stream in self.streams:
             if not (stream.live and stream.going) or self.paused:
@@ -89,7 +89,7 @@ class Health:
 
 
 def text(report: Mapping[str, Any]) -> str:
-    """What `to_json` gave, for people. KeyError or TypeError if it is something else."""
+    """The object of `to_json` as text for people."""
     head = "healthy" if report["healthy"] else "not healthy"
     lines = [
         f"{head}, up {duration(report['uptime'])}, process {report['pid']}, "

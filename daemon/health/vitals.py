@@ -49,7 +49,7 @@ class Vitals:
         self._begun = clock()
 
     def health(self) -> Health:
-        """How the daemon is now."""
+        """The present health."""
         now = self._clock()
         busy = self._worker.busy_since
         return Health(

@@ -1,1 +1,1 @@
-"""What the user and other programs get: dashboard, plain lines, JSON lines."""
+"""Outputs of a run: dashboard, plain lines, JSON lines."""

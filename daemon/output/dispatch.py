@@ -71,12 +71,12 @@ class Dispatcher:
 
     @property
     def failures(self) -> list[str]:
-        """What failures cost outputs (a full disk), a sentence each; the run ends with status 1."""
+        """Losses of outputs by failures (a full disk), a sentence each; status 1."""
         return self._failures_before + [lane.failure for lane in self._lanes if lane.failure]
 
     @property
     def troubles(self) -> tuple[str, ...]:
-        """Why outputs are switched off at this moment, a sentence each."""
+        """Reasons why outputs are switched off at present, a sentence each."""
         return tuple(lane.trouble for lane in self._lanes if lane.trouble)
 
     @property

@@ -30,7 +30,7 @@ _READER_GONE = frozenset({errno.EPIPE, errno.ENXIO})
 
 
 class LaneState(enum.Enum):
-    """What a lane's output does."""
+    """State of a lane's output."""
 
     WORKING = enum.auto()
     FAILING = enum.auto()

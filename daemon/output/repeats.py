@@ -50,5 +50,5 @@ class Repeats:
         return False, 0
 
     def held(self) -> int:
-        """How many messages were held back and are not reported yet."""
+        """Number of messages held back and not reported yet."""
         return sum(kind.held for kind in self._kinds.values())

@@ -39,7 +39,7 @@ TICK = 0.25
 
 
 class Ending(enum.Enum):
-    """Why a run ends."""
+    """Cause of a run's end."""
 
     DONE = enum.auto()
     QUIT = enum.auto()
@@ -214,7 +214,7 @@ class Engine:
         return endings[0]
 
     def _check(self, signals: Signals) -> Ending | None:
-        """What ends the run, if anything does; handles requests and runs the observers."""
+        """Handle requests and run the observers; the run's ending, if there is one."""
         ending = self._ending(signals)
         if ending is not None:
             return ending

@@ -21,7 +21,7 @@ class Answer:
 
 
 def unit_path() -> Path:
-    """Where a user's units lie (systemd.unit(5), "User Unit Search Path")."""
+    """Path of a user's unit (systemd.unit(5), "User Unit Search Path")."""
     config = os.environ.get("XDG_CONFIG_HOME", "")
     base = Path(config) if config.startswith("/") else Path.home() / ".config"
     return base / "systemd" / "user" / NAME

@@ -11,7 +11,7 @@ NAME = "intentd.service"
 
 @dataclass(frozen=True, slots=True)
 class Unit:
-    """What a unit depends on. Paths are absolute."""
+    """Parameters of a unit. Paths are absolute."""
 
     command: tuple[str, ...]
     """The program and its arguments."""

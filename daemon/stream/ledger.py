@@ -14,7 +14,7 @@ from daemon.base.errors import AccountingError
 
 
 class Counts(Protocol):
-    """What the ring counted at the writer's side, from the beginning to now."""
+    """Counts of the ring at the writer's side, from the beginning to now."""
 
     @property
     def captured(self) -> int: ...

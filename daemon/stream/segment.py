@@ -242,7 +242,7 @@ class Segment:
     # ---- messages -------------------------------------------------------------------------------
 
     def take(self) -> list[Message]:
-        """What can be said by now: predictions in the windows' order, and their events."""
+        """Messages that are ready: predictions in the windows' order, and events."""
         self._decide()
         messages: list[Message] = []
         while self._records and self._records[0].fate in {_Fate.GATED, _Fate.SCORED}:

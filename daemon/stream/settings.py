@@ -1,4 +1,4 @@
-"""What streams need to know of the model and the configuration."""
+"""Settings of streams, by the model and the configuration."""
 
 from __future__ import annotations
 

@@ -46,7 +46,7 @@ _FULL_SCALE: Final = 0.99
 
 
 class SoundMonitor:
-    """What one stream's sound is like."""
+    """Faults of one stream's sound."""
 
     def __init__(self, rate: int, *, live: bool) -> None:
         """`rate` of the source in Hz. Of live sound nothing is concluded from its end."""

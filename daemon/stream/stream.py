@@ -194,7 +194,7 @@ class Stream:
 
     @property
     def missing(self) -> Missing:
-        """What must come before there is anything to say."""
+        """Samples that are missing for the next message."""
         if self._open is None or self._meter is not None:
             return Missing(1, 1, math.inf)
         return Missing(self._open.missing, self._open.missing_for_speech, self._noise_floor.loud)

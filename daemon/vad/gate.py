@@ -83,7 +83,7 @@ class Gate:
 
     @property
     def pending(self) -> int:
-        """How many chunks wait for their probability."""
+        """Number of chunks without a probability."""
         return (len(self._queue) - self._taken) // CHUNK
 
     @property

@@ -39,7 +39,7 @@ class Resampler:
         return out
 
     def flush(self) -> NDArray[np.float32]:
-        """What the filter still holds, shape (m,). Nothing may be fed afterwards."""
+        """The rest that the filter holds, shape (m,). Nothing may be fed afterwards."""
         empty = np.zeros(0, dtype=np.float32)
         if self._soxr is None:
             return empty

@@ -20,7 +20,7 @@ def samples_of(seconds: float, rate: int = RATE) -> int:
 
 
 def window_count(samples: int, hop: int) -> int:
-    """How many windows so many samples have."""
+    """Number of windows in so many samples."""
     return -(-samples // hop)
 
 
@@ -51,7 +51,7 @@ class WindowBuffer:
 
     @property
     def complete(self) -> int:
-        """How many windows are complete: 0 to `complete` - 1 may be viewed until released."""
+        """Number of complete windows: 0 to `complete` - 1 may be viewed."""
         if self._flushed:
             return window_count(self.end, self.hop)
         return max(0, (self.end - self.window) // self.hop + 1)

@@ -115,7 +115,7 @@ def _stamp_of(folder: Path) -> str:
 
 
 def _begin(folder: Path, stamp: str) -> None:
-    """Of another recipe's model or checkpoints nothing is left."""
+    """Remove another recipe's model and checkpoints, and begin a part."""
     if folder.is_dir() and _stamp_of(folder) != stamp:
         shutil.rmtree(folder)
     folder.mkdir(parents=True, exist_ok=True)

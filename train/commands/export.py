@@ -96,7 +96,7 @@ def compare(graph: bytes, classifier: Classifier) -> float:
 
 
 def description(classifier: Classifier) -> dict[str, Any]:
-    """What a program needs to know to do with the scores as intentd does."""
+    """Description of a model for programs that treat scores as intentd does."""
     info = classifier.info
     table = info.settings()
     hop = table.get("window", {}).get("hop", HOP_SECONDS)

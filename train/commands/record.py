@@ -41,7 +41,7 @@ Room = Annotated[float, typer.Option(min=0, help="Seconds of the room in quiet; 
 
 @dataclass(frozen=True, slots=True)
 class Wish:
-    """What a recording session is asked for."""
+    """Request for a recording session."""
 
     words: Sequence[str]
     folder: Path

@@ -57,6 +57,6 @@ def words(
 
 
 def output_of(folder: Path) -> Path:
-    """Where the model of a folder goes by default."""
+    """Default directory for the model of a folder."""
     place = folder.resolve()
     return Path("runs") / place.name

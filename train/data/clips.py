@@ -344,7 +344,7 @@ def _without_copies(
     """`clips` such that no recording is in two parts; what that leaves out goes to `problems`."""
 
     def rank(clip: Clip) -> int:
-        """Where a part was not drawn, and can't be drawn otherwise, a recording stays first."""
+        """Precedence of a clip: one whose part is not drawn keeps it."""
         if id(clip) in placed:
             return PARTS[::-1].index(clip.part)
         return 2 if recipe.data[clip.source].holdout else 3

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class Copies:
-    """What `keep_apart` found among clips."""
+    """Result of `keep_apart`."""
 
     clips: list[Clip]
     """Those that are used."""

@@ -1,4 +1,4 @@
-"""What a text sounds like, by espeak-ng, and whether one text holds another."""
+"""Phonemes of texts by espeak-ng, and search for words by sound."""
 
 from __future__ import annotations
 

@@ -73,7 +73,7 @@ class VectorStore:
             self._rows[key] = len(self._rows)
 
     def rows(self, keys: Sequence[Key]) -> NDArray[np.int64]:
-        """Where the vectors of `keys` lie in `vectors`."""
+        """Rows of the vectors of `keys` in `vectors`."""
         return np.array([self._rows[key] for key in keys], np.int64)
 
     def vectors(self) -> NDArray[np.float16]:

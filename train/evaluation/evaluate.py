@@ -134,7 +134,7 @@ class Evaluation:
         }
 
     def confusion(self) -> NDArray[np.int64]:
-        """Of whole recordings, without added noise where that was measured."""
+        """Confusion of whole recordings, without added noise if that was measured."""
         found = self.conditions[0].utterances
         return metrics.confusion(
             found.probabilities.argmax(axis=-1), found.references, len(self.labels)

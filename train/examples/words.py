@@ -202,7 +202,7 @@ class WordDraws(Dataset[Example]):
         )
 
     def _excerpt(self, number: int, cut: bool, rng: np.random.Generator) -> tuple[Excerpt, float]:
-        """Of a clip at another speed, and the factor of that speed."""
+        """An excerpt of a clip at another speed, and the factor of that speed."""
         clip = self.clips[number]
         samples, bounds, factor = self.recordings.audio(number), self.bounds[number], 1.0
         skipped = 0

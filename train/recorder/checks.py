@@ -1,4 +1,4 @@
-"""What is wrong with a take, said at once. Pure."""
+"""Faults of a take, found at once. Pure."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class Fault:
 def faults(
     found: Found, noise_floor: float | None, others: Sequence[Audio] = (), longest: float = LONGEST
 ) -> list[Fault]:
-    """What is wrong with a take, worst first; nothing if it is good.
+    """Faults of a take, worst first; none if it is good.
 
     `noise_floor`: RMS of the sound without speech before it; `others`: good takes of the same word.
     """
@@ -68,7 +68,7 @@ def faults(
 
 
 def decibels(amplitude: float) -> float:
-    """Of full scale, at least -120."""
+    """Level in dBFS, at least -120."""
     return max(-120.0, 20 * float(np.log10(max(amplitude, 1e-6))))
 
 

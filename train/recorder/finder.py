@@ -33,7 +33,7 @@ class Found:
 
     @property
     def seconds(self) -> float:
-        """Of the speech."""
+        """Length of the speech."""
         return (self.speech[1] - self.speech[0]) / RATE
 
 

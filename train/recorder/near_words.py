@@ -36,7 +36,7 @@ def dictionary() -> dict[str, Phonemes]:
 
 @functools.lru_cache(maxsize=1)
 def commonness() -> Counter[str]:
-    """How often each word is said in the English sentences of the pack."""
+    """Frequency of each word in the English sentences of the pack."""
     texts = (r.spoken.text for r in recordings() if r.kind == TALK and r.language == "en")
     return Counter(word for text in texts for word in re.findall(r"[a-z']+", text.casefold()))
 

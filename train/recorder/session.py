@@ -1,4 +1,4 @@
-"""What is to be recorded, in which order, and what keys do to it. Pure."""
+"""Prompts of a recording session in order, and the effect of keys. Pure."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Session:
 
     @property
     def prompt(self) -> Prompt | None:
-        """What is to be recorded now, None at the end."""
+        """The present prompt; None at the end."""
         return self.prompts[self._at] if self._at < len(self.prompts) else None
 
     @property
@@ -84,11 +84,11 @@ class Session:
 
     @property
     def last(self) -> object | None:
-        """What was recorded last."""
+        """The last take."""
         return None if self._last is None else self._done.get(self._last)
 
     def before(self) -> object | None:
-        """What was recorded for the present prompt before, which the next take replaces."""
+        """The earlier take of the present prompt, which the next one replaces."""
         return self._done.get(self._at)
 
     def keep(self, take: object) -> None:

@@ -1,4 +1,4 @@
-"""Where takes are kept: FLAC files in a folder a word, and a manifest."""
+"""Storage of takes: FLAC files in a folder a word, and a manifest."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Where the sound of a recording session comes from: a microphone, or a recording of words."""
+"""Sound of a recording session: a microphone, or a recording of words."""
 
 from __future__ import annotations
 

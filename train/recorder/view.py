@@ -1,4 +1,4 @@
-"""What the user of a recording session sees: a screen, or plain lines."""
+"""Display of a recording session: a screen, or plain lines."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ SAY = {
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """What there is to show."""
+    """Everything that is shown."""
 
     prompt: Prompt
     done: int
@@ -54,7 +54,7 @@ class View(Protocol):
     def show(self, picture: Picture) -> None: ...
 
     def say(self, sentence: str, good: bool) -> None:
-        """What became of a take, or of the device."""
+        """Show the result of a take, or news of the device."""
         ...
 
 

@@ -232,7 +232,7 @@ def _checkpoint_history(output: Path) -> dict[str, Any]:
 
 
 def _notes(path: Path, say: Callable[[str], None]) -> str:
-    """What the model's maker wrote for the card; "" if nothing."""
+    """The notes of the model's maker; "" if there are none."""
     try:
         return read_text(path)
     except FileNotFoundError:

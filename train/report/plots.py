@@ -79,7 +79,7 @@ def confusion(path: Path, found: Evaluation) -> None:
 
 
 def reliability(path: Path, found: Evaluation) -> None:
-    """How often the top label is right against how sure it was, for windows and recordings."""
+    """Accuracy of the top label against its probability."""
     figure, axes = pyplot.subplots(figsize=SIZE)
     axes.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
     first = found.conditions[0]

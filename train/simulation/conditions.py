@@ -80,7 +80,7 @@ def free_tracks(
 
 
 def _other_words(recipe: Recipe, clips: Sequence[Clip], spacing: float) -> tuple[Track, ...]:
-    """Of each source the single words that are no intents."""
+    """Tracks of the single words that are no intents, one a source."""
     tracks = []
     for number, section in enumerate(recipe.data):
         words = [clip for clip in _others(recipe, clips, number) if clip.placing == "word"]
@@ -91,7 +91,7 @@ def _other_words(recipe: Recipe, clips: Sequence[Clip], spacing: float) -> tuple
 
 
 def _talk(recipe: Recipe, clips: Sequence[Clip], noises: Sequence[Audio]) -> tuple[Track, ...]:
-    """Of each source the other speech that is no single words, one after the other; the noises."""
+    """Tracks of other speech than single words, one a source, and of the noises."""
     tracks = []
     for number, section in enumerate(recipe.data):
         crops = [clip for clip in _others(recipe, clips, number) if clip.placing != "word"]

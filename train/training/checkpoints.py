@@ -43,7 +43,7 @@ def seal(checkpoint: Path, seconds: float) -> None:
 
 
 def damage(checkpoint: Path) -> str:
-    """What is wrong with a sealed checkpoint, as "FILE is …"; "" if nothing is."""
+    """The damage to a sealed checkpoint, as "FILE is …"; "" for none."""
     try:
         lines = (checkpoint / SEAL).read_text(encoding="utf-8").splitlines()
         sums = [line.split(" ", 2) for line in lines[1:]]
@@ -97,7 +97,7 @@ def discard_unsealed(folder: Path) -> None:
 
 
 def seconds_of(checkpoint: Path) -> float:
-    """How long training had taken by then, as its seal says."""
+    """Seconds that training had taken by then, as its seal says."""
     try:
         return float((checkpoint / SEAL).read_text(encoding="utf-8").split()[0])
     except (IndexError, ValueError):
@@ -154,7 +154,7 @@ def _crc(file: Path) -> int:
 
 
 def _against_sum(file: Path, size: int, crc: str) -> str:
-    """How a file differs from its size and CRC-32, as "FILE is …"; "" if it doesn't."""
+    """Difference of a file from its size and CRC-32, as "FILE is …"; or ""."""
     if not file.is_file():
         return f"{file.name} is missing"
     if (there := file.stat().st_size) != size:
@@ -163,7 +163,7 @@ def _against_sum(file: Path, size: int, crc: str) -> str:
 
 
 def _structure(file: Path) -> str:
-    """What shows that a file is damaged without its sum, as "FILE is …"; "" if nothing does."""
+    """Damage that shows in a file's structure, as "FILE is …"; "" for none."""
     try:
         if file.name == SEAL or file.is_dir():
             return ""

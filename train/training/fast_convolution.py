@@ -38,7 +38,7 @@ def _feature_encoder(self: Any, input_values: torch.Tensor) -> torch.Tensor:
 
 
 def _convolve(hidden: torch.Tensor, conv: torch.nn.Conv1d) -> torch.Tensor:
-    """Of (batch, frames, channels), channels last."""
+    """Convolution of (batch, frames, channels), channels last."""
     width, step = conv.kernel_size[0], conv.stride[0]
     batch, frames, channels = hidden.shape
     count = (frames - width) // step + 1

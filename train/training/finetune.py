@@ -257,7 +257,7 @@ def datasets_of(
     noises: Sequence[Audio],
     targets: SoftTargets | None = None,
 ) -> tuple[Any, Any]:
-    """What is drawn from in training, and what is evaluated on meanwhile.
+    """Data sets to draw from in training and to evaluate on meanwhile.
 
     Raises UserError if the gate finds no speech in what is trained on.
     """

@@ -1,4 +1,4 @@
-"""What helps with little data: learning rates that fall from layer to layer, and a frozen start."""
+"""Learning rates that fall from layer to layer, and a frozen start."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from transformers import TrainerCallback
 
 
 def depth_of(name: str, layers: int) -> int:
-    """How deep below the head a parameter lies: 0 for the head, `layers` + 1 for what comes before
+    """Depth of a parameter below the head: 0 for the head, `layers` + 1 for what comes before
     the first transformer layer."""
     match = re.search(r"encoder\.layers?\.(\d+)\.", name)
     if match:

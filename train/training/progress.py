@@ -1,4 +1,4 @@
-"""How a training run looks while it goes: a Rich line on a terminal, plain lines elsewhere."""
+"""Progress of a training run: a Rich line on a terminal, else plain lines."""
 
 from __future__ import annotations
 
@@ -122,7 +122,7 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
 
 
 class Pace(TrainerCallback):  # type: ignore[misc]
-    """How long the steps take, evaluation and saving aside."""
+    """Time of the steps, evaluation and saving aside."""
 
     def __init__(self) -> None:
         self.steps = 0

@@ -180,7 +180,7 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     @property
     def seconds(self) -> float:
-        """How long training has taken so far, with the interrupted runs that it goes on from."""
+        """Seconds of training so far, with the runs that it goes on from."""
         return self.before + time.monotonic() - self.began
 
     @contextlib.contextmanager

@@ -71,7 +71,7 @@ class Background:
 
     @property
     def hours(self) -> float:
-        """Of the held-out part, without the quiet around each recording."""
+        """Hours of the held-out part, without the quiet around each recording."""
         return sum(h.samples / RATE - 2 * PAD for h in self.talk) / 3600
 
 

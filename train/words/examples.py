@@ -24,7 +24,7 @@ CODEC_VARIANTS = 2
 
 @dataclass(frozen=True, slots=True)
 class Surroundings:
-    """What copies are heard in."""
+    """Noise and talk to mix copies with."""
 
     noises: Sequence[Audio]
     talk: Sequence[Audio]

@@ -49,7 +49,7 @@ class Take:
 
 @dataclass(frozen=True, slots=True)
 class OwnRecordings:
-    """What a folder of own words holds."""
+    """The contents of a folder of own words."""
 
     folder: Path
     takes: tuple[Take, ...]

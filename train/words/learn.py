@@ -76,7 +76,7 @@ class Examples:
         )
 
     def without(self, takes: Sequence[int]) -> Examples:
-        """What is not of these takes."""
+        """The rows that are not of these takes."""
         kept = ~np.isin(self.takes, takes)
         return Examples(self.rows[kept], self.targets[kept], self.takes[kept], self.kinds[kept])
 

@@ -71,7 +71,7 @@ def _room(
     per_hour: float,
     words: Sequence[str],
 ) -> float:
-    """How far a word's lowest takes lie above its equal share of the alarms, in log odds."""
+    """Distance of a word's lowest takes to its equal share of alarms, in log odds."""
     return _lowest(word, results, labels) - tails.exceeded(scores, hours, per_hour / len(words))
 
 

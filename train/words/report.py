@@ -131,7 +131,7 @@ def sentences(found: Expectation) -> list[str]:
 
 
 def advice(found: Expectation) -> str:
-    """What would help most."""
+    """Advice: the one change that would help most."""
     rates = {
         word: heard / said for word, result in found.words.items() for heard, said in [result.total]
     }
@@ -158,7 +158,7 @@ def advice(found: Expectation) -> str:
 
 
 def of_ten(hits: int, said: int) -> str:
-    """How many of ten, as a word."""
+    """Number of ten, as a word."""
     return NUMBERS[round(10 * hits / said)] if said else NUMBERS[0]
 
 

@@ -46,7 +46,7 @@ STAGES = {
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """What is to be trained, and where it goes."""
+    """A folder to train on, and where the model goes."""
 
     folder: Path
     output: Path

@@ -1,4 +1,4 @@
-"""How heads are fitted and thresholds chosen."""
+"""Settings of heads and thresholds of own words."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ UNKNOWN, BACKGROUND = "unknown", "background"
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """How heads are fitted and thresholds chosen. Defaults are what tools/own_words.py chose."""
+    """Settings of heads and thresholds; defaults as tools/own_words.py chose."""
 
     base: str = "words"
     """As model.base in a recipe."""

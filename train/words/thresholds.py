@@ -48,7 +48,7 @@ def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = TAIL) ->
 
 
 def expected(scores: Floats, hours: float, threshold: float, tail: int = TAIL) -> float:
-    """How often an hour talk exceeds `threshold`, by the same fall."""
+    """Expected rate an hour at which talk exceeds `threshold`, by the same fall."""
     ordered = np.sort(scores)[::-1]
     count = min(tail, len(ordered) - 1)
     if count < 2 or hours <= 0:

@@ -30,7 +30,7 @@ one piece, 0.17 s, which ALSA's buffer must hold. PortAudio's own choice holds t
 
 @dataclass(frozen=True, slots=True)
 class Shape:
-    """What PortAudio is asked for."""
+    """Rate, channels and block size to open an input with."""
 
     rate: int
     width: int
@@ -128,7 +128,7 @@ def choose_rate(device: InputDevice, wanted: int, width: int) -> int:
 
 
 def channels_to_open(device: InputDevice, channel: Channel) -> tuple[int, slice]:
-    """How many channels to open, and which of them go into the ring.
+    """The number of channels to open, and those that go into the ring.
 
     All that the device has are opened: asked for fewer, a sound server mixes.
     """

@@ -50,7 +50,7 @@ class _BufferAttributes(ctypes.Structure):
 
 @dataclass(frozen=True, slots=True)
 class BlockTime:
-    """When a block's first sample was recorded; named as PortAudio names it."""
+    """Time of a block's first sample, under PortAudio's name."""
 
     inputBufferAdcTime: float  # noqa: N815
 

@@ -68,7 +68,7 @@ class Supervisor:
         self._grace_until = float("-inf")
 
     def tick(self, seen: Observation) -> Action:
-        """What to do now; to be called ten times a second or more often."""
+        """The next action; to be called ten times a second or more often."""
         now = seen.now
         if self._last_tick is not None and now - self._last_tick > _STALL:
             # The whole process stood still; waiting blocks may come first.

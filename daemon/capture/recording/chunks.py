@@ -18,7 +18,7 @@ _LEAST_REST = 64
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """What to read in place of a header's own bytes, by offset, and how the length was wrong."""
+    """Bytes in place of a header's own, by offset, and the fault of its length."""
 
     replaced: dict[int, bytes]
     missing: int = 0
@@ -59,7 +59,7 @@ def is_chunk_name(name: bytes) -> bool:
 
 
 def repair(content: Content, container: str) -> Repair | None:
-    """How to mend the length of the samples; None if it is right or nothing can be said.
+    """The repair of the samples' length; None if it is right or unknown.
 
     container: "caf", "aiff", "au" or "wav". Raises: OSError.
     """

@@ -49,7 +49,7 @@ def container_of(head: bytes) -> str:
 
 
 def foreign(head: bytes) -> str | None:
-    """Why a file that begins like this is no recording, with the fix; completes "NAME …"."""
+    """Reason and fix for a file that begins like no recording; completes "NAME …"."""
     if head.startswith(_LFS):
         return "is a Git LFS pointer and not the recording; fetch it with git lfs pull"
     aac = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0

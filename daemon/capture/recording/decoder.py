@@ -28,7 +28,7 @@ _FLAC_MARKS = (b"fLaC\0\0\0\x22", b"fLaC\x80\0\0\x22")
 
 
 class UnreadableError(ValueError):
-    """What is wrong with a recording that cannot be opened; completes "NAME …"."""
+    """The fault of a recording that cannot be opened; completes "NAME …"."""
 
 
 class Decoder(Protocol):
@@ -46,7 +46,7 @@ class Decoder(Protocol):
         ...
 
     def shortfall(self) -> str | None:
-        """What is missing, once the end was read; completes "NAME …"."""
+        """A sentence on missing sound, once the end was read; completes "NAME …"."""
         ...
 
 
@@ -173,7 +173,7 @@ def _open(content: Content) -> Decoder:
 
 
 def _behind_others(data: bytes) -> tuple[int, str]:
-    """Where the first recording in `data` begins, and its container; (0, "") without one."""
+    """Offset and container of the first recording in `data`; (0, "") for none."""
     found = [(at, "flac") for mark in _FLAC_MARKS if (at := data.find(mark)) >= 0]
     found += [(at, "ogg") for at in [data.find(b"OggS\0\x02")] if at >= 0]
     at = data.find(b"WAVEfmt ") - 8

@@ -115,7 +115,7 @@ def first_frame(data: bytes, run: int = 4) -> int:
 
 
 def _info_offset(header: bytes) -> int:
-    """Where a Xing header lies in a frame: behind the side information of layer III."""
+    """Offset of a Xing header in a frame: behind layer III's side information."""
     mono = header[3] >> 6 == 3
     if header[1] & 0x08:
         return 4 + (17 if mono else 32)

@@ -88,7 +88,7 @@ class Recording:
 
     @property
     def error(self) -> str | None:
-        """What went wrong, as a sentence; None so far."""
+        """The error as a sentence; None while there is none."""
         if self._failure is not None:
             return self._failure
         return None if self._reader.error is None else f"{self.name} {self._reader.error}"
@@ -100,7 +100,7 @@ class Recording:
 
     @property
     def notices(self) -> list[str]:
-        """What the user should know although nothing failed; sentences."""
+        """Warnings about a recording that can be read, as sentences."""
         return [f"{self.name} {notice}" for notice in self._reader.notices]
 
     def close(self) -> None:

@@ -35,7 +35,7 @@ class NotWavError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WavFormat:
-    """What the header says. `data_bytes` is None if the writer did not know the length."""
+    """A WAV header. `data_bytes` is None if the writer did not know the length."""
 
     code: int
     channels: int

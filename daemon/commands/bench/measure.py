@@ -40,7 +40,7 @@ Tell = Callable[[str], None]
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to measure."""
+    """The measurements to make."""
 
     rounds: int = 3
     streams: tuple[int, ...] = (1, 10, 100)
@@ -281,7 +281,7 @@ def _added(runs: Sequence[Figures]) -> Figures:
 
 
 def _closest(backends: Mapping[str, Child], name: str) -> str:
-    """Whose runtime the daemon's backend `name` is."""
+    """The runtime of the daemon's backend `name`."""
     for each, child in backends.items():
         if name.startswith(child.about["name"]):
             return each

@@ -1,4 +1,4 @@
-"""What is played to the daemon: speech in bouts, speech alone, and a quiet room."""
+"""Sounds of the benchmark: speech in bouts, speech alone, a quiet room."""
 
 from __future__ import annotations
 

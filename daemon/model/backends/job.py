@@ -1,4 +1,4 @@
-"""What a backend is opened on: a model, and how it will be called."""
+"""A model for a backend to open, and how it will be called."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from daemon.model.weights import find_weights
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What a backend is opened on."""
+    """A model for a backend to open."""
 
     info: ModelInfo
     weights: Path

@@ -150,7 +150,7 @@ def _compare(
     batch: int,
     job: Job,
 ) -> Trial:
-    """How far a backend's scores are from `expected`, and whether they depend on the batch."""
+    """Distance of a backend's scores to `expected`, and dependence on the batch."""
     together = _scores(backend, features, windows, batch, job)
     few = len(windows) // 4
     alone = _scores(backend, features, windows[:few], 1, job)

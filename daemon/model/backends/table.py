@@ -117,7 +117,7 @@ BACKENDS: Final = (
 
 
 def backend_names() -> tuple[str, ...]:
-    """What `[model] backend` may be."""
+    """The allowed values of `[model] backend`."""
     return (AUTO, *(kind.name for kind in BACKENDS))
 
 

@@ -1,1 +1,1 @@
-"""What a model directory says, read without torch."""
+"""Description of a model, read from its directory without torch."""
