@@ -38,7 +38,7 @@ def warnings(loaded: Loaded, unit: Literal["word", "utterance"] = "word") -> lis
     return loaded.warnings(without_effect(loaded, model(unit)))
 
 
-def test_what_changes_nothing_with_the_model_is_said() -> None:
+def test_what_changes_nothing_with_the_model_is_reported() -> None:
     supplied: dict[str, dict[str, Any]] = {
         "events": {"threshold": 0.7, "thresholds": {"up": 0.5, "down": 0.6, "unknown": 0.3}},
         "rolling": {"windows": 3, "forgetting": 1.0},

@@ -103,7 +103,7 @@ def test_only_our_own_modules_log(elsewhere: Path) -> None:
 
 
 @pytest.mark.skipif(not POSIX, reason="Windows moves no file that is open")
-def test_a_rotated_log_is_begun_anew(elsewhere: Path) -> None:
+def test_a_rotated_log_begins_a_new_file(elsewhere: Path) -> None:
     logs = Logs()
     try:
         logs.to_file(Path("run.log"))

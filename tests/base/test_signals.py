@@ -147,7 +147,7 @@ def settings(
     draft.replace(folder / "my.toml")
 
 
-def test_a_daemon_reloads_rotates_and_tells(  # noqa: PLR0915 - one day, told in order
+def test_a_daemon_reloads_rotates_and_reports(  # noqa: PLR0915 - one day, told in order
     folder: Path, start: Callable[..., Running]
 ) -> None:
     """One process through SIGUSR1, SIGHUP with good and with bad settings, a rotation, SIGTERM."""

@@ -57,7 +57,7 @@ X = speech()
         (of(0.1 * X, X, 0.1 * X, 0.1 * X), "channel 2 is 20 dB louder than the others", 2),
     ],
 )
-def test_a_fault_is_told_once_with_the_channel_to_set(
+def test_a_fault_is_reported_once_with_the_channel_to_set(
     samples: Sound, words: str, channel: int
 ) -> None:
     (sentence,) = told(np.concatenate([samples, samples, samples]))
@@ -83,7 +83,7 @@ def test_good_channels_and_a_quiet_room_are_passed_over(samples: Sound) -> None:
     assert told(samples) == []
 
 
-def test_a_chosen_channel_that_is_dead_is_told_and_one_that_is_not_is_not() -> None:
+def test_a_chosen_channel_that_is_dead_is_reported_and_one_that_is_not_is_not() -> None:
     samples = of(0 * X, X)
     (sentence,) = told(samples, channel=1)
     assert sentence.startswith("channel 1, which is listened to, is silent while channel 2 is not")
@@ -91,7 +91,7 @@ def test_a_chosen_channel_that_is_dead_is_told_and_one_that_is_not_is_not() -> N
     assert told(of(X, -X), channel=1) == []
 
 
-def test_a_fault_is_told_within_a_few_seconds_of_sound() -> None:
+def test_a_fault_is_reported_within_a_few_seconds_of_sound() -> None:
     monitor = ChannelMonitor("mix", 2, RATE)
     assert monitor.feed(of(X, -X)[: 3 * RATE])
 

@@ -193,7 +193,7 @@ def test_a_chunk_never_spans_a_gap_and_names_the_largest_loss() -> None:
         second.arrival(65)
 
 
-def test_a_loss_at_the_very_end_is_told() -> None:
+def test_a_loss_at_the_very_end_is_reported() -> None:
     ring = Ring(100, 1, 16000, shed=True)
     ring.write(block(0, 10), 1.0)
     ring.lose(7, "hole")

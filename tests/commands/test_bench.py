@@ -128,7 +128,7 @@ def test_without_matplotlib_the_plot_is_refused_before_anything_is_measured(
     assert "pip install matplotlib" in capsys.readouterr().err
 
 
-def test_a_child_tells_why_it_can_not(tmp_path: Path) -> None:
+def test_a_child_reports_why_it_can_not(tmp_path: Path) -> None:
     with (
         pytest.raises(UserError, match="not a model directory"),
         Child(

@@ -44,7 +44,7 @@ def of(lines: Sequence[Line], kind: str) -> list[Line]:
     return [line for line in lines if line["type"] == kind]
 
 
-def test_every_word_of_the_demo_is_heard_once_and_nothing_else(tmp_path: Path) -> None:
+def test_every_word_of_the_demo_is_detected_once_and_nothing_else(tmp_path: Path) -> None:
     events = of(replay(tmp_path, "--demo", "--speed", "max"), "event")
     assert [e["intent"] for e in events] == [s["intent"] for s in said()]
     for event, truth in zip(events, said(), strict=True):

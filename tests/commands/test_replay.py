@@ -383,7 +383,7 @@ def test_a_reader_who_has_had_enough_ends_it_quietly(word_model: Path) -> None:
         ([], "plain lines"),
     ],
 )
-def test_a_full_disk_is_no_success_and_what_it_cost_is_told(
+def test_a_full_disk_is_no_success_and_what_it_cost_is_reported(
     alone: dict[str, list[Line]], word_model: Path, arguments: list[str], name: str
 ) -> None:
     with Path("/dev/full").open("w") as full:
@@ -522,7 +522,7 @@ def test_on_a_terminal_the_dashboard_pauses_and_quits(word_model: Path, tmp_path
         (["output.log=cut.wav/x.log"], 2, "intentd: output.log is cut.wav/x.log, which can't be"),
     ],
 )
-def test_what_went_wrong_is_told_when_the_dashboard_has_gone(
+def test_what_went_wrong_is_reported_when_the_dashboard_has_gone(
     word_model: Path, options: list[str], status: int, said: str
 ) -> None:
     import pty

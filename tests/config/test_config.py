@@ -146,7 +146,7 @@ def test_the_model_is_asked_with_the_settings_that_name_it() -> None:
     assert asked == ["mine"]
 
 
-def test_overruling_the_model_is_said_and_agreeing_with_it_is_not() -> None:
+def test_overruling_the_model_is_reported_and_agreeing_with_it_is_not() -> None:
     model = {"gate": {"on": 0.4}, "events": {"thresholds": {"up": 0.5, "down": 0.6}}}
     loaded = from_model(model, "[gate]\non = 0.4\n[events.thresholds]\nup = 0.9")
     assert loaded.settings.events.thresholds == {"up": 0.9, "down": 0.6}

@@ -113,7 +113,7 @@ def test_min_duration_is_audio_time_at_or_above_release() -> None:
     assert windows_of(run(up(0.8, 0.8, 0.8), EventSettings(min_duration=0.49))) == []
 
 
-def test_refractory_is_audio_time_and_swallows_the_echo() -> None:
+def test_refractory_is_audio_time_and_swallows_repetitions() -> None:
     again = up(0.8, 0.1, 0.1, 0.8, 0.8, 0.8, 0.8, 0.1, 0.8)
     # 1 s is more than 4 hops: window 3 begins too early and its whole run is spent
     assert windows_of(run(again)) == [0, 8]

@@ -68,7 +68,7 @@ def test_utterances_pool_window_by_window(
         assert rolling.utterance == 0
 
 
-def test_one_window_is_its_own_opinion() -> None:
+def test_one_window_keeps_its_posterior() -> None:
     scores = posteriors(1, 3, 1.0)
     np.testing.assert_allclose(pool(log_floored(scores), 1.0, 0.24), scores[0], atol=1e-6)
 
@@ -106,7 +106,7 @@ def test_one_window_cannot_rule_a_label_out() -> None:
 
 
 @pytest.mark.parametrize("ending", ["gated", "next", "reset"])
-def test_utterances_begin_anew(ending: str) -> None:
+def test_each_utterance_starts_from_nothing(ending: str) -> None:
     scores = posteriors(4, 5, 1.0)
     rolling = UtteranceRolling(LABELS)
     for row in scores[:3]:

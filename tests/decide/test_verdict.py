@@ -58,7 +58,7 @@ def test_utterances_pool_all_windows() -> None:
 
 
 @pytest.mark.parametrize("unit", ["word", "utterance"])
-def test_nothing_is_said_of_silence(unit: str) -> None:
+def test_silence_has_no_verdict(unit: str) -> None:
     keeper = VerdictKeeper(LABELS, OTHERS, unit, 0.24)  # type: ignore[arg-type]
     assert keeper.top() == ()
     keeper.update(None, np.zeros(4, np.float32))

@@ -49,7 +49,7 @@ def judge(report: Report, recordings: int, settings: int, models: int) -> None:
     assert found["model used"] > models / 20
 
 
-def test_malformed_input_is_heard_or_refused(model: Path) -> None:
+def test_malformed_input_is_decoded_or_refused(model: Path) -> None:
     cases = [("recording", seed) for seed in range(500)]
     cases += [("settings", seed) for seed in range(380)]
     cases += [("model", seed) for seed in range(120)]
@@ -57,7 +57,7 @@ def test_malformed_input_is_heard_or_refused(model: Path) -> None:
 
 
 @pytest.mark.soak
-def test_very_much_malformed_input_is_heard_or_refused(model: Path) -> None:
+def test_very_much_malformed_input_is_decoded_or_refused(model: Path) -> None:
     cases = [("recording", seed) for seed in range(1000, 11_000)]
     cases += [("settings", seed) for seed in range(1000, 8_000)]
     cases += [("model", seed) for seed in range(1000, 4_000)]

@@ -75,7 +75,7 @@ def serve() -> Iterator[Callable[[bytes], HealthServer]]:
         (replace(HEALTH, busy=2.5), "the model has been at one batch for 2.5 s"),
     ],
 )
-def test_what_is_wrong_is_said(health: Health, problem: str) -> None:
+def test_what_is_wrong_is_reported(health: Health, problem: str) -> None:
     assert health.problems == (problem,)
     report = json.loads(health.to_json())
     assert report["healthy"] is False and report["problems"] == [problem]
@@ -231,7 +231,7 @@ def test_a_folder_of_others_is_not_trusted(runtime: Path) -> None:
     assert places.sockets() == []
 
 
-def test_a_name_too_long_for_a_socket_is_said(
+def test_a_name_too_long_for_a_socket_is_reported(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 120)))

@@ -73,7 +73,7 @@ def measure(mic: VirtualMic, sound: Path, channel: int | str) -> tuple[list[floa
 
 
 @pytest.mark.parametrize("channels", [2, 3, 4, 8, 32])
-def test_each_channel_is_heard_unmixed(tmp_path: Path, channels: int) -> None:
+def test_each_channel_is_captured_unmixed(tmp_path: Path, channels: int) -> None:
     with VirtualMic(channels) as mic:
         sound = tones(tmp_path / "tones.wav", channels)
         _, (silent,) = measure(mic, sound, 1)

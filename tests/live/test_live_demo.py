@@ -30,7 +30,7 @@ def events(text: str) -> list[Line]:
     return [line for line in lines if line["type"] == "event"]
 
 
-def test_live_hears_what_the_replay_hears(tmp_path: Path) -> None:
+def test_live_detects_what_the_replay_detects(tmp_path: Path) -> None:
     daemon = [sys.executable, "-m", "daemon"]
     replayed = subprocess.run(
         [*daemon, "replay", "--demo", "--speed", "max", "--jsonl", "-"],

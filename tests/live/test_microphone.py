@@ -40,7 +40,7 @@ def tone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize(("rate", "opens_at"), [(0, 16000), (48000, 48000), (44100, 44100)])
-def test_a_tone_is_heard_as_it_is_played(
+def test_a_tone_is_captured_as_it_is_played(
     mic: VirtualMic, tone: Path, rate: int, opens_at: int
 ) -> None:
     with Listener(mic, device="virtualmic", rate=rate) as listener:

@@ -99,7 +99,7 @@ class Program:
                 return found
 
 
-def test_words_are_recorded_trained_and_heard(mic: VirtualMic, tmp_path: Path) -> None:
+def test_words_are_recorded_trained_and_detected(mic: VirtualMic, tmp_path: Path) -> None:
     words = tmp_path / "words"
     teaching = Program(
         mic, tmp_path,

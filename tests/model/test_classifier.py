@@ -133,7 +133,7 @@ def test_the_shortest_window_runs_and_one_sample_less_does_not(
     assert classifier.info.architecture.frames(shortest - 1) == 0
 
 
-def test_the_longest_window_is_heard_to_its_end(checkpoint: Checkpoint) -> None:
+def test_the_longest_window_is_classified_to_its_end(checkpoint: Checkpoint) -> None:
     info = load_classifier(checkpoint("audio-spectrogram-transformer"), threads=1).info
     longest = info.extractor.longest
     assert longest is not None

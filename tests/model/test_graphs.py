@@ -139,7 +139,7 @@ def test_processes_share_a_cache(tmp_path: Path, checkpoint: Checkpoint) -> None
 
 
 @pytest.mark.parametrize("damage", [b"", b"junk", b"intentd onnx " + b"0" * 64 + b"\nxyz", None])
-def test_a_damaged_entry_is_made_anew(
+def test_a_damaged_entry_is_made_again(
     damage: bytes | None, checkpoint: Checkpoint, empty: Path
 ) -> None:
     sound = windows(1)

@@ -182,7 +182,7 @@ def test_what_was_remembered_is_followed(checkpoint: Checkpoint, empty: Path) ->
         b'{"backend": "steam", "why": "", "batch": 1, "trials": []}',
     ],
 )
-def test_a_damaged_entry_is_measured_anew(
+def test_a_damaged_entry_is_measured_again(
     damage: bytes, checkpoint: Checkpoint, empty: Path
 ) -> None:
     job = job_of(checkpoint("wav2vec2"))
@@ -228,7 +228,7 @@ def test_a_backend_that_fails_is_no_reason_to_stop(checkpoint: Checkpoint, empty
     assert "differ" in refused["openvino"]
 
 
-def test_a_remembered_backend_that_has_gone_is_measured_anew(
+def test_a_remembered_backend_that_has_gone_is_measured_again(
     checkpoint: Checkpoint, empty: Path
 ) -> None:
     job = job_of(checkpoint("wav2vec2"))

@@ -174,7 +174,7 @@ def test_warnings_reach_the_user_without_a_log_too(tmp_path: Path) -> None:
         assert "intentd: warning: mic: the microphone is gone\r\n" in screen.end()
 
 
-def test_of_many_warnings_the_last_are_told(tmp_path: Path) -> None:
+def test_of_many_warnings_the_last_are_shown(tmp_path: Path) -> None:
     with running(tmp_path, "trouble") as screen:
         screen.read(b"trouble 29", 5)
         screen.press(b"q")

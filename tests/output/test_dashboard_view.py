@@ -84,7 +84,7 @@ def test_a_rich_console_prints_the_frame_as_it_is() -> None:
         assert printed == lines(frame(state, *size, now, THEME))
 
 
-def test_at_80_by_24_everything_that_matters_is_said() -> None:
+def test_at_80_by_24_everything_that_matters_is_shown() -> None:
     state = DashboardState(run_info("Built-in Audio"), 0.0)
     now = feed(state)
     state.load = 0.04
@@ -159,7 +159,7 @@ def test_a_new_event_stands_out_for_a_moment() -> None:
     assert not any("reverse" in style for style in styles_of(after, "down"))
 
 
-def test_state_of_listening_is_told_in_words() -> None:
+def test_state_of_listening_is_shown_in_words() -> None:
     state = DashboardState(run_info("mic"), 0.0)
     assert "hears nothing for 5 s" in picture(state, 5.0)
     assert "no sound for 5 s" in picture(state, 5.0)
@@ -207,7 +207,7 @@ def test_a_hundred_streams_can_all_be_reached() -> None:
     assert "1 to " in picture(state, 3.0)
 
 
-def test_too_many_labels_show_those_heard_of_late_in_their_order() -> None:
+def test_too_many_labels_show_the_latest_in_their_order() -> None:
     labels = tuple(f"order {i:02d}" for i in range(60))
     state = DashboardState(run_info("mic", labels=labels), 0.0)
     values = np.zeros(60, np.float32)

@@ -91,7 +91,7 @@ def test_every_output_gets_every_message_in_order_and_is_closed() -> None:
     assert dispatcher.lost == {} and dispatcher.error is None
 
 
-def test_outputs_of_a_live_run_are_told_of_its_start_first() -> None:
+def test_outputs_of_a_live_run_get_its_start_first() -> None:
     at = "2026-11-01T00:00:00.000Z"
     run = replace(RUN, streams=(StreamInfo("mic", 16000, 1, live=True),), at=at)
     first, later = Recorder(), Recorder()
@@ -252,7 +252,7 @@ def test_a_reopening_is_a_new_try_at_once() -> None:
     assert dispatcher.failures == []
 
 
-def test_losses_of_an_output_that_was_exchanged_are_told_too() -> None:
+def test_losses_of_an_output_that_was_exchanged_are_reported_too() -> None:
     broken = Recorder("broken")
     broken.failure = full
     dispatcher = Dispatcher([broken], lossless=False)
@@ -293,7 +293,7 @@ def test_a_pipe_whose_reader_left_is_no_failure(number: int) -> None:
     assert dispatcher.lost == {"left": 1} and dispatcher.failures == []
 
 
-def test_a_closed_reader_and_a_defect_end_their_output_and_are_told() -> None:
+def test_a_closed_reader_and_a_defect_end_their_output_and_are_reported() -> None:
     told = threading.Event()
     closed, wrong, sound = Recorder("closed"), Recorder("wrong"), Recorder("sound")
 

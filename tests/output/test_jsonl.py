@@ -159,7 +159,7 @@ def publish(path: Path, *numbers: int, live: bool) -> None:
     output.close()
 
 
-def test_a_replay_writes_anew_and_a_live_run_goes_on(tmp_path: Path) -> None:
+def test_a_replay_replaces_the_file_and_a_live_run_appends(tmp_path: Path) -> None:
     path = tmp_path / "out.jsonl"
     publish(path, 1, 2, live=False)
     publish(path, 3, live=False)

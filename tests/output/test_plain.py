@@ -89,7 +89,7 @@ def test_gaps_of_a_kind_soon_after_each_other_become_one_line() -> None:
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX pipes")
-def test_a_closed_reader_is_told_and_python_stays_quiet() -> None:
+def test_a_closed_reader_is_reported_and_python_stays_quiet() -> None:
     reader, writer = os.pipe()
     os.close(reader)
     out = os.fdopen(writer, "w")

@@ -56,7 +56,7 @@ def test_the_settings_say_which_outputs_there_are(tmp_path: Path) -> None:
     assert [type(output) for output in made.values()] == [JsonLines, Plain]
 
 
-def test_a_change_makes_anew_what_depends_on_it(tmp_path: Path) -> None:
+def test_a_change_replaces_what_depends_on_it(tmp_path: Path) -> None:
     outputs = make_outputs(context(jsonl=str(tmp_path / "a")))
     same = exchange_outputs(outputs, context(jsonl=str(tmp_path / "a")), ["events.threshold"])
     assert same == outputs

@@ -28,7 +28,7 @@ def test_what_differs_in_figures_only_is_one_kind() -> None:
 
 
 @given(st.lists(st.tuples(st.sampled_from("abc"), st.floats(0, 5)), max_size=200))
-def test_everything_is_said_or_counted(script: list[tuple[str, float]]) -> None:
+def test_everything_is_published_or_counted(script: list[tuple[str, float]]) -> None:
     repeats = Repeats(burst=3, period=20.0)
     now, said, told = 0.0, 0, 0
     for text, wait in script:

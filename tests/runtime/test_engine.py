@@ -135,7 +135,7 @@ def test_a_signal_drains_and_ends_in_time(number: int, expected: int) -> None:
     assert not run.engine.stuck
 
 
-def test_what_a_slow_model_leaves_at_the_end_is_shed_and_told() -> None:
+def test_what_a_slow_model_leaves_at_the_end_is_shed_and_reported() -> None:
     run = Run(speechlike(60.0), Model(lambda _: 0.4), live=False, max_batch=1)
     status, took = run.run(1.0, signal.SIGINT)
     assert status == 130 and took < 2.0
@@ -230,7 +230,7 @@ def test_a_reader_who_leaves_ends_the_run_quietly(capsys: pytest.CaptureFixture[
     ("live", "signals", "expected"),
     [(False, (), 1), (True, (signal.SIGTERM,), 1), (True, (signal.SIGINT,), 130)],
 )
-def test_what_a_full_disk_cost_is_told_and_no_success(
+def test_what_a_full_disk_cost_is_reported_and_no_success(
     capsys: pytest.CaptureFixture[str], live: bool, signals: tuple[int, ...], expected: int
 ) -> None:
     def fail(message: Message) -> None:
@@ -243,7 +243,7 @@ def test_what_a_full_disk_cost_is_told_and_no_success(
     assert last.startswith("intentd: kept: ") and "messages lost, no space left on device" in last
 
 
-def test_what_the_source_says_reaches_the_outputs() -> None:
+def test_statuses_of_the_input_reach_the_outputs() -> None:
     run = Run(speechlike(2.0), Model(), live=True)
     lost = Status(None, "the microphone is lost", "warning")
     run.source.told.append(lost)
@@ -254,7 +254,7 @@ def test_what_the_source_says_reaches_the_outputs() -> None:
 # ---- too slow -----------------------------------------------------------------------------------
 
 
-def test_a_model_too_slow_is_said_bounded_and_recovered_from() -> None:
+def test_a_model_too_slow_is_reported_bounded_and_recovered_from() -> None:
     seconds = 9.0
     slow_until = 5.0
     model = Model(lambda t: 2 * HOP if t < slow_until else 0.0)
@@ -280,7 +280,7 @@ def test_a_model_too_slow_is_said_bounded_and_recovered_from() -> None:
     assert run.output.summary.samples_captured == round(seconds * RATE)
 
 
-def test_lag_is_said_once_until_it_changes_or_lasts() -> None:
+def test_lag_is_reported_once_until_it_changes_or_lasts() -> None:
     monitor = LagMonitor(0.5)
     assert monitor.update(0.4, 0.0) is None
     first = monitor.update(0.6, 1.0)

@@ -45,7 +45,7 @@ def environ(tmp_path: Path, **more: str) -> dict[str, str]:
     return {"NOTIFY_SOCKET": str(tmp_path / "notify"), **more}
 
 
-def test_a_run_is_told_from_its_start_to_its_end(manager: Listening, tmp_path: Path) -> None:
+def test_a_run_is_notified_from_its_start_to_its_end(manager: Listening, tmp_path: Path) -> None:
     samples = [0]
     observer = SystemdNotifier(
         Notifier(environ(tmp_path)),
@@ -103,7 +103,7 @@ def test_pings_stop_with_the_sound_and_come_back_with_it(
     assert pings(60, 10, sound=False) == 0
 
 
-def test_a_microphone_that_is_away_is_said_and_given_time(
+def test_a_microphone_that_is_away_is_reported_and_given_time(
     manager: Listening, tmp_path: Path
 ) -> None:
     samples, searching = [0], [True]

@@ -165,7 +165,7 @@ def test_status_and_uninstall(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "there is no" in capsys.readouterr().out
 
 
-def test_systemd_is_told_in_order(
+def test_systemd_is_notified_in_order(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Where there is a systemctl, the unit is loaded, enabled and started, and stopped again."""

@@ -53,7 +53,7 @@ def at_8k_and_back(sound: Sound) -> Sound:
         (at_8k_and_back(talk()), "nothing above"),
     ],
 )
-def test_a_fault_is_told_once_with_its_figure(sound: Sound, words: str) -> None:
+def test_a_fault_is_reported_once_with_its_figure(sound: Sound, words: str) -> None:
     (sentence,) = told(sound)
     assert words in sentence
     assert ": " in sentence, "no fix"
@@ -85,13 +85,13 @@ def test_a_low_voice_is_not_clipping() -> None:
     assert told(quantised, 48000, speech=False) == []
 
 
-def test_a_recording_so_quiet_that_no_speech_is_found_is_told_at_its_end() -> None:
+def test_a_recording_so_quiet_that_no_speech_is_found_is_reported_at_its_end() -> None:
     (sentence,) = told(talk(peak=0.001), speech=False)
     assert "no speech was found, and the sound is very quiet, its peak -60 dBFS" in sentence
     assert told(talk(peak=0.1), speech=False) == []
 
 
-def test_a_muted_microphone_is_told_after_ten_seconds_and_a_quiet_room_is_not() -> None:
+def test_a_muted_microphone_is_reported_after_ten_seconds_and_a_quiet_room_is_not() -> None:
     silence = np.zeros(11 * RATE, np.float32)
     (sentence,) = told(silence, live=True, speech=False)
     assert "unmute it" in sentence

@@ -102,7 +102,7 @@ def test_scores_and_times_are_those_of_the_windows() -> None:
         np.testing.assert_array_equal(prediction.scores, score(window))
 
 
-def test_every_window_tells_one_line_in_order_and_events_lie_in_the_stream() -> None:
+def test_every_window_gives_one_line_in_order_and_events_lie_in_the_stream() -> None:
     messages = play(Lossy(SOUND).chunks([1000]))
     predictions = [m for m in messages if isinstance(m, Prediction)]
     assert all(a.start < b.start for a, b in pairwise(predictions))
@@ -133,7 +133,7 @@ def test_an_event_lasts_as_long_as_the_speech() -> None:
     assert abs(event.end - 3.5) < 0.05
 
 
-def test_no_window_spans_a_gap_and_state_starts_anew() -> None:
+def test_no_window_spans_a_gap_and_state_starts_afresh() -> None:
     gaps = [(5 * RATE, 2 * RATE, "overflow")]
     messages = play(Lossy(SOUND, gaps=gaps).chunks([3000]))
     index = next(i for i, m in enumerate(messages) if isinstance(m, Gap))

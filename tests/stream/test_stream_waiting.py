@@ -63,7 +63,7 @@ def test_who_waits_for_what_is_missing_misses_nothing() -> None:
         assert repr(said) == repr(expected)  # arrays and all, and the same latency
 
 
-def test_speech_too_faint_to_notice_is_heard_with_the_next_window() -> None:
+def test_speech_too_faint_to_notice_is_detected_with_the_next_window() -> None:
     sound = np.float32(1e-3) * with_pauses()
     often = told_at(sound, RATE, sleepy=False, block=320)
     seldom = told_at(sound, RATE, sleepy=True, block=320)

@@ -416,7 +416,7 @@ def test_however_short_the_recording(samples: int) -> None:
 
 
 @pytest.mark.parametrize("kind", ["draws", "fixed"])
-def test_models_are_trained_on_what_the_daemon_hears_of_an_offset_and_of_hum(kind: str) -> None:
+def test_models_are_trained_on_filtered_sound_as_the_daemon_runs_them(kind: str) -> None:
     """The daemon's high-pass takes both out, so no window of training has any."""
     hum = np.float32(0.2) * np.sin(2 * np.pi * 50 * np.arange(RATE) / RATE).astype(np.float32)
     clips = [

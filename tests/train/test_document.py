@@ -180,7 +180,7 @@ def test_the_documents_synthesis_is_found_by_its_recipe(
 @pytest.mark.skipif(
     bool(missing_packages()), reason=f"needs the packages {' '.join(missing_packages())}"
 )
-def test_the_documents_model_listens(model: Path, desk: Path) -> None:
+def test_the_documents_model_runs_live(model: Path, desk: Path) -> None:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     with VirtualMic() as mic:
         environment = {**mic.env, "PATH": path, "HOME": str(desk), "XDG_CONFIG_HOME": str(desk)}

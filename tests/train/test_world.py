@@ -34,7 +34,7 @@ def test_fits_the_package_and_decodes() -> None:
         assert np.isfinite(samples).all() and np.abs(samples).max() > 0.003
 
 
-def test_says_what_is_said_by_whom_and_under_which_licence() -> None:
+def test_says_what_is_reported_by_whom_and_under_which_licence() -> None:
     pack = world.recordings()
     speech = [each for each in pack if each.kind != world.NOISE]
     assert all(each.spoken.text and each.language for each in speech)

@@ -256,7 +256,7 @@ def test_no_gate_needs_a_runtime() -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_demo_opens_the_gate_where_something_is_said(kind: str) -> None:
+def test_the_demo_opens_the_gate_where_there_is_speech(kind: str) -> None:
     bundled = Path(str(files("daemon"))) / "bundled"
     sound = soundfile.read(bundled / "demo.flac", dtype="float32")[0]
     gate = gate_of(kind, sound)
@@ -288,7 +288,7 @@ class TestRealRecordings:
         opened = [gate.covers(RATE, 2 * RATE) is Coverage.SPEECH for gate in gates]
         assert np.mean(opened) >= least
 
-    def test_words_are_heard_in_a_kitchen(self) -> None:
+    def test_words_are_detected_in_a_kitchen(self) -> None:
         sound = soundfile.read(SHARED / "noise" / "kitchen.flac", dtype="float32")[0]
         starts = [round((1 + 2.5 * i) * RATE) for i in range(40)]
         for start, word in zip(starts, clear_words(40), strict=False):

@@ -104,7 +104,7 @@ def test_windows_are_decided_in_order(values: list[float], window: int, hop: int
             assert Coverage.SPEECH not in answers[undecided[0] :]
 
 
-def test_gated_is_said_as_soon_as_the_pre_roll_was_heard() -> None:
+def test_gated_is_decided_as_soon_as_the_pre_roll_is_scored() -> None:
     gate = heard([0.0] * 33)  # 16896 samples; the window ends at 16000
     assert gate.covers(0, 16000) is Coverage.GATED
     assert heard([0.0] * 32).covers(0, 16000) is Coverage.UNDECIDED
@@ -112,7 +112,7 @@ def test_gated_is_said_as_soon_as_the_pre_roll_was_heard() -> None:
     assert gate.covers(0, 33 * CHUNK - PRE_ROLL + 1) is Coverage.UNDECIDED
 
 
-def test_speech_is_said_at_once() -> None:
+def test_speech_is_decided_at_once() -> None:
     gate = heard([0.0, 0.9])
     assert gate.covers(0, 16000) is Coverage.SPEECH
     assert gate.speaking
@@ -151,7 +151,7 @@ def test_speech_within_is_from_the_first_to_the_last_voiced_chunk(
     assert heard(values).speech_within(start, end) == wanted
 
 
-def test_a_sliver_of_an_unheard_chunk_is_no_speech() -> None:
+def test_a_part_of_an_unscored_chunk_is_no_speech() -> None:
     assert heard([0.5, 0.375]).speech_within(CHUNK, CHUNK + 1) is None
 
 
@@ -193,7 +193,7 @@ def test_memory_does_not_grow() -> None:
 
 @quick
 @given(st.lists(levels, max_size=4), st.lists(st.integers(0, 3000), max_size=20), st.data())
-def test_a_bank_hears_each_as_if_alone(
+def test_a_bank_scores_each_as_if_alone(
     streams: list[list[float]], cuts: list[int], data: st.DataObject
 ) -> None:
     bank = GateBank(SETTINGS, Loudness())

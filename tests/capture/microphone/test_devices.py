@@ -143,7 +143,7 @@ def test_a_monitor_is_chosen_by_its_name_alone(default: bool) -> None:
         find_input(None, with_server(PORTAUDIO, [monitor, only, WEBCAM]))
 
 
-def test_both_plugins_are_told_the_source_and_the_environment_is_restored(
+def test_both_plugins_are_given_the_source_and_the_environment_is_restored(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("PULSE_SOURCE", "before")

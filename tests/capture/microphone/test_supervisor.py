@@ -101,7 +101,7 @@ def test_attempts_back_off_to_a_quarter_second_and_never_stop(world: World) -> N
     assert len(attempts) < 600 / 0.225 + 10
 
 
-def test_after_its_return_it_is_heard_within_the_longest_wait(world: World) -> None:
+def test_after_its_return_it_is_opened_within_the_longest_wait(world: World) -> None:
     world.there, world.ended = False, True
     world.until(lambda: world.now > 1060, limit=100)
     world.there = True

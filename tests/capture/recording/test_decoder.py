@@ -246,7 +246,7 @@ def test_a_length_that_the_writer_did_not_know(tmp_path: Path, case: str) -> Non
 
 
 @pytest.mark.parametrize("case", TOO_SHORT)
-def test_a_length_that_is_too_short_is_passed_and_said(tmp_path: Path, case: str) -> None:
+def test_a_length_that_is_too_short_is_passed_and_reported(tmp_path: Path, case: str) -> None:
     path = tmp_path / "a"
     path.write_bytes(TOO_SHORT[case]())
     samples, error, notices = everywhere(path)
@@ -455,7 +455,7 @@ def test_a_little_beyond_full_scale_is_clipped_alike(tmp_path: Path) -> None:
     np.testing.assert_array_equal(samples, np.clip(noise(8000)[:, 0] * 5, -1, 1))
 
 
-def test_training_leaves_out_what_replay_hears_as_silence(tmp_path: Path) -> None:
+def test_training_leaves_out_what_replay_takes_for_silence(tmp_path: Path) -> None:
     samples = noise(8000)
     samples[100:103] = np.nan
     path = tmp_path / "a.wav"

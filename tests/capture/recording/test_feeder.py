@@ -168,7 +168,7 @@ def test_a_silent_pipe_holds_up_nobody(tmp_path: Path) -> None:
     assert recordings[0].ring.finished
 
 
-def test_damage_is_told_at_the_rings_end_and_the_others_go_on(tmp_path: Path) -> None:
+def test_damage_is_reported_at_the_rings_end_and_the_others_go_on(tmp_path: Path) -> None:
     good = write(tmp_path / "a.wav", noise(30_000))
     bad = write(tmp_path / "b.flac", noise(160_000))
     raw = bad.read_bytes()

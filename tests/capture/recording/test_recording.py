@@ -164,7 +164,7 @@ def test_standard_input_may_be_a_file_of_any_kind(tmp_path: Path) -> None:
 
 
 @POSIX
-def test_a_pipe_is_heard_as_it_arrives(tmp_path: Path) -> None:
+def test_a_pipe_is_decoded_as_it_arrives(tmp_path: Path) -> None:
     """The first samples are there although the writer holds back the rest."""
     path = write(tmp_path / "a.wav", noise(4000))
     raw = path.read_bytes()
@@ -234,7 +234,7 @@ def test_more_channels_than_anybody_has(tmp_path: Path) -> None:
     assert len(read_all(Recording(str(path)))) == 200
 
 
-def test_samples_that_are_no_numbers_are_silence_and_said(tmp_path: Path) -> None:
+def test_samples_that_are_no_numbers_are_silence_and_reported(tmp_path: Path) -> None:
     samples = noise(3000)
     samples[10:13] = np.nan
     samples[20] = np.inf
@@ -270,7 +270,7 @@ def test_damage_in_the_middle_keeps_what_was_before_it(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("kind", ["flac", "ogg", "mp3", "wav", "aiff", "au", "w64", "rf64"])
-def test_a_truncated_file_is_said_and_heard_as_far_as_it_goes(tmp_path: Path, kind: str) -> None:
+def test_a_truncated_file_is_named_and_read_as_far_as_it_goes(tmp_path: Path, kind: str) -> None:
     path = write(tmp_path / f"a.{kind}", noise(320_000))
     raw = path.read_bytes()
     path.write_bytes(raw[: len(raw) // 2])
@@ -417,7 +417,7 @@ def test_what_is_no_recording_in_a_pipe_is_refused_as_a_file_is(
 
 
 @POSIX
-def test_a_truncated_pipe_is_said(tmp_path: Path) -> None:
+def test_a_truncated_pipe_is_reported(tmp_path: Path) -> None:
     path = write(tmp_path / "a.wav", noise(5000))
     path.write_bytes(path.read_bytes()[:-1001])
     heard, error = piped(path)
@@ -430,7 +430,7 @@ def test_a_truncated_pipe_is_said(tmp_path: Path) -> None:
     data=st.data(),
     kind=st.sampled_from(WAV_KINDS + OTHER_KINDS + MONO_KINDS),
 )
-def test_hostile_bytes_are_heard_or_refused(
+def test_hostile_bytes_are_decoded_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: tuple[str, str]
 ) -> None:
     """A file with bytes changed, cut out or put in: read or refused, never another exception."""

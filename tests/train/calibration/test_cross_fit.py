@@ -44,7 +44,7 @@ def named(clips: Sequence[Clip]) -> set[tuple[int, str]]:
     return {(clip.source, clip.path) for clip in clips}
 
 
-def test_every_recording_is_heard_by_a_model_that_was_trained_without_it(
+def test_every_recording_is_scored_by_a_model_that_was_trained_without_it(
     place: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     recipe = run_of(tree_of(place, cross_fit=3), tmp_path).recipe

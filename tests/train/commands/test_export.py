@@ -82,7 +82,7 @@ def test_gives_the_models_scores_of_real_windows(exported: Path) -> None:
     assert set(about["non_intents"]).isdisjoint(about["thresholds"])
 
 
-def test_the_python_example_hears_what_intentd_hears(
+def test_the_python_example_detects_what_intentd_detects(
     exported: Path, expected: list[tuple[str, float]], tmp_path: Path
 ) -> None:
     script = tmp_path / "detect.py"
@@ -156,7 +156,7 @@ console.log(JSON.stringify(events));
 
 
 @pytest.mark.skipif(not (WEB_RUNTIME and NODE), reason="needs Node.js and onnxruntime-web")
-def test_the_javascript_example_hears_what_intentd_hears(
+def test_the_javascript_example_detects_what_intentd_detects(
     exported: Path, expected: list[tuple[str, float]], tmp_path: Path
 ) -> None:
     assert WEB_RUNTIME and NODE
@@ -179,7 +179,7 @@ def test_the_javascript_example_hears_what_intentd_hears(
 
 
 @pytest.mark.skipif(not (WEB_RUNTIME and BROWSER), reason="needs Chromium and onnxruntime-web")
-def test_the_browser_example_hears_what_intentd_hears(
+def test_the_browser_example_detects_what_intentd_detects(
     exported: Path,
     expected: list[tuple[str, float]],
     tmp_path: Path,

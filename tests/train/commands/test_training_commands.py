@@ -298,7 +298,7 @@ def test_the_most_frequent_mistakes_are_named_first() -> None:
     ]  # fmt: skip
 
 
-def test_calibrate_chooses_thresholds_anew(
+def test_calibrate_chooses_thresholds_again(
     taught: Taught, intentd_train: Command, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     model = shutil.copytree(taught.model, tmp_path / "model")

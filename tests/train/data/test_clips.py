@@ -253,7 +253,7 @@ def test_every_file_of_a_folder_is_used_or_listed(tmp_path: Path) -> None:
     assert loaded.lost_labels == {"lost": len(lost)}
 
 
-def test_noises_are_told_by_content_too(tmp_path: Path) -> None:
+def test_noises_are_recognised_by_content_too(tmp_path: Path) -> None:
     noise = 0.1 * np.random.default_rng(0).standard_normal(2 * RATE)
     soundfile.write(tmp_path / "a.caf", noise, RATE, format="CAF")
     soundfile.write(tmp_path / "b", noise, RATE, format="OGG", subtype="OPUS")

@@ -57,7 +57,7 @@ def test_talk_is_covered_evenly_and_more_windows_include_fewer() -> None:
     assert centres_of(other, 1.3, 3) != some
 
 
-def test_a_short_recording_has_its_middle_heard() -> None:
+def test_a_short_recording_has_a_window_of_its_middle() -> None:
     assert centres_of(clip(0.1 * np.ones(RATE // 5), "crop"), 1.3, 3) == [RATE // 10]
 
 

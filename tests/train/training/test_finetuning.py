@@ -172,14 +172,14 @@ def test_trainer_and_daemon_give_a_recording_the_same_scores(
 
 
 @pytest.mark.skipif(WORDS.is_file(), reason="the eight real words show as much")
-def test_eight_made_up_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> None:
+def test_eight_made_up_words_are_learnt_and_detected_by_the_daemon(tmp_path: Path) -> None:
     overfit_and_listen(
         tmp_path, {label: [word(label, n) for n in range(4)] for label in ("rise", "fall")}, 120
     )
 
 
 @pytest.mark.skipif(not WORDS.is_file(), reason="needs ../shared/data/speech_commands")
-def test_eight_real_words_are_learnt_and_heard_by_the_daemon(tmp_path: Path) -> None:
+def test_eight_real_words_are_learnt_and_detected_by_the_daemon(tmp_path: Path) -> None:
     overfit_and_listen(tmp_path, {name: clear_words(4, [name]) for name in ("left", "zero")}, 600)
 
 
@@ -315,7 +315,7 @@ def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
     assert done.stdout.count("The model is in") == 1
 
 
-def test_a_launcher_that_starts_one_process_of_many_is_told_of() -> None:
+def test_a_launcher_that_starts_one_process_of_many_is_reported_of() -> None:
     """What `accelerate launch --cpu --num_processes 2` sets, and what launchers that work do."""
     one = {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_MIXED_PRECISION": "no"}
     assert "--multi_gpu --num_processes" in str(left_alone(one))

@@ -160,7 +160,7 @@ def test_a_missing_teacher_is_a_sentence(place: Path, tmp_path: Path) -> None:
         steps.train(run_of(tree, tmp_path / "encoder", force=True))
 
 
-def test_its_recipe_hears_no_orders_and_nothing_that_judges() -> None:
+def test_its_recipe_has_no_orders_and_nothing_that_is_tested_on() -> None:
     recipe = load_recipe("pretrain")
     assert recipe.distil is not None
     assert recipe.distil.teacher == "efficientword-net"
