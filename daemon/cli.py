@@ -20,6 +20,7 @@ from daemon.base.program import (
     complete,
     debugging,
     exit_process,
+    keep_docstrings,
     log_to_file,
     open_closed_streams,
     run_app,
@@ -456,6 +457,7 @@ def run(arguments: Sequence[str]) -> int:
 def main() -> NoReturn:
     """`intentd`, and `python -m daemon`."""
     open_closed_streams()
+    keep_docstrings("daemon")
     complete(app, "intentd")
     ignore_early_signals()
     try:

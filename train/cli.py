@@ -20,7 +20,6 @@ import json
 import os
 import shlex
 import signal
-import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -30,7 +29,13 @@ import typer
 
 from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError
-from daemon.base.program import open_closed_streams, run_app, version_printer, want_debug
+from daemon.base.program import (
+    keep_docstrings,
+    open_closed_streams,
+    run_app,
+    version_printer,
+    want_debug,
+)
 from daemon.base.text import screen_text
 from train.commands.record import record, teach
 from train.commands.words import words
@@ -376,22 +381,11 @@ for command in (record, words, teach):
     app.command()(command)
 
 
-def _keep_docstrings() -> None:
-    """Start again where Python drops docstrings (-OO), which transformers reads."""
-    if sys.flags.optimize < 2:
-        return
-    command = [sys.executable, "-P", "-m", "train", *sys.argv[1:]]
-    environment = {**os.environ, "PYTHONOPTIMIZE": "1"}
-    if os.name == "nt":  # where execve returns to the shell before the program has ended
-        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
-    os.execve(sys.executable, command, environment)
-
-
 def main() -> None:
     """Run the command that the arguments name; a first argument that is none is a recipe, or a
     folder of own words."""
     open_closed_streams()
-    _keep_docstrings()
+    keep_docstrings("train")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     arguments = sys.argv[1:]
     first = next((n for n, argument in enumerate(arguments) if argument != "--debug"), None)

@@ -7,6 +7,7 @@ import io
 import logging
 import os
 import signal
+import subprocess
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -64,6 +65,20 @@ def version_printer(program: str) -> Callable[[bool], None]:
             raise typer.Exit
 
     return show
+
+
+def keep_docstrings(package: str) -> None:
+    """Start `python -m PACKAGE` again where Python drops docstrings (-OO, PYTHONOPTIMIZE=2).
+
+    They are the help of our commands, and transformers reads its own.
+    """
+    if sys.flags.optimize < 2:
+        return
+    command = [sys.executable, "-P", "-m", package, *sys.argv[1:]]
+    environment = {**os.environ, "PYTHONOPTIMIZE": "1"}
+    if os.name == "nt":  # where execve returns to the shell before the program has ended
+        sys.exit(subprocess.run(command, env=environment, check=False).returncode)
+    os.execve(sys.executable, command, environment)
 
 
 def open_closed_streams() -> None:

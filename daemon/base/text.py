@@ -33,15 +33,17 @@ def utf8_text(text: str) -> str:
 
 def screen_text(text: str) -> str:
     r"""`text` as one line that a terminal only shows: control characters, direction overrides and
-    whatever else has no glyph appear as ``\x1b``, ``\n`` or ``\u202e``."""
+    whatever else has no glyph appear as ``\x1b``, ``\n`` or ``\u202e``; surrogates as `utf8_text`
+    has them."""
     if text.isascii() and text.isprintable():
         return text[:LONGEST]
-    return "".join(_visible(character) for character in text[:LONGEST])
+    return "".join(_visible(character) for character in utf8_text(text[:LONGEST]))
 
 
 def escaped(text: str, limit: int = 4096) -> str:
     r"""`text` as one line of a sentence: unlike `screen_text` it shows zero-width characters and
     blanks other than the space too, as ``\u200b``, since they may be what is wrong."""
+    text = utf8_text(text)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 

@@ -59,6 +59,28 @@ def test_help_names_every_command() -> None:
         assert intentd(command, "--help").returncode == 0
 
 
+@pytest.mark.parametrize(
+    ("package", "text"),
+    [("daemon", "Listen to a microphone until q"), ("train", "Train a model by a recipe")],
+)
+def test_python_that_drops_docstrings_is_started_again(package: str, text: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-OO", "-m", package, "--help"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True, text=True, timeout=120, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0
+    assert text in done.stdout
+
+
+@pytest.mark.skipif(os.name == "nt", reason="a locale of POSIX")
+def test_a_locale_without_umlauts_gets_sentences_too() -> None:
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
+    result = intentd("replay", "grün.wav", **plain)
+    assert result.returncode == 2
+    assert complaint(result).startswith("gr\\xc3\\xbcn.wav")
+
+
 @pytest.mark.parametrize("command", ["--help", "devices"])
 def test_what_wants_no_model_loads_nothing_heavy(command: str) -> None:
     """It is what makes them answer at once."""

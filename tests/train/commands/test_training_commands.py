@@ -244,20 +244,6 @@ def test_an_option_that_cannot_be_is_a_sentence(
     assert said in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("switch", ["-O", "-OO"])
-def test_python_without_docstrings_trains(switch: str, tmp_path: Path) -> None:
-    """transformers reads its own docstrings when it is imported."""
-    (tmp_path / "r.toml").write_text('[[data]]\npath = "nowhere"\n')
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).resolve().parents[3])}
-    done = subprocess.run(
-        [sys.executable, switch, "-m", "train", "r.toml"],
-        cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=300, check=False,
-    )  # fmt: skip
-    assert done.returncode == 2
-    assert "nowhere does not exist" in done.stderr
-    assert len(done.stderr.splitlines()) == 1
-
-
 def test_report_measures_again_and_writes_the_card_again(
     taught: Taught, intentd_train: Command, tmp_path: Path
 ) -> None:
