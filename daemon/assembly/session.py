@@ -195,7 +195,7 @@ class Session:
     # ---- observers -------------------------------------------------------------------------------
 
     def _observers(self) -> list[Observer]:
-        """Who looks after a daemon from outside: `intentd status`, and a service manager."""
+        """The observers of a run: the status socket, and a service manager's."""
         return [
             HealthObserver(self._vitals, self.warn),
             SystemdNotifier(

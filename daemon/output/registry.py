@@ -42,7 +42,7 @@ class OutputKind:
         return cast(Factory, pkgutil.resolve_name(self.factory))(context)
 
     def target(self, settings: Settings) -> str:
-        """Where the output leads; empty if it is switched off, or has no switch."""
+        """The output's target; empty if it is switched off, or has no switch."""
         return str(value_of(settings, self.switch) or "") if self.switch else ""
 
     def file(self, settings: Settings) -> Path | None:
