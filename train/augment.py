@@ -54,7 +54,9 @@ def word_bounds(samples: Audio) -> tuple[int, int]:
 
 def _power(samples: Audio) -> NDArray[np.float64]:
     """Mean square of the 400 samples (25 ms) around each, those beyond the ends being zero."""
-    return uniform_filter1d(np.square(samples, dtype=np.float64), 400, mode="constant")
+    squares = np.square(samples, dtype=np.float64)
+    power: NDArray[np.float64] = uniform_filter1d(squares, 400, mode="constant")
+    return power
 
 
 def place_word(

@@ -109,7 +109,8 @@ def _trained(
 def _logs(
     layer: nn.Linear, windows: TeacherWindows, places: NDArray[np.int64]
 ) -> NDArray[np.float32]:
-    return layer(_scaled(windows, places)).log_softmax(-1).numpy()
+    logs: NDArray[np.float32] = layer(_scaled(windows, places)).log_softmax(-1).numpy()
+    return logs
 
 
 def _scaled(windows: TeacherWindows, places: NDArray[np.int64]) -> torch.Tensor:

@@ -48,4 +48,5 @@ class SoftTargets:
 
     def vector(self, window: int) -> NDArray[np.float32]:
         """The teacher's unit vector, shape (width,)."""
-        return self.vectors[self.rows[window]].astype(np.float32)
+        found: NDArray[np.float32] = self.vectors[self.rows[window]].astype(np.float32)
+        return found

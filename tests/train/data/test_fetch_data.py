@@ -15,7 +15,7 @@ from dataclasses import replace
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -86,7 +86,8 @@ def pack(file: Path, files: dict[str, bytes]) -> None:
             for name, content in files.items():
                 packed.writestr(name, content)
         return
-    with tarfile.open(file, f"w:{file.suffix[1:]}") as tar:
+    mode: Literal["w:gz", "w:bz2"] = "w:gz" if file.suffix == ".gz" else "w:bz2"
+    with tarfile.open(file, mode) as tar:
         for name, content in files.items():
             member = tarfile.TarInfo(name)
             member.size = len(content)

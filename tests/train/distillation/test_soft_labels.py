@@ -133,7 +133,9 @@ def test_a_draw_has_what_the_teacher_made_of_it(
 def test_what_is_cut_or_stands_alone_has_no_teacher(kind: str) -> None:
     placing = "crop" if kind == "isolate_probability" else "word"
     clips = [clip_of(90, "rise", placing), clip_of(80, "fall", placing)]
-    settings = AugmentSection(**{kind: 1.0}, cut_label="fall", noise_probability=0.0)
+    settings = AugmentSection.model_validate(
+        {kind: 1.0, "cut_label": "fall", "noise_probability": 0.0}
+    )
     draws = WordDraws(clips, LABELS, (), (1.0,), settings, [], RATE, 20, 0, targets_of(*clips))
     assert not any(draws[index]["has_targets"] for index in range(20))
 
