@@ -217,6 +217,10 @@ class OutputSettings(Section):
     )
     """Types of lines that are written; most lines are predictions. "start" tells when a live run
     began."""
+    mqtt: Target = setting(
+        "", allowed='host and port of a broker, "localhost:1883", or "" for none'
+    )
+    """Events go to this MQTT broker, for example "localhost:1883"; "" is none. See [mqtt]."""
     webhook: Target = setting("", allowed='a URL, "https://host/path", or "" for none')
     """Events are posted to this URL; "" is none. See [webhook]."""
     metrics: str = setting("", allowed='an address with its port, "127.0.0.1:9464", or "" for none')
@@ -275,6 +279,35 @@ class CommandSettings(Section):
     """A command that runs longer is ended, s."""
 
 
+class MqttSettings(Section):
+    """How a broker is used."""
+
+    topic: str = setting(
+        "intentd",
+        allowed="a topic without + and #, in quotes",
+        pattern=r"^[^+#\x00/][^+#\x00]*$",
+    )
+    """Topics begin with this, then comes the name, for example intentd/kitchen/event."""
+    name: str = setting("", allowed="a name without / + and #, in quotes", pattern=r"^[^/+#\x00]*$")
+    """Name of this daemon in topics and in Home Assistant; "" is the host's name."""
+    user: str = setting("", allowed='a name in quotes, or "" for none')
+    """User at the broker; "" is none."""
+    password_file: str = setting("", allowed="a file's path in quotes")
+    """File with the password; "" takes the variable INTENTD_MQTT_PASSWORD, if there is one."""
+    tls: bool = setting(False)
+    """true: encrypted, as on port 8883."""
+    ca_file: str = setting("", allowed="a file's path in quotes")
+    """Certificates (PEM) to trust; "" is the system's."""
+    discovery: str = setting(
+        "homeassistant", allowed='a topic in quotes, or "" for none', pattern=r"^[^+#\x00]*$"
+    )
+    """Home Assistant looks for devices below this topic; "" announces nothing."""
+    interval: float = setting(10.0, unit="s", ge=1.0, le=3600.0)
+    """How often the state is published, s."""
+    queue: int = setting(1000, unit="events", ge=1, le=8192)
+    """Events that wait for a broker that is away, at most; further ones are dropped and counted."""
+
+
 class WebhookSettings(Section):
     """How events are posted."""
 
@@ -305,6 +338,7 @@ class Settings(Section):
     output: OutputSettings = OutputSettings()
     on: OnSettings = OnSettings()
     command: CommandSettings = CommandSettings()
+    mqtt: MqttSettings = MqttSettings()
     webhook: WebhookSettings = WebhookSettings()
 
 

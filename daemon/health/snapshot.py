@@ -40,6 +40,8 @@ class StreamHealth:
     """Since the arrival of the newest sound that was processed; None before any was."""
     latency_p50_ms: float | None
     latency_p99_ms: float | None
+    level_dbfs: float | None = None
+    """RMS of the last second; None before there is one."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,6 +100,7 @@ def _stream(feed: StreamFeed, now: float) -> StreamHealth:
         last_audio_age=None if arrival is None else max(0.0, now - arrival),
         latency_p50_ms=progress.latency_p50_ms,
         latency_p99_ms=progress.latency_p99_ms,
+        level_dbfs=progress.level_dbfs,
     )
 
 

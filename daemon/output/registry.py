@@ -72,6 +72,13 @@ OUTPUTS: Final = (
         needs_network=True,
     ),
     OutputKind(
+        "MQTT",
+        "daemon.output.mqtt.factory:make",
+        switch="output.mqtt",
+        settings=("mqtt",),
+        needs_network=True,
+    ),
+    OutputKind(
         "webhook",
         "daemon.output.webhook.factory:make",
         switch="output.webhook",

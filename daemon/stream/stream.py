@@ -64,6 +64,8 @@ class Progress:
     samples_lost: int
     latency_p50_ms: float | None
     latency_p99_ms: float | None
+    level_dbfs: float | None
+    """RMS of the last whole second of sound; None before there is one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,8 @@ class Stream:
         self._queue: deque[Segment | Gap] = deque()
         self._open: Segment | None = None
         self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
+        self._second = LevelMeter(info.rate)
+        self._level: float | None = None
         self._noise_floor = NoiseFloor(info.rate)
         self._monitor = SoundMonitor(info.rate, live=info.live) if monitor else None
         self._levels: list[Level] = []
@@ -154,6 +158,7 @@ class Stream:
             samples_lost=ledger.lost,
             latency_p50_ms=self._latency.percentile(50),
             latency_p99_ms=self._latency.percentile(99),
+            level_dbfs=self._level,
         )
 
     # ---- sound in -------------------------------------------------------------------------------
@@ -183,6 +188,8 @@ class Stream:
         if self._open is None:
             self._open = self._begin_segment(chunk.start)
         self._noise_floor.feed(mono, self._open.gate.speaking)
+        for _, level, _ in self._second.feed(mono):
+            self._level = level
         if self._monitor is not None:
             self._monitor.feed(mono)
         self._open.feed(mono, chunk.arrival)

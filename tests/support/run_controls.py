@@ -15,6 +15,7 @@ HEALTH = Health(
             name="mic", rate=16000, live=True, going=True, seconds=60.5, windows=9, gated=2,
             events=1, samples_captured=1, samples_classified=1, samples_gated=0, samples_lost=0,
             waiting=0.0, last_audio_age=0.1, latency_p50_ms=1.0, latency_p99_ms=2.0,
+            level_dbfs=-32.5,
         ),
     ),
     outputs=(OutputHealth("MQTT", False, 3, 0, ""),),

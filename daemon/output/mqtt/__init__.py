@@ -1,0 +1,1 @@
+"""Output that publishes events and state to an MQTT broker."""
