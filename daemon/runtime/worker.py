@@ -8,7 +8,6 @@ once, since one long gap leaves more windows whole than many short ones; a repla
 from __future__ import annotations
 
 import logging
-import math
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -24,6 +23,7 @@ from daemon.decide import EventSettings
 from daemon.messages import Event, Message, Prediction, Status
 from daemon.runtime.adaptive_hop import AdaptiveHop
 from daemon.runtime.batches import Batches, Classify
+from daemon.runtime.lag import LagMonitor, Load
 from daemon.stream.stream import DueWindow, Stream
 from daemon.vad import GateBank
 
@@ -33,12 +33,8 @@ LONGEST_WAIT = 0.5
 """Seconds between two turns at most, should a wake-up get lost."""
 KEEP_SECONDS = 1.0
 """Seconds of sound that a live ring keeps when it is shed."""
-REPEAT_SECONDS = 10.0
-"""Seconds after which the same warning is repeated while its cause lasts."""
 RESUME_SECONDS = 5.0
 """Seconds after a stop of the process in which sound that waited is worked off."""
-LOAD_SECONDS = 10.0
-"""Time constant over which the load is averaged."""
 
 
 def time_of_day() -> str:
@@ -406,52 +402,3 @@ class Worker:
             feed.stream.finish()
             feed.stream.abandon()
             self._publish_messages([feed])
-
-
-class LagMonitor:
-    """Warns while the worker lags behind live sound, and reports when it has caught up."""
-
-    def __init__(self, limit: float) -> None:
-        self._limit = limit
-        self._warned_at: float | None = None
-
-    def update(self, lag: float, now: float) -> Status | None:
-        """The status to publish, if any. `lag`: seconds from the arrival of sound to `now`, for the
-        oldest that is not processed."""
-        if lag >= self._limit:
-            if self._warned_at is None or now - self._warned_at >= REPEAT_SECONDS:
-                self._warned_at = now
-                return Status(
-                    None,
-                    f"the model is too slow for the sound, {lag:.1f} s behind: use a smaller "
-                    "model, a longer window.hop, or another model.backend",
-                    "warning",
-                )
-        elif self._warned_at is not None and lag < self._limit / 2:
-            self._warned_at = None
-            return Status(None, "the model has caught up with the sound")
-        return None
-
-
-class Load:
-    """Seconds of work for a second of sound, exponentially averaged over LOAD_SECONDS."""
-
-    def __init__(self) -> None:
-        self._work = 0.0
-        self._sound = 0.0
-        self._at: float | None = None
-
-    def add(self, work: float, sound: float, now: float) -> None:
-        """Add `work` seconds that were spent on `sound` seconds, up to `now`."""
-        if self._at is not None:
-            fade = math.exp(-max(0.0, now - self._at) / LOAD_SECONDS)
-            self._work *= fade
-            self._sound *= fade
-        self._at = now
-        self._work += work
-        self._sound += sound
-
-    @property
-    def value(self) -> float | None:
-        """None before a quarter of a second of sound."""
-        return self._work / self._sound if self._sound >= 0.25 else None

@@ -26,7 +26,8 @@ from daemon.messages import (
 )
 from daemon.output.base import OutputClosed
 from daemon.runtime.engine import DRAIN_SECONDS
-from daemon.runtime.worker import KEEP_SECONDS, LagMonitor, Load, StreamFeed, Worker
+from daemon.runtime.lag import LagMonitor, Load
+from daemon.runtime.worker import KEEP_SECONDS, StreamFeed, Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings

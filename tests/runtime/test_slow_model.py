@@ -14,7 +14,7 @@ if sys.platform == "win32":
 from support.running import HOP, RATE, Model, Run, balanced
 
 from daemon.messages import Gap, Prediction, Status
-from daemon.runtime.worker import REPEAT_SECONDS
+from daemon.runtime.lag import REPEAT_SECONDS
 
 pytestmark = pytest.mark.timed
 

@@ -180,7 +180,7 @@ def test_eight_made_up_words_are_learnt_and_detected_by_the_daemon(tmp_path: Pat
 
 @pytest.mark.skipif(not WORDS.is_file(), reason="needs ../shared/data/speech_commands")
 def test_eight_real_words_are_learnt_and_detected_by_the_daemon(tmp_path: Path) -> None:
-    overfit_and_listen(tmp_path, {name: clear_words(4, [name]) for name in ("left", "zero")}, 600)
+    overfit_and_listen(tmp_path, {name: clear_words(4, [name]) for name in ("left", "zero")}, 300)
 
 
 def test_an_interrupted_run_ends_as_an_unbroken_one(
