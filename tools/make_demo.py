@@ -36,7 +36,7 @@ ESPEAK_GB = Voice("espeak-ng", "en-gb", 1.0, 0.9)
 
 SCRIPT: tuple[tuple[float, Voice, str, str | None], ...] = (
     # when it begins, who says it, what is said, the intent it is (None: talk)
-    (1.0, SLT, "left.", "left"),
+    (1.0, RMS, "left.", "left"),
     (3.2, RMS, "The weather report is on in the evening.", None),
     (7.0, RMS, "go.", "go"),
     (9.5, AWB, "one.", "one"),
