@@ -18,7 +18,7 @@ import json
 import pickle
 import time
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -30,21 +30,30 @@ from rich.console import Console
 from rich.table import Table
 
 from daemon.base.audio import RATE
+from daemon.messages import Event
 from train.augment import Audio, white
 from train.data.clips import Clip
 from train.data.phonemes import Spoken, holds, phonemes_of_many, spoken
 from train.data.split import bucket
 from train.environment import quiet
 from train.evaluation.scoring import score
-from train.simulation.offline import CachedScores, SimulationSettings, replay, score_recordings
-from train.simulation.tracks import spaced
-from train.words.background import background, held_out_noise, surroundings
+from train.simulation.offline import CachedScores, replay, score_recordings
+from train.simulation.tracks import Track, spaced
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
-from train.words.learn import Learned, fit, gather, stream_settings
+from train.words.gathering import Examples
+from train.words.judging import Recording
+from train.words.learn import (
+    Learned,
+    Material,
+    fit,
+    folds_of,
+    material_of,
+    stream_settings,
+)
 from train.words.other_voices import TRAINING_VOICES, say_words
-from train.words.settings import BACKGROUND, UNKNOWN, Settings
-from train.words.take_streams import score_takes
+from train.words.settings import Settings
+from train.words.take_streams import ScoredTake
 from train.world import without
 
 LEVELS = (20.0, 10.0)
@@ -88,141 +97,253 @@ def triples(speaker: str, takes: Sequence[Take], count: int) -> list[tuple[str, 
     return [*threes, tuple(chinese[:3])][:count]
 
 
-def talk(root: Path, share: float) -> Iterator[tuple[str, str, Audio]]:
-    """Source, text and samples of other people's talk: the share of it that a hash picks."""
+@dataclasses.dataclass(frozen=True)
+class Sentence:
+    """A recording of other people's talk."""
+
+    source: str
+    text: Spoken
+    cached: CachedScores
+    """Embeddings in place of logits."""
+    recording: Recording
+
+
+def sound_of(data: bytes) -> Audio:
+    """A recording with quiet before and after, over a white floor."""
+    quiet_ = np.zeros(round(PAD * RATE), np.float32)
+    samples = np.concatenate([quiet_, decode(data), quiet_])
+    floor = white(-70.0, len(samples), np.random.default_rng(0))
+    return np.asarray(np.clip(samples + floor, -1, 1), np.float32)
+
+
+def talk(root: Path, share: float) -> Iterator[tuple[str, str, bytes]]:
+    """Source, text and file of other people's talk: the share of it that a hash picks."""
     for file in ("talk/calibration.parquet", "other_speech/train.parquet"):
         for row in pq.read_table(root / file).to_pylist():
             path = row["audio"]["path"]
             held_out = file.startswith("talk") or bucket(row["speaker"] or path, 10) < 2
             if held_out and int.from_bytes(digest(path)[:4], "big") < share * 2**32:
-                quiet_ = np.zeros(round(PAD * RATE), np.float32)
-                samples = np.concatenate([quiet_, decode(row["audio"]["bytes"]), quiet_])
-                floor = white(-70.0, len(samples), np.random.default_rng(0))
-                yield row["source"], row.get("text") or "", np.clip(samples + floor, -1, 1)
+                yield row["source"], row.get("text") or "", row["audio"]["bytes"]
 
 
-class EmbeddingCache:
-    """Embeddings of recordings, kept in a folder from run to run."""
+class Cache:
+    """What takes long, kept in a folder from run to run."""
 
-    def __init__(self, folder: Path, embedder: Embedder, simulation: SimulationSettings) -> None:
-        self.folder, self.embedder, self.simulation = folder, embedder, simulation
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
         folder.mkdir(parents=True, exist_ok=True)
 
-    def get(self, name: str, make: Any) -> Any:
-        """What `make` gives, from the folder if it has been made before."""
-        entry = self.folder / f"{sha1(f'{name} {self.embedder.digest}'.encode()).hexdigest()}.pkl"
+    def get(self, name: str, make: Callable[[], Any]) -> Any:
+        """What `make` gives, from the folder if it is there."""
+        entry = self._entry(name)
         if entry.is_file():
             return pickle.loads(entry.read_bytes())
         found = make()
-        entry.write_bytes(pickle.dumps(found))
+        self.put(name, found)
         return found
 
-    def talk(self, root: Path, share: float) -> list[tuple[str, Spoken, CachedScores]]:
-        """Source, text and embeddings of the talk."""
+    def put(self, name: str, found: Any) -> None:
+        """Keep it under that name."""
+        self._entry(name).write_bytes(pickle.dumps(found))
 
-        def make() -> list[tuple[str, Spoken, CachedScores]]:
-            sources, texts, sounds = zip(*talk(root, share), strict=True)
-            spoken_texts = map(Spoken, texts, phonemes_of_many(texts))
-            scored = score_recordings(sounds, self.simulation, self.embedder.embed)
-            return list(zip(sources, spoken_texts, scored, strict=True))
-
-        return list(self.get(f"talk {share}", make))
+    def _entry(self, name: str) -> Path:
+        return self.folder / f"{sha1(name.encode()).hexdigest()}.pkl"
 
 
-def one_task(
+class Bench:
+    """What all tasks have in common."""
+
+    def __init__(self, root: Path, cache: Cache, settings: Settings, share: float) -> None:
+        assert settings.window is not None
+        self.cache, self.settings = cache, settings
+        self.embedder = Embedder(settings.base, settings.window, settings.threads)
+        self.embedding = stream_settings(self.embedder, settings.hop)
+        self.kitchen = decode((root / "noise" / "kitchen.flac").read_bytes())
+        self.key = f"{self.embedder.digest} {settings.hop}"
+        self.sentences = self._sentences(root, share)
+
+    def _sentences(self, root: Path, share: float) -> list[Sentence]:
+        sources, texts, files = zip(*talk(root, share), strict=True)
+
+        def make() -> tuple[list[CachedScores], list[Spoken]]:
+            sounds = [sound_of(data) for data in files]
+            scored = score_recordings(sounds, self.embedding, self.embedder.embed)
+            return scored, [*map(Spoken, texts, phonemes_of_many(texts))]
+
+        scored, said = self.cache.get(f"talk {share} {self.key}", make)
+        return [
+            Sentence(
+                source,
+                text,
+                each,
+                Recording(ScoredTake.of(each, self.embedding)),
+            )
+            for source, text, each in zip(sources, said, scored, strict=True)
+        ]
+
+    def track(self, name: str, clips: Sequence[Clip], level: float) -> tuple[Track, CachedScores]:
+        """Clips in kitchen noise, and their embeddings."""
+        track = spaced(f"{level:g} dB", clips, (), SPACING, self.kitchen, level)
+
+        def make() -> CachedScores:
+            return score_recordings([track.samples], self.embedding, self.embedder.embed)[0]
+
+        return track, self.cache.get(f"track {name} {level} {self.key}", make)
+
+
+@dataclasses.dataclass
+class Task:
+    """A person's words: takes to learn from, and tracks in which the others are said."""
+
+    name: str
+    takes: list[Take]
+    """As many of each word, word by word."""
+    most: int
+    material: Material
+    tracks: dict[float, tuple[Track, CachedScores]]
+    seconds: float
+    """What computing the material took, if it was computed now."""
+
+
+def task_of(
+    bench: Bench,
     speaker: str,
     words: tuple[str, ...],
     takes: Sequence[Take],
-    sizes: Sequence[int],
-    cache: EmbeddingCache,
-    kitchen: Audio,
-    settings: Settings,
-    pack: Any,
+    most: int,
     voices: bool,
-) -> Iterator[tuple[int, Learned, dict[float, dict[str, Any]], float]]:
-    """Learn from the first k takes of each word; counts over the others, by level."""
-    mine = [take for take in takes if take.word in words]
-    most = max(sizes)
-    order = {word: [t for t in mine if t.word == word] for word in words}
-    learned_from = [t for word in sorted(words) for t in order[word][:most]]
-    rest = [t for word in words for t in order[word][most:]]
-    labels = (*sorted(words), UNKNOWN, BACKGROUND)
-    embedder, simulation = cache.embedder, cache.simulation
-    began = time.monotonic()
+) -> Task:
+    """The first `most` takes of each word to learn from, the others to be heard."""
+    order = {word: [t for t in takes if t.word == word] for word in sorted(words)}
+    learned_from = [take for mine in order.values() for take in mine[:most]]
+    rest = [take for word in words for take in order[word][most:]]
     own = OwnRecordings(Path(), tuple(learned_from), (), (), (), ())
+    settings = bench.settings
+    copies = f"{settings.copies} {settings.part_copies} {settings.voice_copies} {settings.seed}"
+    name = f"{speaker} {words} {most} {voices}"
+    began = time.monotonic()
+
+    usable = without([spoken(word) for word in words])
     cast = say_words(sorted(words), "en-us", TRAINING_VOICES) if voices else ()
-    key = f"{speaker} {labels} {most} {dataclasses.astuple(settings)[3:7]} {voices}"
-    examples = cache.get(
-        f"examples {key}",
-        lambda: gather(own, labels, embedder, settings, surroundings(), voices=cast),
-    ).with_pack(pack, labels)
-    sounds = [take.audio for take in learned_from]
-    tried = cache.get(
-        f"trials {key}", lambda: score_takes(sounds, held_out_noise(), embedder, simulation)
-    )
-    shared = time.monotonic() - began
+
+    def make() -> Material:
+        return material_of(own, usable, bench.embedder, settings, voices=cast)
+
+    material = bench.cache.get(f"material {name} {bench.key} {copies}", make)
+    seconds = time.monotonic() - began
     clips = [
         Clip(np.asarray(t.audio * 32767, np.int16), t.word, speaker, t.path, 0, "test", "word")
         for t in sorted(rest, key=lambda take: digest("order" + take.path))
     ]
-    tracks = {
-        level: spaced(f"{level:g} dB", clips, (), SPACING, kitchen, level) for level in LEVELS
-    }
-    judged = cache.get(
-        f"judged {key}",
-        lambda: {
-            level: score_recordings([track.samples], simulation, embedder.embed)[0]
-            for level, track in tracks.items()
+    tracks = {level: bench.track(name, clips, level) for level in LEVELS}
+    return Task(name, learned_from, most, material, tracks, seconds)
+
+
+def first_takes(task: Task, count: int) -> Material:
+    """The material of the first `count` takes of each word."""
+    place = {id(take): n % task.most for n, take in enumerate(task.takes)}
+    chosen = [n for n, take in enumerate(task.takes) if place[id(take)] < count]
+    numbers = np.zeros(len(task.takes), np.int64)
+    numbers[chosen] = np.arange(len(chosen))
+
+    def some(examples: Examples) -> Examples:
+        kept = examples.where(np.isin(examples.groups, chosen) | (examples.groups < 0))
+        groups = np.where(kept.groups < 0, kept.groups, numbers[np.maximum(kept.groups, 0)])
+        return dataclasses.replace(kept, groups=groups)
+
+    material = task.material
+    assert isinstance(material.examples, Examples)
+    takes = tuple(task.takes[n] for n in chosen)
+    folds = folds_of(OwnRecordings(Path(), takes, (), (), (), ()))
+    return dataclasses.replace(
+        material,
+        takes=takes,
+        examples=some(material.examples),
+        streams={
+            level: [
+                dataclasses.replace(streams[n], fold=int(fold))
+                for n, fold in zip(chosen, folds, strict=True)
+            ]
+            for level, streams in material.streams.items()
         },
     )
-    for size in sizes:
-        began = time.monotonic()
-        chosen = [n for n, t in enumerate(learned_from) if t in order[t.word][:size]]
-        left_out = [n for n in range(len(learned_from)) if n not in set(chosen)]
-        some = examples.without(left_out)
-        numbers = {old: new for new, old in enumerate(chosen)}
-        some = dataclasses.replace(
-            some, takes=np.array([numbers.get(int(n), -1) for n in some.takes])
-        )
-        learned = fit(
-            [learned_from[n] for n in chosen],
-            labels,
-            some,
-            {level: [scored[n] for n in chosen] for level, scored in tried.items()},
-            pack,
-            simulation,
-            settings,
-        )
-        found: dict[float, dict[str, Any]] = {}
-        for level, track in tracks.items():
-            scored = with_head(judged[level], learned)
-            events = replay(scored, learned.settings, learned.temperature).events
-            of = score(events, track.truth, track.seconds / 3600)
-            found[level] = {"said": of.references, "missed": of.misses, "wrong": of.wrong}
-        yield size, learned, found, shared + time.monotonic() - began
 
 
-def with_head(cached: CachedScores, learned: Learned) -> CachedScores:
-    """Logits in place of embeddings."""
-    return CachedScores(
-        cached.samples, cached.speech_probabilities, learned.head.logits(cached.logits)
-    )
+def events_of(learned: Learned, cached: CachedScores) -> Sequence[Event]:
+    """The daemon's events."""
+    logits = learned.head.logits(cached.logits)
+    scored = CachedScores(cached.samples, cached.speech_probabilities, logits)
+    return replay(scored, learned.settings, learned.temperature).events
 
 
-def alarms(
-    sounds: Sequence[tuple[str, Spoken, CachedScores]], learned: Learned
-) -> dict[str, list[float]]:
+def heard(learned: Learned, task: Task) -> dict[float, dict[str, int]]:
+    """What is detected of the takes that nothing was learned from, by level."""
+    found = {}
+    for level, (track, cached) in task.tracks.items():
+        events = events_of(learned, cached)
+        of = score(events, track.truth, track.seconds / 3600)
+        found[level] = {"said": of.references, "missed": of.misses, "wrong": of.wrong}
+    return found
+
+
+def alarms(learned: Learned, bench: Bench) -> dict[str, list[float]]:
     """Events and hours by source, without the sentences that hold a word."""
     words = [spoken(word) for word in learned.words]
+    usable = [s for s in bench.sentences if not any(holds(s.text, word) for word in words)]
+    scores = learned.scores([each.recording for each in usable])
+    limits = [learned.thresholds[word] for word in learned.words]
+    fires = np.any(scores[:, : len(limits)] >= limits, axis=1).tolist()
     counts: Counter[str] = Counter()
     hours: dict[str, float] = defaultdict(float)
-    for source, text, cached in sounds:
-        if any(holds(text, word) for word in words):
-            continue
-        outcome = replay(with_head(cached, learned), learned.settings, learned.temperature)
-        counts[source] += len(outcome.events)
-        hours[source] += (cached.samples / RATE - 2 * PAD) / 3600
+    for each, fired in zip(usable, fires, strict=True):
+        if fired:
+            events = events_of(learned, each.cached)
+            counts[each.source] += len(events)
+        hours[each.source] += (each.cached.samples / RATE - 2 * PAD) / 3600
     return {source: [counts[source], round(hours[source], 4)] for source in sorted(hours)}
+
+
+def row_of(
+    bench: Bench, task: Task, speaker: str, words: tuple[str, ...], size: int
+) -> dict[str, Any]:
+    """One task with `size` takes of each word."""
+    began = time.monotonic()
+    material = first_takes(task, size)
+    learned = fit(material, bench.settings)
+    seconds = task.seconds + time.monotonic() - began
+    rates = [
+        sum(not r.detected(level, learned.labels, learned.thresholds) for r in learned.takes)
+        / len(learned.takes)
+        for level in LEVELS
+    ]
+    return {
+        "speaker": speaker,
+        "words": words,
+        "takes": size,
+        "heard": heard(learned, task),
+        "alarms": alarms(learned, bench),
+        "thresholds": learned.thresholds,
+        "rolling": learned.settings.rolling.windows,
+        "temperature": learned.temperature,
+        "expected_alarms": sum(learned.point.rates.values()),
+        "expected_misses": rates,
+        "seconds": round(seconds, 1),
+    }
+
+
+def say(row: dict[str, Any]) -> None:
+    """Print a line of a task."""
+    misses = ", ".join(
+        f"{v['missed']} of {v['said']} missed at {k:g} dB (expected {e:.0%})"
+        for (k, v), e in zip(row["heard"].items(), row["expected_misses"], strict=True)
+    )
+    raised = sum(count for count, _ in row["alarms"].values())
+    hours = sum(hours for _, hours in row["alarms"].values())
+    print(
+        f"{row['speaker']} {'/'.join(row['words'])} {row['takes']}: {misses}; {raised:g} alarms in "
+        f"{hours:.1f} h (expected {row['expected_alarms']:.2f} an hour); {row['seconds']:.0f} s",
+        flush=True,
+    )
 
 
 def rows_of(rows: Sequence[dict[str, Any]]) -> Table:
@@ -253,6 +374,16 @@ def by_source(rows: Sequence[dict[str, Any]]) -> str:
     )
 
 
+def finished(file: Path | None, setting: str) -> list[dict[str, Any]]:
+    """Rows of an earlier run with the same settings."""
+    if file is None or not file.is_file():
+        return []
+    rows = json.loads(file.read_text(encoding="utf-8"))
+    for row in rows:
+        row["heard"] = {float(level): counts for level, counts in row["heard"].items()}
+    return [row for row in rows if row.get("setting") == setting]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", type=Path, required=True)
@@ -263,7 +394,7 @@ def main() -> None:
     parser.add_argument("--talk", type=float, default=1.0, help="Share of the talk.")
     parser.add_argument("--voices", action="store_true", help="Synthetic voices too.")
     parser.add_argument("--cache", type=Path, default=Path("runs/own-words-cache"))
-    parser.add_argument("--json", type=Path)
+    parser.add_argument("--json", type=Path, help="Figures; a run that was interrupted goes on.")
     parser.add_argument("--set", dest="assignments", action="append", default=[])
     options = parser.parse_args()
     quiet()
@@ -275,48 +406,26 @@ def main() -> None:
             settings,
             **{key: tuple(value) if isinstance(value, list) else value},  # type: ignore[arg-type]
         )
-    assert settings.window is not None
-    embedder = Embedder(settings.base, settings.window, settings.threads)
-    simulation = stream_settings(embedder, settings.hop)
-    cache = EmbeddingCache(options.cache, embedder, simulation)
-    whole = background(embedder, simulation, lambda share: None)
-    sounds = cache.talk(options.root, options.talk)
-    kitchen = decode((options.root / "noise" / "kitchen.flac").read_bytes())
-    rows: list[dict[str, Any]] = []
+    bench = Bench(options.root, Cache(options.cache), settings, options.talk)
+    setting = f"{settings} {options.talk} {options.voices}"
+    rows = finished(options.json, setting)
+    done = {(row["speaker"], tuple(row["words"]), row["takes"]): row for row in rows}
     for speaker, takes in list(people(options.root, options.half).items())[: options.people]:
         for words in triples(speaker, takes, options.triples):
             least = min(sum(t.word == word for t in takes) for word in words)
             sizes = [size for size in options.takes if size <= least // 2]
-            if not sizes:
-                continue
-            pack = whole.of(without([spoken(word) for word in words]))
-            for size, learned, found, seconds in one_task(
-                speaker, words, takes, sizes, cache, kitchen, settings, pack, options.voices
-            ):
-                row: dict[str, Any] = {
-                    "speaker": speaker,
-                    "words": words,
-                    "takes": size,
-                    "heard": found,
-                    "alarms": alarms(sounds, learned),
-                    "thresholds": learned.thresholds,
-                    "rolling": learned.settings.rolling.windows,
-                    "temperature": learned.temperature,
-                    "expected": sum(learned.alarms_per_hour.values()),
-                    "seconds": round(seconds, 1),
-                }
-                rows.append(row)
-                misses = ", ".join(
-                    f"{v['missed']} of {v['said']} missed at {k:g} dB" for k, v in found.items()
-                )
-                raised = sum(count for count, _ in row["alarms"].values())
-                print(
-                    f"{speaker} {'/'.join(words)} {size}: {misses}; {raised:g} alarms "
-                    f"(expected {row['expected']:.2f} an hour); {seconds:.0f} s",
-                    flush=True,
-                )
-                if options.json is not None:
-                    options.json.write_text(json.dumps(rows, indent=2) + "\n", encoding="utf-8")
+            if any((speaker, words, size) not in done for size in sizes):
+                mine = [take for take in takes if take.word in words]
+                task = task_of(bench, speaker, words, mine, max(sizes), options.voices)
+                for size in sizes:
+                    if (speaker, words, size) in done:
+                        continue
+                    rows.append(row_of(bench, task, speaker, words, size))
+                    rows[-1]["setting"] = setting
+                    say(rows[-1])
+                    if options.json is not None:
+                        text = json.dumps(rows, indent=2) + "\n"
+                        options.json.write_text(text, encoding="utf-8")
     console = Console()
     console.print(rows_of(rows))
     for size in sorted({row["takes"] for row in rows}):

@@ -16,6 +16,7 @@ import soundfile
 from support.train_helpers import RATE, word
 from train import world
 from train.data.phonemes import spoken
+from train.words.background import held_out_noise
 
 
 def speech_like(seed: int, seconds: float = 4.0) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -65,11 +66,16 @@ def small_world(folder: Path) -> Iterator[Path]:
     """While inside, `train.world` is a small pack, and what is computed of it is kept in
     `folder`."""
     path = write_world(folder / "world.parquet")
-    world.recordings.cache_clear()
+    _forget()
     with (
         mock.patch.object(world, "world_file", lambda: path),
         mock.patch("train.words.background.world_file", lambda: path),
         mock.patch("daemon.model.cache.directory", lambda kind: folder / "cache" / kind),
     ):
         yield path
+    _forget()
+
+
+def _forget() -> None:
     world.recordings.cache_clear()
+    held_out_noise.cache_clear()

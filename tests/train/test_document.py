@@ -66,6 +66,7 @@ ELSEWHERE = {
     "intentd-train record": "test_recorder.py",
     "intentd-train words": "test_words.py",
     "intentd-train words FOLDER": "test_words.py",
+    "intentd-train words FOLDER --unit utterance": "test_utterances.py",
     "intentd-train FOLDER": "test_words.py",
 }
 

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
+
+from daemon.base.errors import UserError
+from daemon.messages import Unit
 
 Folder = Annotated[
     Path, typer.Argument(help="A folder with a subfolder a word, as `record` makes it.")
@@ -30,6 +33,13 @@ def words(
     folder: Folder,
     output: Output = None,
     language: Language = "en-us",
+    unit: Annotated[
+        str,
+        typer.Option(
+            help="word: a word or phrase fits in a window of at most 2.5 s; utterance: a folder "
+            "holds sentences of one meaning."
+        ),
+    ] = "word",
     window: Annotated[
         float | None,
         typer.Option(min=0.5, max=3.0, help="Seconds of a window; by the takes if not given."),
@@ -48,8 +58,15 @@ def words(
     from train.words.run import Request, train_words
     from train.words.settings import Settings
 
+    if unit not in ("word", "utterance"):
+        raise UserError(f"--unit {unit!r} is neither word nor utterance.")
     settings = Settings(
-        base=base, window=window, alarms_per_hour=alarms, threads=threads, seed=seed
+        base=base,
+        unit=cast(Unit, unit),
+        window=window,
+        alarms_per_hour=alarms,
+        threads=threads,
+        seed=seed,
     )
     target = output or output_of(folder)
     train_words(Request(folder, target, language, voices, settings))

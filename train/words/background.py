@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +17,7 @@ from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio
 from train.simulation.offline import CachedScores, SimulationSettings, score_recordings
-from train.words.embedder import Embedder, Embeddings
+from train.words.embedder import Embeddings, Embeds
 from train.words.examples import Surroundings, crops
 from train.world import (
     HELD_OUT,
@@ -24,14 +26,13 @@ from train.world import (
     SINGLE,
     TALK,
     TRAIN,
-    Recording,
     recordings,
     world_file,
 )
 
 VERSION = 3
-"""To be raised when any of what follows changes."""
-CROPS = {TALK: 6, SINGLE: 3}
+"""To be raised when anything below changes that the cached embeddings depend on."""
+CROPS = {TALK: 4, SINGLE: 2}
 """Windows of each recording to learn from."""
 NOISE_WINDOWS = 200
 BABBLE = 60
@@ -46,33 +47,44 @@ Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True, slots=True)
-class Background:
-    """Embeddings of the pack. Numbers are those of `train.world.recordings()`, -1 for noise."""
+class PackWindows:
+    """Embeddings of windows of the pack's training part, to learn from."""
 
     windows: Embeddings
-    """To learn from, shape (n, hidden size)."""
+    """Shape (n, size)."""
     sources: NDArray[np.int64]
-    """Which recording each of them is of, shape (n,)."""
-    talk: tuple[CachedScores, ...]
-    """Of the held-out part, embeddings in place of logits."""
-    numbers: NDArray[np.int64]
-    """Which recording each of `talk` is of."""
+    """Number in `train.world.recordings()` of each window's recording, -1 for noise, shape (n,)."""
 
-    def of(self, usable: Collection[int]) -> Background:
+    def of(self, usable: Collection[int]) -> PackWindows:
         """Without the recordings that are not in `usable`; noise stays."""
-        mine = np.isin(self.sources, [*usable, -1])
+        kept = np.isin(self.sources, [*usable, -1])
+        return PackWindows(self.windows[kept], self.sources[kept])
+
+
+@dataclass(frozen=True, slots=True)
+class PackTalk:
+    """Other people's talk in the pack, both parts, through the daemon's stream."""
+
+    scores: tuple[CachedScores, ...]
+    """Embeddings in place of logits."""
+    numbers: NDArray[np.int64]
+    """Number in `train.world.recordings()` of each recording."""
+
+    @property
+    def held_out(self) -> NDArray[np.bool_]:
+        """Which of them no head learns from, shape (recordings,)."""
+        pack = recordings()
+        return np.array([pack[number].part == HELD_OUT for number in self.numbers], np.bool_)
+
+    def of(self, usable: Collection[int]) -> PackTalk:
+        """Without the recordings that are not in `usable`."""
         kept = [n for n, number in enumerate(self.numbers) if number in set(usable)]
-        return Background(
-            self.windows[mine],
-            self.sources[mine],
-            tuple(self.talk[n] for n in kept),
-            self.numbers[kept],
-        )
+        return PackTalk(tuple(self.scores[n] for n in kept), self.numbers[kept])
 
     @property
     def hours(self) -> float:
-        """Hours of the held-out part, without the quiet around each recording."""
-        return sum(h.samples / RATE - 2 * PAD for h in self.talk) / 3600
+        """Hours of all recordings, without the quiet around each."""
+        return sum(each.samples / RATE - 2 * PAD for each in self.scores) / 3600
 
 
 def surroundings() -> Surroundings:
@@ -82,38 +94,67 @@ def surroundings() -> Surroundings:
     return Surroundings(noises, [each.audio for each in pack if each.kind == TALK][:BABBLE])
 
 
+@functools.cache
 def held_out_noise() -> Audio:
     """The noises of the held-out part, one after the other."""
     pack = [each for each in recordings() if each.part == HELD_OUT and each.kind == NOISE]
     return np.concatenate([each.audio for each in pack])
 
 
-def background(embedder: Embedder, settings: SimulationSettings, progress: Progress) -> Background:
-    """Embeddings of the pack by `embedder`, from the cache if they are there.
+def pack_windows(embedder: Embeds, progress: Progress) -> PackWindows:
+    """Embeddings of the training part, from the cache if `embedder` made them before."""
+
+    def compute() -> PackWindows:
+        return _embed_windows(embedder, progress)
+
+    def write(found: PackWindows) -> Arrays:
+        return {"windows": found.windows.astype(np.float16), "sources": found.sources}
+
+    def read(file: Arrays) -> PackWindows:
+        return PackWindows(file["windows"].astype(np.float32), file["sources"])
+
+    return _cached(f"windows {embedder.digest} {embedder.window}", compute, write, read)
+
+
+def pack_talk(embedder: Embeds, settings: SimulationSettings, progress: Progress) -> PackTalk:
+    """All talk and words, from the cache if `embedder` embedded them before.
 
     `settings` gives window, hop and gate.
     """
-    world = cache.file_digest(world_file())
-    key = f"{VERSION} {embedder.digest} {world} {settings.hop} {settings.gate}"
-    entry = cache.directory("words") / f"{hashlib.sha256(key.encode()).hexdigest()[:32]}.npz"
-    try:
-        return _read(entry.read_bytes())
-    except (OSError, ValueError, KeyError):
-        found = _compute(embedder, settings, progress)
-    cache.put(entry, _written(found), keep=KEPT)
-    return found
+
+    def compute() -> PackTalk:
+        return _score_talk(embedder, settings, progress)
+
+    key = f"talk {embedder.digest} {settings.hop} {settings.gate}"
+    return _cached(key, compute, _write_talk, _read_talk)
 
 
-def _compute(embedder: Embedder, settings: SimulationSettings, progress: Progress) -> Background:
+def talk_sound(number: int) -> Audio:
+    """A recording with quiet around it; of each five one by telephone, one in held-out noise.
+
+    `number`: in `train.world.recordings()`.
+    """
+    recording = recordings()[number]
+    rng = np.random.default_rng(number)
+    quiet = np.zeros(round(PAD * RATE), np.float32)
+    samples = np.concatenate([quiet, recording.audio, quiet])
+    if number % 5 == 0:
+        samples = augment.telephone(samples)
+    if number % 5 == 1:
+        beneath = augment.draw_noise([held_out_noise()], len(samples), rng)
+        samples = augment.mix(samples, beneath, float(rng.uniform(5, 25)))
+    return np.clip(samples + augment.white(QUIET_DBFS, len(samples), rng), -1, 1)
+
+
+def _embed_windows(embedder: Embeds, progress: Progress) -> PackWindows:
     rng = np.random.default_rng(0)
     around = surroundings()
-    length = settings.window_samples
+    length = round(embedder.window * RATE)
     windows: list[Audio] = []
     sources: list[int] = []
     rows: list[Embeddings] = []
     pack = recordings()
     train = [n for n, each in enumerate(pack) if each.part == TRAIN and each.kind != NOISE]
-    held = [n for n, each in enumerate(pack) if each.part == HELD_OUT and each.kind != NOISE]
     for done, number in enumerate(train):
         count = CROPS[pack[number].kind]
         windows += crops(pack[number].audio, length, count, around, rng)
@@ -121,73 +162,80 @@ def _compute(embedder: Embedder, settings: SimulationSettings, progress: Progres
         if len(windows) >= 256:
             rows.append(embedder.embed(windows))
             windows = []
-            progress(0.4 * done / len(train))
+            progress(done / len(train))
     for _ in range(NOISE_WINDOWS):
         level = np.float32(rng.uniform(0.05, 1.5))
         windows.append(high_passed(augment.draw_noise(around.noises, length, rng) * level))
     rows.append(embedder.embed(windows))
     sources += [-1] * NOISE_WINDOWS
-    noise = held_out_noise()
-    sounds = [_in_place(pack[number], number, noise) for number in held]
+    return PackWindows(np.concatenate(rows), np.array(sources))
+
+
+def _score_talk(embedder: Embeds, settings: SimulationSettings, progress: Progress) -> PackTalk:
+    talk = [n for n, each in enumerate(recordings()) if each.kind != NOISE]
+    sounds = [talk_sound(number) for number in talk]
     total = sum(map(len, sounds)) / RATE
-    state = [0.0]
+    done = 0.0
 
     def advance(seconds: float) -> None:
-        state[0] += seconds
-        progress(0.4 + 0.6 * state[0] / total)
+        nonlocal done
+        done += seconds
+        progress(done / total)
 
-    talk = score_recordings(sounds, settings, embedder.embed, advance)
-    return Background(
-        np.concatenate(rows), np.array(sources), tuple(talk), np.array(held, np.int64)
+    scores = score_recordings(sounds, settings, embedder.embed, advance)
+    return PackTalk(tuple(scores), np.array(talk, np.int64))
+
+
+T = TypeVar("T")
+Arrays = Mapping[str, NDArray[Any]]
+
+
+def _cached(
+    key: str,
+    compute: Callable[[], T],
+    write: Callable[[T], Arrays],
+    read: Callable[[Arrays], T],
+) -> T:
+    whole = f"{VERSION} {key} {cache.file_digest(world_file())}"
+    entry = cache.directory("words") / f"{hashlib.sha256(whole.encode()).hexdigest()[:32]}.npz"
+    try:
+        with np.load(io.BytesIO(entry.read_bytes()), allow_pickle=False) as file:
+            return read(file)
+    except (OSError, ValueError, KeyError):
+        found = compute()
+    content = io.BytesIO()
+    np.savez(content, allow_pickle=False, **write(found))
+    cache.put(entry, content.getvalue(), keep=KEPT)
+    return found
+
+
+def _write_talk(found: PackTalk) -> Arrays:
+    scores = found.scores
+    return {
+        "numbers": found.numbers,
+        "samples": np.array([each.samples for each in scores]),
+        "chances": np.concatenate([each.speech_probabilities for each in scores]),
+        "chance_counts": np.array([len(each.speech_probabilities) for each in scores]),
+        "logits": np.concatenate([each.logits for each in scores]).astype(np.float16),
+        "logit_counts": np.array([len(each.logits) for each in scores]),
+    }
+
+
+def _read_talk(file: Arrays) -> PackTalk:
+    probabilities = np.split(file["chances"], np.cumsum(file["chance_counts"])[:-1])
+    logits = np.split(file["logits"].astype(np.float32), np.cumsum(file["logit_counts"])[:-1])
+    scores = tuple(
+        CachedScores(int(samples), chances, rows)
+        for samples, chances, rows in zip(file["samples"], probabilities, logits, strict=True)
     )
+    return PackTalk(scores, file["numbers"])
 
 
-def _in_place(recording: Recording, number: int, noise: Audio) -> Audio:
-    """A held-out recording with quiet around: of each five one by telephone, one in noise."""
-    rng = np.random.default_rng(number)
-    quiet = np.zeros(round(PAD * RATE), np.float32)
-    samples = np.concatenate([quiet, recording.audio, quiet])
-    if number % 5 == 0:
-        samples = augment.telephone(samples)
-    if number % 5 == 1:
-        beneath = augment.draw_noise([noise], len(samples), rng)
-        samples = augment.mix(samples, beneath, float(rng.uniform(5, 25)))
-    return np.clip(samples + augment.white(QUIET_DBFS, len(samples), rng), -1, 1)
-
-
-def _written(found: Background) -> bytes:
-    file = io.BytesIO()
-    talk = found.talk
-    np.savez(
-        file,
-        windows=found.windows.astype(np.float16),
-        sources=found.sources,
-        numbers=found.numbers,
-        samples=np.array([h.samples for h in talk]),
-        chances=_joined([h.speech_probabilities for h in talk]),
-        chance_counts=np.array([len(h.speech_probabilities) for h in talk]),
-        logits=_joined([h.logits for h in talk]).astype(np.float16),
-        logit_counts=np.array([len(h.logits) for h in talk]),
-    )
-    return file.getvalue()
-
-
-def _read(data: bytes) -> Background:
-    """Raises ValueError or KeyError if `data` is not what `_written` makes."""
-    with np.load(io.BytesIO(data), allow_pickle=False) as file:
-        probabilities = np.split(file["chances"], np.cumsum(file["chance_counts"])[:-1])
-        logits = np.split(file["logits"].astype(np.float32), np.cumsum(file["logit_counts"])[:-1])
-        talk = tuple(
-            CachedScores(int(samples), *both)
-            for samples, *both in zip(file["samples"], probabilities, logits, strict=True)
-        )
-        return Background(
-            file["windows"].astype(np.float32), file["sources"], talk, file["numbers"]
-        )
-
-
-def _joined(arrays: Sequence[NDArray[np.float32]]) -> NDArray[np.float32]:
-    return np.concatenate(list(arrays))
-
-
-__all__ = ["Background", "background", "held_out_noise", "surroundings"]
+__all__ = [
+    "PackTalk",
+    "PackWindows",
+    "held_out_noise",
+    "pack_talk",
+    "pack_windows",
+    "surroundings",
+]

@@ -19,7 +19,7 @@ tags: [intentd, wav2vec2, keyword-spotting, own-words]
 
 # {words}
 
-A Wav2Vec2 audio classifier for intentd of own words, mono at 16 kHz. Windows of {window:g} s, one
+A Wav2Vec2 audio classifier for intentd of own {unit}, mono at 16 kHz. Windows of {window:g} s, one
 every {hop:g} s. Not intents: unknown, background.
 
 ```sh
@@ -30,8 +30,8 @@ intentd live --model DIRECTORY
 
 {sentences}
 
-Each take was judged by a head that did not learn from it. False alarms were counted on
-{hours:.1f} hours of other people's talk that neither encoder nor head was trained on.
+Each take was judged by a head that did not learn from it. So were {hours:.1f} hours of other
+people's talk, in which false alarms were counted; the encoder has heard a part of it, unlabelled.
 
 | word | takes | {levels} | threshold |
 |---|---|{rules}|---|
@@ -62,6 +62,7 @@ def card(own: OwnRecordings, learned: Learned, found: Expectation, figures: dict
     ]
     return CARD.format(
         words=", ".join(own.words),
+        unit="words" if learned.settings.unit == "word" else "sentences",
         window=learned.settings.window,
         hop=learned.settings.hop,
         sentences="\n".join(f"- {line}" for line in sentences(found)),

@@ -12,6 +12,7 @@ import hashlib
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -27,6 +28,24 @@ from train.training.initial_model import find_base
 Embeddings = NDArray[np.float32]
 """Shape (windows, hidden size)."""
 BATCH = 64
+
+
+class Embeds(Protocol):
+    """A network that gives a vector of a window."""
+
+    window: float
+    """Seconds."""
+    digest: str
+    """Of what the vectors depend on besides the sound."""
+
+    @property
+    def size(self) -> int:
+        """Length of a vector."""
+        ...
+
+    def embed(self, windows: Sequence[NDArray[np.float32]]) -> Embeddings:
+        """Vectors of windows of `window` seconds at 16 kHz each, shape (windows, size)."""
+        ...
 
 
 class Embedder:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,12 +28,41 @@ class Head:
         return np.asarray(embeddings @ self.weight.T + self.bias, np.float32)
 
 
-def mean_head(heads: Sequence[Head]) -> Head:
-    """The head whose logits are the mean of those of `heads`."""
-    return Head(
-        np.mean([head.weight for head in heads], axis=0),
-        np.mean([head.bias for head in heads], axis=0),
-    )
+@dataclass(frozen=True, slots=True)
+class CrossFitted:
+    """A head fitted to all examples, and one without each fold of them."""
+
+    whole: Head
+    folds: Mapping[int, Head]
+    temperature: float
+    """What logits are divided by."""
+
+    def of(self, fold: int) -> Head:
+        """The head that did not learn from a fold; -1: the one that learned from all."""
+        return self.whole if fold < 0 else self.folds[fold]
+
+
+@dataclass(frozen=True, slots=True)
+class Standardised:
+    """Embeddings with mean 0 and deviation 1."""
+
+    centre: Floats
+    scale: Floats
+
+    @classmethod
+    def of(cls, embeddings: Embeddings, weights: Floats) -> Standardised:
+        """By the mean and deviation of `embeddings`, weighted by `weights` (n,)."""
+        centre = np.average(embeddings, axis=0, weights=weights).astype(np.float32)
+        spread = np.sqrt(np.average((embeddings - centre) ** 2, axis=0, weights=weights))
+        return cls(centre, (1 / np.maximum(spread, 1e-6)).astype(np.float32))
+
+    def apply(self, embeddings: Embeddings) -> Embeddings:
+        return np.asarray((embeddings - self.centre) * self.scale, np.float32)
+
+    def head(self, weight: Floats, bias: Floats) -> Head:
+        """A head for embeddings as they are, from one for standardised ones."""
+        found = np.asarray(weight * self.scale, np.float32)
+        return Head(found, np.asarray(bias - found @ self.centre, np.float32))
 
 
 def fit_head(
@@ -42,26 +71,21 @@ def fit_head(
     weights: Floats,
     labels: int,
     penalty: float,
-    scale: Floats | None = None,
+    steps: int = 200,
 ) -> Head:
     """Multinomial logistic regression with an L2 penalty, on standardised embeddings.
 
     `targets` (n,) label numbers; `weights` (n,) of the examples, any scale; `penalty` times half
-    the squared norm of the weights is added to the mean loss. `scale` (hidden size, hidden size):
-    embeddings are multiplied by it before the penalty applies; None: each dimension by one over its
-    standard deviation.
+    the squared norm of the weights is added to the mean loss. `steps`: of L-BFGS, at most.
     """
-    centre = np.average(embeddings, axis=0, weights=weights).astype(np.float32)
-    if scale is None:
-        spread = np.sqrt(np.average((embeddings - centre) ** 2, axis=0, weights=weights))
-        scale = np.diag(1 / np.maximum(spread, 1e-6)).astype(np.float32)
-    inputs = torch.from_numpy((embeddings - centre) @ scale)
+    scale = Standardised.of(embeddings, weights)
+    inputs = torch.from_numpy(scale.apply(embeddings))
     wanted = torch.from_numpy(targets)
     shares = torch.from_numpy(np.asarray(weights / weights.sum(), np.float32))
     weight = torch.zeros(labels, inputs.shape[1], requires_grad=True)
     bias = torch.zeros(labels, requires_grad=True)
     optimizer = torch.optim.LBFGS(
-        [weight, bias], max_iter=200, history_size=20, line_search_fn="strong_wolfe"
+        [weight, bias], max_iter=steps, history_size=20, line_search_fn="strong_wolfe"
     )
 
     def closure() -> torch.Tensor:
@@ -74,8 +98,4 @@ def fit_head(
         return loss
 
     optimizer.step(closure)  # type: ignore[no-untyped-call]
-    found = weight.detach().numpy() @ scale.T
-    return Head(
-        np.asarray(found, np.float32),
-        np.asarray(bias.detach().numpy() - found @ centre, np.float32),
-    )
+    return scale.head(weight.detach().numpy(), bias.detach().numpy())

@@ -6,17 +6,15 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
 from daemon.base.errors import UserError
 from train.data.synthesis import CASTS, Cast, Voice, speak, voices
-from train.simulation.offline import softmax
-from train.words.background import held_out_noise
 from train.words.embedder import Embedder
-from train.words.folder import Take
-from train.words.learn import Learned, stream_settings
-from train.words.take_streams import ScoredTake, peaks, score_takes
+from train.words.folder import OwnRecordings, Take
+from train.words.learn import Learned, own_streams, stream_settings
 
 TRAINING_VOICES = 16
 TEST_VOICES = 10
@@ -65,15 +63,13 @@ def detected_in_other_voices(
     cast = say_words(learned.words, language, TEST_VOICES, "held-out")
     if not cast:
         return {}
-    settings = stream_settings(embedder, learned.settings.hop)
-    scored = score_takes([take.audio for take in cast], held_out_noise(), embedder, settings)
+    own = OwnRecordings(Path(), cast, (), (), (), ())
+    streams, _ = own_streams(own, embedder, stream_settings(embedder, learned.settings.hop))
     found = dict.fromkeys(learned.words, (0, 0))
-    for level in scored.values():
-        for take, cached in zip(cast, level, strict=True):
-            one = ScoredTake.of(cached, settings)
-            scores = softmax(learned.head.logits(one.embeddings) / learned.temperature)
-            top = peaks(one.rolling(scores, learned.settings.rolling.windows))
-            hit = top[learned.labels.index(take.word)] >= learned.thresholds[take.word]
+    for recordings in streams.values():
+        scores = learned.scores([replace(each, fold=-1) for each in recordings])
+        for take, row in zip(cast, scores, strict=True):
+            hit = row[learned.labels.index(take.word)] >= learned.thresholds[take.word]
             hits, takes = found[take.word]
             found[take.word] = hits + int(hit), takes + 1
     return found

@@ -16,6 +16,7 @@ root = {root}
 
 [model]
 base = {base}
+unit = "{unit}"
 window = {window}
 hop = {hop}
 labels = {labels}
@@ -24,8 +25,11 @@ non_intents = {non_intents}
 [[data]]
 path = "."
 only = {only}
+placing = "{placing}"
 attribution = "Recorded by the user"
 {others}
+{method}"""
+WORD = """\
 [augment]
 snr_db = [3, 35]
 gain_db = [-18, 6]
@@ -47,6 +51,25 @@ eval_every = 100
 false_alarms_per_hour = 0.5
 rolling_windows = [1, 2, 3]
 """
+UTTERANCE = """\
+[augment]
+snr_db = [3, 35]
+gain_db = [-18, 6]
+speed = [0.9, 1.1]
+
+[train]
+steps = 600
+batch_size = 8
+bag_windows = 12
+freeze_features = true
+learning_rate = 4e-4
+schedule = "cosine"
+average = 0.99
+eval_every = 100
+
+[calibrate]
+false_alarms_per_hour = 0.5
+"""
 OTHER = """
 [[data]]
 path = "{path}"
@@ -58,6 +81,8 @@ attribution = "Recorded by the user"
 
 def recipe_text(own: OwnRecordings, learned: Learned, base: str = "words") -> str:
     """TOML that `intentd-train` takes."""
+    unit = learned.settings.unit
+    non_intents = [UNKNOWN, BACKGROUND] if unit == "word" else [UNKNOWN]
     others = [
         OTHER.format(path=path, placing=placing)
         for path, takes, placing in ((NEAR, own.near, "word"), (TALK, own.talk, "crop"))
@@ -68,10 +93,13 @@ def recipe_text(own: OwnRecordings, learned: Learned, base: str = "words") -> st
         words=", ".join(own.words).replace('"', "'").replace("\\", "/"),
         root=_toml(str(own.folder.resolve())),
         base=_toml(base),
+        unit=unit,
+        placing="word" if unit == "word" else "crop",
+        method=WORD if unit == "word" else UTTERANCE,
         window=learned.settings.window,
         hop=learned.settings.hop,
-        labels=_toml(list(learned.labels)),
-        non_intents=_toml([UNKNOWN, BACKGROUND]),
+        labels=_toml([*own.words, *non_intents]),
+        non_intents=_toml(non_intents),
         only=_toml(list(own.words)),
         others="".join(others),
     )

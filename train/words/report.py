@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from train.metrics import poisson_upper, wilson
-from train.simulation.offline import replay
 from train.words.learn import Learned
 from train.words.operating_point import TakeResult
 from train.words.take_streams import LEVELS
@@ -40,10 +39,13 @@ class Expectation:
 
     words: dict[str, WordResult]
     alarms: int
-    """False alarms in the held-out talk."""
+    """False alarms in other people's talk."""
     hours: float
     alarms_per_hour: float
     """Expected, by the tail of the talk's scores."""
+    own_alarms: int = 0
+    """False alarms in the user's own talk and words that sound alike."""
+    own_minutes: float = 0.0
     confused: list[tuple[str, str, int, int]] = field(default_factory=list)
     """Word, what it is taken for, how often, of how many."""
     unlike: list[str] = field(default_factory=list)
@@ -68,6 +70,8 @@ class Expectation:
             "talk_hours": round(self.hours, 3),
             "false_alarms_per_hour_expected": round(self.alarms_per_hour, 3),
             "false_alarms_per_hour_upper_95": round(poisson_upper(self.alarms, self.hours) or 0, 2),
+            "own_false_alarms": self.own_alarms,
+            "own_talk_minutes": round(self.own_minutes, 2),
             "confused": self.confused,
             "unlike": self.unlike,
             "strangers": self.other_voices,
@@ -80,7 +84,7 @@ def expectation(
     other_voices: dict[str, tuple[int, int]] | None = None,
     warnings: Sequence[str] = (),
 ) -> Expectation:
-    """Counts over the takes of `learned`; alarms are the daemon's own events."""
+    """Counts over the takes of `learned` and over talk."""
     words = {}
     for word in learned.words:
         mine = [result for result in learned.takes if result.take.word == word]
@@ -91,14 +95,13 @@ def expectation(
                 for level in LEVELS
             },
         )
-    alarms = sum(
-        len(replay(each, learned.settings, learned.temperature).events) for each in learned.talk
-    )
     return Expectation(
         words,
-        alarms,
+        learned.point.alarms,
         learned.talk_hours,
-        sum(learned.alarms_per_hour.values()),
+        sum(learned.point.rates.values()),
+        learned.point.own_alarms,
+        60 * learned.own_hours,
         _confused(learned),
         _unlike(learned),
         dict(other_voices or {}),
@@ -110,6 +113,11 @@ def sentences(found: Expectation) -> list[str]:
     """The report, a sentence or two a line."""
     lines = [_heard(word, result) for word, result in found.words.items()]
     lines.append(_alarms(found))
+    if found.own_minutes:
+        lines.append(
+            f"In {found.own_minutes:.1f} minutes of your own talk and of words that sound alike: "
+            f"{found.own_alarms} false alarms."
+        )
     if found.other_voices:
         heard = sum(h for h, _ in found.other_voices.values())
         said = sum(n for _, n in found.other_voices.values())
@@ -177,8 +185,8 @@ def _name(level: float | None) -> str:
 def _alarms(found: Expectation) -> str:
     rate = max(found.alarms_per_hour, 1e-3)
     often = f"one in {_hours(1 / rate)}" if rate < 1 else f"{rate:.1f} an hour"
-    counted = f"{found.alarms} were counted in {found.hours:.1f} hours that nothing was trained on"
-    return f"False alarms in other people's talk: about {often} ({counted})."
+    counted = f"{found.alarms} were counted in {found.hours:.1f} hours"
+    return f"False alarms in other people's talk that it did not learn from: {often} ({counted})."
 
 
 def _hours(hours: float) -> str:

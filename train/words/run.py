@@ -23,7 +23,7 @@ from train.words import report
 from train.words.card import card
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take, read_folder
-from train.words.learn import fitting_window, learn
+from train.words.learn import learn, window_of
 from train.words.other_voices import TRAINING_VOICES, detected_in_other_voices, say_words
 from train.words.recipe import recipe_text
 from train.words.save import save_model
@@ -37,9 +37,10 @@ OWN = "own_words"
 STAGES = {
     "other voices": 0.1,
     "the pack of other people": 0.6,
-    "copies of the takes": 0.2,
-    "takes in noise": 0.06,
-    "heads": 0.04,
+    "copies of the takes": 0.1,
+    "copies of the sentences": 0.1,
+    "takes in noise": 0.05,
+    "heads": 0.05,
 }
 """Shares of the time, roughly."""
 
@@ -68,20 +69,25 @@ def train_words(request: Request) -> report.Expectation:
     check_output(request.output)
     own = read_folder(request.folder)
     console = request.console
-    words = [spoken(word.replace("_", " "), request.language) for word in own.words]
+    sentences = request.settings.unit == "utterance"
+    # Sentences are named by what they mean, not by what is said in them.
+    words = [
+        spoken(word.replace("_", " "), request.language) for word in own.words if not sentences
+    ]
     _introduce(own, console)
     warnings = warnings_of(own, words)
     for warning in warnings:
         console.print(f"note: {warning}", highlight=False, soft_wrap=True)
-    window = request.settings.window or fitting_window([take.audio for take in own.takes])
+    window = window_of(own, request.settings)
     embedder = Embedder(request.settings.base, window, request.settings.threads)
+    voices = request.voices and not sentences
     with _progress(console) as progress:
         shares = _Shares(progress)
         shares.say("other voices", 0.0)
-        cast = say_words(own.words, request.language, TRAINING_VOICES) if request.voices else ()
+        cast = say_words(own.words, request.language, TRAINING_VOICES) if voices else ()
         learned = learn(own, without(words), request.settings, shares.say, embedder, cast)
         others = {}
-        if request.voices:
+        if voices:
             others = detected_in_other_voices(learned, embedder, request.language)
     found = report.expectation(learned, others, warnings)
     figures = {
@@ -174,8 +180,8 @@ def _introduce(own: OwnRecordings, console: Console) -> None:
 def _measured(found: report.Expectation, figures: dict[str, Any]) -> dict[str, Any]:
     kept = ("date", "false_alarms", "talk_hours", "false_alarms_per_hour_expected", "words")
     return {
-        "chosen_on": "talk that nothing was trained on, and takes that each were judged by a head "
-        "that did not learn from them",
+        "chosen_on": "takes and talk of other people, each judged by a head that did not learn "
+        "from it",
         **{key: figures[key] for key in kept},
     }
 

@@ -45,6 +45,11 @@ def save_model(
     write_intentd_key(output, calibration_of(learned, measured))
 
 
+def _plain(measured: dict[str, Any]) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(json.dumps(measured))
+    return found
+
+
 def calibration_of(learned: Learned, measured: dict[str, Any]) -> Calibration:
     """The `intentd` key."""
     settings = learned.settings
@@ -54,9 +59,9 @@ def calibration_of(learned: Learned, measured: dict[str, Any]) -> Calibration:
         unit=settings.unit,
         non_intents=settings.non_intents,
         temperature=round(learned.temperature, 4),
-        thresholds=learned.thresholds,
+        thresholds=dict(learned.settings.events.thresholds),
         gate=settings.gate.model_dump(),
         rolling=settings.rolling.model_dump(),
         events=settings.events.model_dump(exclude={"thresholds"}),
-        measured=json.loads(json.dumps(measured)),
+        measured=_plain(measured),
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from daemon.config.settings import HOP_SECONDS
+from daemon.messages import Unit
 
 UNKNOWN, BACKGROUND = "unknown", "background"
 """Labels that every model of own words has beside the words."""
@@ -16,8 +17,9 @@ class Settings:
 
     base: str = "words"
     """As model.base in a recipe."""
+    unit: Unit = "word"
     window: float | None = None
-    """Seconds; None: by the length of the takes."""
+    """Seconds; None: by the length of the takes, 1 for utterances."""
     hop: float = HOP_SECONDS
     copies: int = 24
     """Of each take."""
@@ -26,6 +28,10 @@ class Settings:
     voice_copies: int = 4
     """Of each word in another voice."""
     near_copies: int = 12
+    sentence_copies: int = 6
+    """Of each sentence, with unit = "utterance"."""
+    noise_windows: int = 100
+    """Windows without speech, with unit = "utterance"."""
     own_crops: int = 4
     """Windows a second of own talk and of the room."""
     penalty: float = 1e-3

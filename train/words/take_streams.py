@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,9 +9,8 @@ from numpy.typing import NDArray
 
 from daemon.base.audio import RATE
 from train.augment import Audio, rms, white
-from train.simulation.offline import CachedScores, SimulationSettings, replay, score_recordings
+from train.simulation.offline import CachedScores, EventReplay, SimulationSettings, replay
 from train.simulation.tracks import with_noise
-from train.words.embedder import Embedder
 
 LEVELS: tuple[float | None, ...] = (None, 20.0, 10.0)
 """Decibels over the noise; None: none is mixed in."""
@@ -32,11 +30,14 @@ class ScoredTake:
     open: NDArray[np.bool_]
     """Which of all windows those are, shape (windows,)."""
     samples: int
+    speech_probabilities: Floats
+    """The gate's, as in `CachedScores`."""
 
     @classmethod
     def of(cls, cached: CachedScores, settings: SimulationSettings) -> ScoredTake:
         flags = [not prediction.gated for prediction in replay(cached, settings).predictions]
-        return cls(cached.logits, np.array(flags, bool), cached.samples)
+        open_ = np.array(flags, bool)
+        return cls(cached.logits, open_, cached.samples, cached.speech_probabilities)
 
     def rolling(self, probabilities: Floats, windows: int) -> Floats:
         """Smoothed posteriors after each window, shape (windows, labels), from probabilities of the
@@ -47,6 +48,14 @@ class ScoredTake:
         sums[windows:] -= sums[:-windows].copy()
         counts = np.minimum(np.arange(1, len(spread) + 1), windows)
         return np.asarray(sums / counts[:, None], np.float32)
+
+    def pooled(self, logits: Floats, temperature: float, settings: SimulationSettings) -> Floats:
+        """Posteriors of the utterance after each window, shape (windows, labels), from logits of
+        the windows with speech, shape (n, labels); zeros where there is none."""
+        cached = CachedScores(self.samples, self.speech_probabilities, logits)
+        smoothed = EventReplay(cached, settings, temperature).smoothed(settings)
+        rows = [values for _, _, _, values, _ in smoothed]
+        return np.array(rows, np.float32).reshape(-1, logits.shape[1])
 
 
 def peaks(rolling: Floats) -> Floats:
@@ -80,15 +89,8 @@ def in_noise(samples: Audio, noise: Audio, level: float, number: int) -> Audio:
     return with_noise(whole, noise, level + 20 * np.log10(rms(whole) / rms(samples)), number)
 
 
-def score_takes(
-    sounds: Sequence[Audio], noise: Audio, embedder: Embedder, settings: SimulationSettings
-) -> dict[float | None, list[CachedScores]]:
-    """Scores of each of `sounds` at each level."""
-    scored = {}
-    for level in LEVELS:
-        placed = [
-            in_quiet(sound, number) if level is None else in_noise(sound, noise, level, number)
-            for number, sound in enumerate(sounds)
-        ]
-        scored[level] = score_recordings(placed, settings, embedder.embed)
-    return scored
+def placed(samples: Audio, noise: Audio, level: float | None, number: int) -> Audio:
+    """Take `number` at a level of LEVELS."""
+    if level is None:
+        return in_quiet(samples, number)
+    return in_noise(samples, noise, level, number)
