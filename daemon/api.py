@@ -31,6 +31,7 @@ from daemon.messages import (
     Level,
     Message,
     Prediction,
+    Rejection,
     RunInfo,
     Start,
     Status,
@@ -41,6 +42,7 @@ from daemon.messages import (
 from daemon.output.dispatch import Dispatcher
 from daemon.runtime.engine import AudioInput
 from daemon.runtime.inputs import LiveInput, Recordings
+from daemon.stream.segment import Verify
 from daemon.vad import GateBank, GateSettings
 
 __all__ = [
@@ -99,6 +101,7 @@ class Model:
     def __init__(self, setup: Setup) -> None:
         self._setup = setup
         self._classifier = load_classifier(setup)
+        self._verify = self._classifier.verifier
         self._turn = threading.Lock()
         self.labels: tuple[str, ...] = setup.info.labels
         """In the order of scores."""
@@ -156,7 +159,7 @@ class Model:
         audio = self._setup.settings.audio
         opened = [open_recording(str(path), audio) for path in recordings]
         source = Recordings(opened, speed, block_ms=audio.block_ms)
-        with Run(self._setup, self._scores, self.backend, source) as run:
+        with Run(self._setup, self._scores, self.backend, source, self._verify) as run:
             yield from run
 
     def listen(self, device: str | int = "") -> Run:
@@ -174,7 +177,7 @@ class Model:
             audio = audio.model_copy(update={"device": device})
         wake = Wake()
         source = LiveInput(open_microphone(audio, wake), wake)
-        return Run(self._setup, self._scores, self.backend, source)
+        return Run(self._setup, self._scores, self.backend, source, self._verify)
 
     def _scores(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         with self._turn:
@@ -187,7 +190,14 @@ class Run:
     A `Summary` is the last message of each stream; iteration then ends.
     """
 
-    def __init__(self, setup: Setup, classify: Any, backend: str, source: AudioInput) -> None:
+    def __init__(
+        self,
+        setup: Setup,
+        classify: Any,
+        backend: str,
+        source: AudioInput,
+        verify: Verify | None = None,
+    ) -> None:
         live = any(info.live for info, _ in source.streams)
         self._source = source
         self._messages = _MessageQueue()
@@ -198,6 +208,7 @@ class Run:
             setup.load_gates(),
             self._dispatcher.publish,
             source.wake,
+            verify=verify,
             lag_limit=setup.settings.audio.buffer_seconds,
             widest_hop=setup.settings.window.widest_hop,
         )
@@ -268,7 +279,7 @@ class _MessageQueue:
     """The output of a `Run`: keeps messages until the caller takes them."""
 
     name = "the caller"
-    ignores: frozenset[type] = frozenset({Level, Start})
+    ignores: frozenset[type] = frozenset({Level, Start, Rejection})
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Message] = queue.Queue(WAITING)

@@ -46,6 +46,8 @@ class RunInfo:
     backend: str
     window: float
     hop: float
+    verified: bool = False
+    """A verifier confirms or rejects what is about to be an event."""
     at: str | None = None
     """Live only: the moment from which stream time counts, to a second, in ISO 8601, UTC."""
 
@@ -95,6 +97,24 @@ class Event:
     """Stream time of firing: the end of the window that made it fire."""
     at: str | None = None
     """Live only: the same moment in ISO 8601, UTC."""
+    verified: float | None = None
+    """The verified score, which reached the label's threshold; None without a verifier."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """A candidate for an event that the verifier rejected."""
+
+    stream: str
+    intent: str
+    start: float
+    end: float
+    """start to end: as those of an event."""
+    score: float
+    """The rolling value when the verifier was asked last, or when it had fallen."""
+    verified: float
+    """The highest verified score, which stayed below the label's threshold."""
+    at_stream: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,9 +177,11 @@ class Summary:
     """Of those captured, dropped since the model was too slow, or the run was stopped."""
     samples_never_arrived: int = 0
     """Of those lost, estimated by the clock."""
+    rejected: int | None = None
+    """Candidates for events that the verifier rejected; None without a verifier."""
 
 
-Message = Start | Prediction | Event | Gap | Level | Status | Summary
+Message = Start | Prediction | Event | Rejection | Gap | Level | Status | Summary
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,6 +203,7 @@ MESSAGE_KINDS: Final = (
     MessageKind("start", Start, worth=5, by_default=False),
     MessageKind("prediction", Prediction, worth=1),
     MessageKind("event", Event, worth=4),
+    MessageKind("rejection", Rejection, worth=2, by_default=False),
     MessageKind("gap", Gap, worth=3),
     MessageKind("level", Level, worth=0, json_line=False),
     MessageKind("status", Status, worth=2, json_line=False),

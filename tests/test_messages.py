@@ -18,4 +18,4 @@ def test_every_message_is_in_the_table_once() -> None:
 def test_every_line_type_has_its_format() -> None:
     formats = LineFormat(("up",))._formats
     assert set(formats) == {kind.message for kind in MESSAGE_KINDS if kind.json_line}
-    assert LINE_TYPES == ("start", "prediction", "event", "gap", "summary")
+    assert LINE_TYPES == ("start", "prediction", "event", "rejection", "gap", "summary")

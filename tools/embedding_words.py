@@ -29,6 +29,7 @@ import torch
 from numpy.typing import NDArray
 
 from daemon.model.description.resolve import BUNDLED, bundled_model
+from daemon.model.verifier.filterbank import SOUND, at_one_level
 from train.augment import Audio, draw_noise, mix, place_word, word_bounds
 from train.data.clips import load_noise, load_noises
 from train.data.split import part_of
@@ -177,11 +178,9 @@ def embedding(name: str, window: float, threads: int) -> Embedding:
         teacher = word_embedding.open_teacher(name, threads)
 
         def embed(windows: NDArray[np.float32]) -> Vectors:
-            level = np.sqrt(np.mean(windows**2, axis=1, keepdims=True)) + 1e-6
-            floor = np.random.default_rng(0).standard_normal(windows.shape, np.float32)
-            return teacher.vectors(windows / level * 0.1 + floor * word_embedding.FLOOR)
+            return teacher.vectors(at_one_level(windows))
 
-        return Embedding(name, word_embedding.WINDOW, embed)
+        return Embedding(name, SOUND, embed)
     from transformers import AutoModel
 
     known = {BUNDLED: bundled_model, WORDS: words_encoder}

@@ -65,7 +65,7 @@ def _change(settings: Settings, key: str) -> str:
 
 
 def _load(setup: Setup) -> Loaded:
-    loaded = load_settings(setup.sources, model=lambda _: (setup.model_name, setup.info.settings()))
+    loaded = load_settings(setup.sources, model=lambda _: (setup.model_name, setup.layer))
     if setup.file is not None and loaded.file is None:
         raise UserError(f"the settings file {setup.file} is gone; bring it back")
     loaded.check_labels(setup.info.labels)

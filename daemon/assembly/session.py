@@ -95,6 +95,7 @@ class Session:
             gates,
             self._dispatcher.publish,
             source.wake,
+            verify=classifier.verifier,
             levels=paced and any(Level not in each.ignores for each in self._outputs.values()),
             lag_limit=settings.audio.buffer_seconds,
             widest_hop=settings.window.widest_hop,

@@ -18,8 +18,10 @@ from daemon.decide import thresholds_of
 from daemon.messages import RunInfo, StreamInfo
 from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
+from daemon.model.verifier.description import VerifierInfo, find_verifier
 from daemon.runtime.batches import Classify
 from daemon.runtime.worker import Publish, StreamFeed, Worker, time_of_day
+from daemon.stream.segment import Verify
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank
@@ -37,12 +39,27 @@ def note(sentence: str) -> None:
 
 def model_layer(settings: ModelSettings) -> tuple[str, Mapping[str, Any]]:
     """Name and settings of the model that the settings name (see `load_settings`)."""
-    return settings.path or "that comes with intentd", read_info(settings).settings()
+    info = read_info(settings)
+    layer = layer_of(info, read_verifier_info(settings, info))
+    return settings.path or "that comes with intentd", layer
+
+
+def layer_of(info: ModelInfo, verifier: VerifierInfo | None) -> Mapping[str, Any]:
+    """Settings that a model supplies; a verifier has thresholds of its own."""
+    layer = info.settings()
+    if verifier is not None and verifier.thresholds:
+        layer.setdefault("events", {})["thresholds"] = dict(verifier.thresholds)
+    return layer
 
 
 def read_info(settings: ModelSettings) -> ModelInfo:
     """Raises `UserError` if there is no such model, or it can't be used."""
     return read_model_info(resolve_model(settings.path))
+
+
+def read_verifier_info(settings: ModelSettings, info: ModelInfo) -> VerifierInfo | None:
+    """The verifier that the settings name for the model. Raises `UserError` if it can't be used."""
+    return find_verifier(info.directory, settings.verifier, info.labels, info.unit)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +68,8 @@ class Setup:
 
     settings: Settings
     info: ModelInfo
+    verifier: VerifierInfo | None = None
+    """None: events are not verified."""
     sources: Sources = NO_SOURCES
     """To read the settings again."""
     file: str | None = None
@@ -68,15 +87,29 @@ class Setup:
     @property
     def thresholds(self) -> tuple[float, ...]:
         """The rolling value at which an event of each label may begin, in the labels' order."""
+        if self.verifier is not None:
+            return (self.verifier.verification.candidate,) * len(self.info.labels)
         found = thresholds_of(self.info.labels, self.settings.events)
         return tuple(float(value) for value in found)
+
+    @property
+    def layer(self) -> Mapping[str, Any]:
+        """Settings that the model and its verifier supply."""
+        return layer_of(self.info, self.verifier)
 
     def load_gates(self) -> GateBank:
         """The gates of all streams. Raises `UserError` if their detector can't run here."""
         return load_gates(self.settings)
 
-    def new_stream(self, info: StreamInfo, gates: GateBank, *, levels: bool = False) -> Stream:
-        """The path of one stream."""
+    def new_stream(
+        self,
+        info: StreamInfo,
+        gates: GateBank,
+        *,
+        verify: Verify | None = None,
+        levels: bool = False,
+    ) -> Stream:
+        """The path of one stream. Without `verify` a model with a verifier raises no events."""
         settings = StreamSettings(
             labels=self.info.labels,
             non_intents=self.info.non_intents,
@@ -86,8 +119,9 @@ class Setup:
             gate=self.settings.gate,
             rolling=self.settings.rolling,
             events=self.settings.events,
+            verification=None if self.verifier is None else self.verifier.verification,
         )
-        return Stream(info, settings, gates, levels=levels, monitor=True)
+        return Stream(info, settings, gates, verify=verify, levels=levels, monitor=True)
 
     def new_worker(
         self,
@@ -97,6 +131,7 @@ class Setup:
         publish: Publish,
         wake: Wake,
         *,
+        verify: Verify | None = None,
         levels: bool = False,
         lag_limit: float = math.inf,
         widest_hop: float = 0.0,
@@ -105,7 +140,7 @@ class Setup:
         """A worker for these streams; see `Worker` and `new_stream`."""
         return Worker(
             [
-                StreamFeed(self.new_stream(info, gates, levels=levels), ring)
+                StreamFeed(self.new_stream(info, gates, verify=verify, levels=levels), ring)
                 for info, ring in streams
             ],
             classify,
@@ -131,6 +166,7 @@ class Setup:
             backend=backend,
             window=self.settings.window.seconds,
             hop=self.settings.window.hop,
+            verified=self.verifier is not None,
             at=time_of_day() if any(info.live for info, _ in streams) else None,
         )
 
@@ -154,16 +190,17 @@ def prepare(
     for key, origin in loaded.origins.items():
         if origin.kind not in {"default", "model"}:
             log.info("%s is set by %s", key, origin)
-    return Setup(settings, info, sources, loaded.file)
+    return Setup(settings, info, read_verifier_info(settings.model, info), sources, loaded.file)
 
 
 def load_model(setup: Setup, parallel: int = 0) -> Classifier:
-    """The classifier, warmed up, for `parallel` batches at once (see `load_classifier`). Raises
-    `UserError` if it can't be loaded."""
+    """The classifier with its verifier, warmed up, for `parallel` batches at once (see
+    `load_classifier`). Raises `UserError` if they can't be loaded."""
     from daemon.model.classifier import load_classifier
+    from daemon.model.verifier.verifier import Verifier
 
     model = setup.settings.model
-    return load_classifier(
+    classifier = load_classifier(
         setup.info.directory,
         backend=model.backend,
         threads=model.threads,
@@ -172,6 +209,9 @@ def load_model(setup: Setup, parallel: int = 0) -> Classifier:
         max_batch=model.max_batch,
         parallel=parallel,
     )
+    if setup.verifier is not None:
+        classifier.verifier = Verifier(setup.verifier, setup.info.labels)
+    return classifier
 
 
 def parallel_batches(setup: Setup) -> int:

@@ -16,12 +16,20 @@ import numpy as np
 
 import daemon
 from daemon.assembly.effect import without_effect
-from daemon.assembly.setup import Setup, load_gates, load_model, model_layer, read_info
+from daemon.assembly.setup import (
+    Setup,
+    load_gates,
+    load_model,
+    model_layer,
+    read_info,
+    read_verifier_info,
+)
 from daemon.base.errors import UserError, os_reason, whole_message
 from daemon.base.text import screen_text
 from daemon.capture.ring import Chunk
 from daemon.config import Settings, Sources, load_settings
 from daemon.messages import Status, StreamInfo
+from daemon.model.verifier.description import VerifierInfo
 from daemon.output.registry import OUTPUTS
 from daemon.stream.settings import StreamSettings
 from daemon.stream.sound_monitor import DEAF_DB
@@ -30,6 +38,8 @@ from daemon.vad import GateBank, GateSettings
 
 LISTEN_SECONDS = 2.0
 TIMED_WINDOWS = 9
+SLOW_VERIFIER = 0.1
+"""Seconds that a verifier may delay an event."""
 MOST_LOST = 0.05
 """Part of the sound that may be lost while the microphone is tried."""
 
@@ -68,6 +78,8 @@ def trials(sources: Sources) -> Iterator[Finding]:
     setup: list[Setup] = []
     yield _attempt("settings", lambda: _settings(sources, setup))
     yield _attempt("model", lambda: _model(setup))
+    if setup and (verifier := setup[0].verifier) is not None:
+        yield _attempt("verifier", lambda: verifier_works(verifier))
     yield _attempt("speech gate", lambda: gate_works(setup[0].settings if setup else settings))
     for name, (folder, key) in folders(settings).items():
         yield _attempt(name, lambda folder=folder, key=key: writable(folder, key))  # type: ignore[misc]
@@ -124,7 +136,8 @@ def _settings(sources: Sources, setup: list[Setup]) -> Outcome:
     info = read_info(loaded.settings.model)
     loaded.check_labels(info.labels)
     info.window_samples(loaded.settings.window.seconds)
-    setup.append(Setup(loaded.settings, info))
+    verifier = read_verifier_info(loaded.settings.model, info)
+    setup.append(Setup(loaded.settings, info, verifier))
     warnings = loaded.warnings(without_effect(loaded, info))
     return True, loaded.file or "no file, so the defaults", "; ".join(warnings)
 
@@ -156,6 +169,25 @@ def _model(setup: list[Setup]) -> Outcome:
         fix = f"a window comes every {1000 * hop:.0f} ms: use a smaller model, or a longer hop"
         return False, f"{text}, too slow", fix
     return True, f"{text}, {100 * median / hop:.0f} % of the time between two windows", note
+
+
+def verifier_works(info: VerifierInfo) -> Outcome:
+    """Load a verifier and time it on a second and a half of noise."""
+    from daemon.model.verifier.filterbank import SOUND
+    from daemon.model.verifier.verifier import Verifier
+
+    verifier = Verifier(info, info.labels)
+    noise = 0.01 * np.random.default_rng(0).standard_normal(SOUND, np.float32)
+    times = []
+    for _ in range(TIMED_WINDOWS):
+        begun = time.perf_counter()
+        verifier.posterior(noise)
+        times.append(time.perf_counter() - begun)
+    median = sorted(times)[len(times) // 2]
+    text = f"{info.directory}, {1000 * median:.0f} ms for each candidate"
+    if median > SLOW_VERIFIER:
+        return False, f"{text}, too slow", 'set model.verifier = "off"'
+    return True, text, ""
 
 
 def gate_works(settings: Settings) -> Outcome:

@@ -159,6 +159,11 @@ class ModelSettings(Section):
         allowed='a directory or hub id in quotes ("" is the model that comes with intentd)',
     )
     """A model's directory or hub id; "" is the model that comes with intentd."""
+    verifier: str = setting(
+        "auto", allowed='"auto", "off", or a verifier\'s folder in quotes', min_length=1
+    )
+    """Second, larger network that is asked before an event fires: "auto" is the model's own, if it
+    has one; "off", or a folder."""
     backend: str = setting(
         "auto", allowed='the name of a backend in quotes, or "auto"', min_length=1
     )

@@ -42,6 +42,8 @@ class StreamHealth:
     latency_p99_ms: float | None
     level_dbfs: float | None = None
     """RMS of the last second; None before there is one."""
+    rejected: int | None = None
+    """Candidates for events that the verifier rejected; None without a verifier."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,12 +109,14 @@ def text(report: Mapping[str, Any]) -> str:
     for stream in report["streams"]:
         age = stream["last_audio_age"]
         last = "no sound yet" if age is None else f"last sound {age:.2f} s ago"
+        rejected = stream.get("rejected")
         state = last if stream["going"] else "ended"
         lines += [
             f"  {screen_text(str(stream['name']))}: {stream['rate']} Hz, {state}, "
             f"{stream['waiting']:.2f} s waiting",
             f"    {duration(stream['seconds'])} of sound, {stream['windows']} windows "
-            f"({stream['gated']} without speech), {stream['events']} events",
+            f"({stream['gated']} without speech), {stream['events']} events"
+            + ("" if rejected is None else f", {rejected} rejected by the verifier"),
             f"    {stream['samples_captured']} samples captured, {stream['samples_classified']} "
             f"classified, {stream['samples_gated']} gated, {stream['samples_lost']} lost",
             f"    latency p50 {_ms(stream['latency_p50_ms'])}, p99 {_ms(stream['latency_p99_ms'])}",

@@ -92,6 +92,7 @@ def _stream(feed: StreamFeed, now: float) -> StreamHealth:
         windows=progress.windows,
         gated=progress.gated,
         events=progress.events,
+        rejected=progress.rejected,
         samples_captured=feed.ring.captured,
         samples_classified=progress.samples_classified,
         samples_gated=progress.samples_gated,

@@ -7,6 +7,7 @@ import logging
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,9 @@ from daemon.model.description.resolve import resolve_model
 from daemon.model.errors import ModelError
 from daemon.model.features import Features, Samples, open_features
 from daemon.model.scores import probabilities
+
+if TYPE_CHECKING:
+    from daemon.model.verifier.verifier import Verifier
 
 log = logging.getLogger(__name__)
 
@@ -50,6 +54,8 @@ class Classifier:
         """Windows that go through the network at once."""
         self.choice = choice
         """How "auto" came to this backend; None if the backend was asked for by name."""
+        self.verifier: Verifier | None = None
+        """Verifies events before they fire; None: nothing does."""
         self._backend = backend
         self._features = features
 

@@ -27,6 +27,7 @@ from daemon.messages import (
     Gap,
     Message,
     Prediction,
+    Rejection,
     RunInfo,
     Scores,
     Start,
@@ -48,6 +49,7 @@ class LineFormat:
             Start: self._start,
             Prediction: self._prediction,
             Event: self._event,
+            Rejection: self._rejection,
             Gap: self._gap,
             Summary: self._summary,
         }
@@ -82,13 +84,25 @@ class LineFormat:
         )
 
     def _event(self, message: Event) -> str:
-        at = "" if message.at is None else f',"at":{_quoted(message.at)}'
+        more = "" if message.at is None else f',"at":{_quoted(message.at)}'
+        if message.verified is not None:
+            more += f',"verified":{_probability(message.verified)}'
         return (
             f'{{"type":"event","stream":{self._stream(message.stream)},'
             f'"intent":{_quoted(message.intent)},'
             f'"start":{_number(message.start)},"end":{_number(message.end)},'
             f'"score":{_probability(message.score)},'
-            f'"at_stream":{_number(message.at_stream)}{at}}}'
+            f'"at_stream":{_number(message.at_stream)}{more}}}'
+        )
+
+    def _rejection(self, message: Rejection) -> str:
+        return (
+            f'{{"type":"rejection","stream":{self._stream(message.stream)},'
+            f'"intent":{_quoted(message.intent)},'
+            f'"start":{_number(message.start)},"end":{_number(message.end)},'
+            f'"score":{_probability(message.score)},'
+            f'"at_stream":{_number(message.at_stream)},'
+            f'"verified":{_probability(message.verified)}}}'
         )
 
     def _gap(self, message: Gap) -> str:
@@ -103,6 +117,7 @@ class LineFormat:
             f'{{"intent":{_quoted(verdict.intent)},"score":{_probability(verdict.score)}}}'
             for verdict in message.top
         )
+        more = "" if message.rejected is None else f',"rejected":{message.rejected:d}'
         return (
             f'{{"type":"summary","stream":{self._stream(message.stream)},'
             f'"seconds":{_number(message.seconds)},"windows":{message.windows:d},'
@@ -112,7 +127,7 @@ class LineFormat:
             f'"samples_gated":{message.samples_gated:d},'
             f'"samples_lost":{message.samples_lost:d},'
             f'"latency_ms":{{"p50":{_number(message.latency_p50_ms, 2)},'
-            f'"p99":{_number(message.latency_p99_ms, 2)}}}}}'
+            f'"p99":{_number(message.latency_p99_ms, 2)}}}{more}}}'
         )
 
     def _stream(self, name: str) -> str:

@@ -37,7 +37,8 @@ def event_time(event: Event) -> str:
 def event_line(event: Event, *, intent_width: int = 0, with_stream: bool = False) -> str:
     intent = screen_text(event.intent).ljust(intent_width)
     stream = f"  {screen_text(event.stream)}" if with_stream else ""
-    return f"{event_time(event):>8}  {intent}  {event.score:.2f}{stream}"
+    score = event.score if event.verified is None else event.verified
+    return f"{event_time(event):>8}  {intent}  {score:.2f}{stream}"
 
 
 def gap_line(gap: Gap, count: int = 1) -> str:
@@ -64,6 +65,8 @@ def summary_lines(summary: Summary) -> list[str]:
         f"{summary.samples_lost} lost"
     )
     events = "1 event" if summary.events == 1 else f"{summary.events} events"
+    if summary.rejected is not None:
+        events += f", {summary.rejected} rejected by the verifier"
     return [
         f"{name}: {verdict or 'nothing to judge'}",
         f"  {summary.seconds:.2f} s, {windows}, {events}",

@@ -20,7 +20,8 @@ from daemon.decide import (
     VerdictKeeper,
     make_rolling,
 )
-from daemon.messages import Event, Message, Prediction, Scores, StreamInfo
+from daemon.decide.verification import Ask
+from daemon.messages import Event, Message, Prediction, Rejection, Scores, StreamInfo
 from daemon.stream.ledger import SegmentCount
 from daemon.stream.settings import StreamSettings
 from daemon.vad import Coverage, Gate
@@ -28,6 +29,12 @@ from daemon.windowing import HighPass, Resampler, WindowBuffer, samples_of
 
 HISTORY: Final = 30.0
 """Seconds of speech before a window that events may still refer to."""
+VERIFIED: Final = 3 * RATE // 2
+"""Samples that a verifier takes, 1.5 s at 16 kHz."""
+
+Verify = Callable[[NDArray[np.float32], int], Scores]
+"""The verifier: the sound before a window's end, shape (VERIFIED,), and the window's index in its
+segment, to the posterior of each label, shape (labels,)."""
 
 
 class _Fate(enum.Enum):
@@ -115,13 +122,17 @@ class Segment:
         gate: Gate,
         count: SegmentCount,
         verdict: VerdictKeeper,
+        verify: Verify | None = None,
     ) -> None:
-        """`origin`: its first source sample's position in the stream."""
+        """`origin`: its first source sample's position in the stream. `verify` is needed where the
+        settings have a verification."""
         self.labels = settings.labels
         self._info = info
         self.gate = gate
         self.closed = False
-        self.windows = WindowBuffer(samples_of(settings.window), samples_of(settings.hop))
+        self.windows = WindowBuffer(
+            samples_of(settings.window), samples_of(settings.hop), 0 if verify is None else VERIFIED
+        )
         self._origin = origin
         self._count = count
         self._verdict = verdict
@@ -131,8 +142,13 @@ class Segment:
             settings.unit, len(settings.labels), settings.window, settings.hop, settings.rolling
         )
         self._events = EventDetector(
-            settings.labels, settings.non_intents, settings.unit, settings.events
+            settings.labels,
+            settings.non_intents,
+            settings.unit,
+            settings.events,
+            settings.verification,
         )
+        self._verify = verify
         self._records: deque[_Record] = deque()
         self._made = 0  # windows that have got a record
         self._last_arrival = 0.0
@@ -287,14 +303,28 @@ class Segment:
                 latency_ms=record.latency_ms,
             )
         ]
-        fired = self._events.update(start, end, record.scores, rolling, self._rolling.utterance)
+        fired = self._events.update(
+            start,
+            end,
+            record.scores,
+            rolling,
+            self._rolling.utterance,
+            self._ask(record.index),
+        )
         messages += [self._event(event) for event in fired]
         self.windows.release(record.index + 1)
         following = start + self.windows.hop
         self.gate.forget(following, following - samples_of(HISTORY))
         return messages
 
-    def _event(self, fired: Fired) -> Event:
+    def _ask(self, index: int) -> Ask | None:
+        """The verifier with the sound before the end of a window."""
+        verify = self._verify
+        if verify is None:
+            return None
+        return lambda: verify(self.windows.before(index, VERIFIED), index)
+
+    def _event(self, fired: Fired) -> Event | Rejection:
         speech = self.gate.speech_within(fired.start, fired.end, fired.core)
         start, end = speech or (fired.start, fired.end)
 
@@ -302,6 +332,16 @@ class Segment:
             at, end = self.time(position), self.end / self._info.rate
             return end if end < at - 1e-6 else at  # not where they are the same but for rounding
 
+        if not fired.confirmed:
+            return Rejection(
+                stream=self._info.name,
+                intent=self.labels[fired.label],
+                start=inside(start),
+                end=inside(end),
+                score=fired.score,
+                verified=fired.verified or 0.0,
+                at_stream=inside(fired.at),
+            )
         return Event(
             stream=self._info.name,
             intent=self.labels[fired.label],
@@ -309,4 +349,5 @@ class Segment:
             end=inside(end),
             score=fired.score,
             at_stream=inside(fired.at),
+            verified=fired.verified,
         )

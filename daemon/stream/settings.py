@@ -11,6 +11,7 @@ from daemon.config.settings import (
     GateSettings,
     RollingSettings,
 )
+from daemon.decide.verification import Verification
 from daemon.messages import Unit
 
 
@@ -28,3 +29,5 @@ class StreamSettings:
     gate: GateSettings = field(default_factory=GateSettings)
     rolling: RollingSettings = field(default_factory=RollingSettings)
     events: EventSettings = field(default_factory=EventSettings)
+    verification: Verification | None = None
+    """How events are verified; None: they are not."""

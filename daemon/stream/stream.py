@@ -30,6 +30,7 @@ from daemon.messages import (
     Level,
     Message,
     Prediction,
+    Rejection,
     Scores,
     Status,
     StreamInfo,
@@ -38,7 +39,7 @@ from daemon.messages import (
 from daemon.stream.latency import Latencies
 from daemon.stream.ledger import Counts, Ledger, SegmentCount
 from daemon.stream.levels import LevelMeter, NoiseFloor
-from daemon.stream.segment import DueWindow, Segment
+from daemon.stream.segment import DueWindow, Segment, Verify
 from daemon.stream.settings import StreamSettings
 from daemon.stream.sound_monitor import SoundMonitor
 from daemon.vad import Gate, GateBank
@@ -59,6 +60,7 @@ class Progress:
     windows: int
     gated: int
     events: int
+    rejected: int | None
     samples_classified: int
     samples_gated: int
     samples_lost: int
@@ -90,12 +92,14 @@ class Stream:
         settings: StreamSettings,
         gates: GateBank,
         *,
+        verify: Verify | None = None,
         levels: bool = False,
         monitor: bool = False,
     ) -> None:
         """A stream from its first sample on.
 
         Args:
+            verify: the verifier, where `settings.verification` is set; `take` calls it.
             gates: makes the stream's gates; was made with `settings.gate`.
             levels: give `Level` messages, every 50 ms of sound.
             monitor: give `Status` messages on faults of the sound (see `SoundMonitor`).
@@ -107,6 +111,7 @@ class Stream:
         self.info = info
         self._settings = settings
         self._gates = gates
+        self._verify = verify
         self._verdict = VerdictKeeper(
             settings.labels,
             settings.non_intents,
@@ -127,6 +132,7 @@ class Stream:
         self._windows = 0
         self._gated = 0
         self._events = 0
+        self._rejected = 0
         self._finished = False
 
     def adopt(self, *, hop: float, events: EventSettings | None = None) -> None:
@@ -153,6 +159,7 @@ class Stream:
             windows=self._windows,
             gated=self._gated,
             events=self._events,
+            rejected=None if self._settings.verification is None else self._rejected,
             samples_classified=ledger.classified,
             samples_gated=ledger.gated,
             samples_lost=ledger.lost,
@@ -299,6 +306,7 @@ class Stream:
             latency_p99_ms=self._latency.percentile(99),
             samples_shed=ledger.shed + ledger.undone,
             samples_never_arrived=ledger.never_arrived,
+            rejected=None if self._settings.verification is None else self._rejected,
         )
 
     # ---- inner ----------------------------------------------------------------------------------
@@ -306,7 +314,9 @@ class Stream:
     def _begin_segment(self, origin: int) -> Segment:
         count = SegmentCount(self._ledger, self.info.rate, RATE)
         gate = self._gates.new_gate()
-        segment = Segment(self.info, self._settings, origin, gate, count, self._verdict)
+        segment = Segment(
+            self.info, self._settings, origin, gate, count, self._verdict, self._verify
+        )
         self._queue.append(segment)
         return segment
 
@@ -328,6 +338,8 @@ class Stream:
                 self._gated += message.gated
             elif isinstance(message, Event):
                 self._events += 1
+            elif isinstance(message, Rejection):
+                self._rejected += 1
         return messages
 
 

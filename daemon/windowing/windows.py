@@ -31,12 +31,14 @@ class WindowBuffer:
     released, plus the largest block.
     """
 
-    def __init__(self, window: int, hop: int) -> None:
-        """Both in samples. ValueError unless 1 <= hop <= window."""
+    def __init__(self, window: int, hop: int, history: int = 0) -> None:
+        """All in samples. `history`: how far before the end of a window `before` looks back, at
+        most. ValueError unless 1 <= hop <= window."""
         if not 1 <= hop <= window:
             raise ValueError(f"a hop of {hop} samples does not fit a window of {window}")
         self.window = window
         self.hop = hop
+        self._extra = max(0, history - window)
         self._data = np.zeros(4 * window, dtype=np.float32)
         self._base = 0  # the stream's position of _data[0]
         self._filled = 0  # samples in _data that count
@@ -90,6 +92,17 @@ class WindowBuffer:
         view.flags.writeable = False
         return view
 
+    def before(self, index: int, length: int) -> Samples:
+        """The `length` samples that end with window `index`, shape (length,), at most `history`.
+
+        Zeros stand where the stream had not begun. Also for the window that was released last.
+        """
+        end = index * self.hop + self.window - self._base
+        found = np.zeros(length, np.float32)
+        first = max(0, end - length)
+        found[length - (end - first) :] = self._data[first:end]
+        return found
+
     def release(self, below: int) -> None:
         """Windows below this index are not needed any more."""
         self._released = max(self._released, below)
@@ -97,7 +110,8 @@ class WindowBuffer:
     def _append(self, samples: Samples) -> None:
         need = self._filled + len(samples)
         if need > len(self._data):
-            drop = min(max(0, self._released * self.hop - self._base), self._filled)
+            unused = self._released * self.hop - self._extra - self._base
+            drop = min(max(0, unused), self._filled)
             kept = self._filled - drop
             need = kept + len(samples)
             target = self._data

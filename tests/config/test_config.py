@@ -250,7 +250,7 @@ def test_a_file_that_cannot_be_read_is_named(make: Callable[[Path], object], exp
         ("[events.thresholds]\nup = 2", ["events.thresholds.up is 2", "0 to 1"]),
         ("[output]\nheadless = 'yes'", ["output.headless", "true or false"]),
         ("[model]\nthreads = -1", ["model.threads is -1"]),
-        ("[output]\ntypes = ['evnt']", ["output.types is ['evnt']", '"event", "gap", "summary"']),
+        ("[output]\ntypes = ['evnt']", ["output.types is ['evnt']", '"event", "rejection", "gap"']),
         ("[output]\ntypes = []", ["output.types", "one or more"]),
         ("[output]\ntypes = 'event'", ["output.types", "a list"]),
         ('[gate]\n"\\u001b[31m" = 1', ["x1b[31m"]),

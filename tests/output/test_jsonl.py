@@ -23,6 +23,7 @@ from daemon.messages import (
     Gap,
     Level,
     Prediction,
+    Rejection,
     RunInfo,
     Start,
     Status,
@@ -84,6 +85,13 @@ def test_lines_have_the_published_form() -> None:
     assert line(Event("a.wav", "up", 1.0004, 1.6, 0.75, 1.92)) == (
         '{"type":"event","stream":"a.wav","intent":"up","start":1.000,"end":1.600,'
         '"score":0.750000,"at_stream":1.920}'
+    )
+    assert line(Event("a.wav", "up", 1, 2, 0.25, 2, verified=0.875)).endswith(
+        '"at_stream":2.000,"verified":0.875000}'
+    )
+    assert line(Rejection("a.wav", "up", 1, 2, 0.25, 0.125, 2)) == (
+        '{"type":"rejection","stream":"a.wav","intent":"up","start":1.000,"end":2.000,'
+        '"score":0.250000,"at_stream":2.000,"verified":0.125000}'
     )
     assert line(Event("mic", "up", 1, 2, 0.75, 1.92, "2026-11-01T00:00:00Z")).endswith(
         '"at_stream":1.920,"at":"2026-11-01T00:00:00Z"}'
@@ -217,7 +225,8 @@ def test_levels_and_statuses_are_no_lines() -> None:
 
 def test_only_the_types_that_were_chosen_are_lines() -> None:
     assert OutputSettings().types == ["prediction", "event", "gap", "summary"]
-    assert JsonLines("-", ["event", "summary"]).ignores == {Level, Status, Start, Prediction, Gap}
+    ignored = JsonLines("-", ["event", "summary"]).ignores
+    assert ignored == {Level, Status, Start, Prediction, Gap, Rejection}
 
 
 def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

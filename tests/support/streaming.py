@@ -12,6 +12,7 @@ from daemon.base.audio import RATE
 from daemon.capture.ring import Chunk
 from daemon.decide import EventSettings
 from daemon.messages import Level, Message, Prediction, StreamInfo, Summary
+from daemon.stream.segment import Verify
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import DueWindow, Stream
 from daemon.vad import GateBank, GateSettings
@@ -78,9 +79,15 @@ class Lossy:
         )
 
 
-def make(setup: StreamSettings = SETUP, rate: int = RATE, levels: bool = False) -> Stream:
+def make(
+    setup: StreamSettings = SETUP,
+    rate: int = RATE,
+    levels: bool = False,
+    verify: Verify | None = None,
+) -> Stream:
     bank = ENERGY if setup.gate == GATE else GateBank.load(setup.gate)
-    return Stream(StreamInfo("a", rate, 1, live=False), setup, bank, levels=levels)
+    info = StreamInfo("a", rate, 1, live=False)
+    return Stream(info, setup, bank, verify=verify, levels=levels)
 
 
 def turn(streams: Sequence[Stream], batch: int = 1000) -> list[list[Message]]:
@@ -100,9 +107,13 @@ def turn(streams: Sequence[Stream], batch: int = 1000) -> list[list[Message]]:
 
 
 def play(
-    chunks: Sequence[Chunk], setup: StreamSettings = SETUP, rate: int = RATE, batch: int = 1000
+    chunks: Sequence[Chunk],
+    setup: StreamSettings = SETUP,
+    rate: int = RATE,
+    batch: int = 1000,
+    verify: Verify | None = None,
 ) -> list[Message]:
-    stream = make(setup, rate)
+    stream = make(setup, rate, verify=verify)
     messages = []
     for chunk in chunks:
         stream.feed(chunk)

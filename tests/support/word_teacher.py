@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from train.distillation.word_embedding import BANDS, FRAMES
+from daemon.model.verifier.filterbank import BANDS, FRAMES
 
 WIDTH = 24
 

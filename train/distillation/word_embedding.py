@@ -8,71 +8,29 @@ them.
 
 from __future__ import annotations
 
-import functools
 import hashlib
 import importlib.util
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.errors import UserError
+from daemon.model.verifier.filterbank import (
+    BANDS,
+    FRAMES,
+    LEVEL,
+    SOUND,
+    log_filterbank,
+    noise_floor,
+)
 from train.augment import Audio, rms
 
 NAME = "efficientword-net"
 NEEDED = "pip install --no-deps efficientword-net==1.0.5"
-WINDOW = 24_000
-"""Samples of the teacher's window, 1.5 s at 16 kHz."""
 WIDTH = 2048
 FILE = "models/resnet_50_arc/slim_93%_accuracy_72.7390%.onnx"
-LEVEL = 0.1
-"""RMS that every recording is scaled to."""
-FLOOR = 10 ** (-60 / 20)
-"""RMS of the white noise that is added to every window, 40 dB below the recording. The network does
-not mind the level, but digital silence lies far outside of what it was trained on: -36 in the
-logarithm where a quiet room has -8."""
-
-FRAME, HOP, FFT, BANDS, RATE = 400, 160, 512, 64, 16_000
-FRAMES = 149
-
-
-@functools.cache
-def mel_filters() -> NDArray[np.float32]:
-    """Triangular filters on FFT bins, shape (FFT // 2 + 1, BANDS), as python_speech_features has
-    them: corners at whole bins, floor((FFT + 1) f / RATE), evenly spaced in mel to 8 kHz."""
-    top = 2595 * np.log10(1 + RATE / 2 / 700)
-    hertz = 700 * (10 ** (np.linspace(0, top, BANDS + 2) / 2595) - 1)
-    corners = np.floor((FFT + 1) * hertz / RATE)
-    bins = np.arange(FFT // 2 + 1)[:, None]
-    low, middle, high = corners[:-2], corners[1:-1], corners[2:]
-    with np.errstate(divide="ignore", invalid="ignore"):
-        rising = (bins - low) / (middle - low)
-        falling = (high - bins) / (high - middle)
-    filters = np.where(bins < middle, rising, falling)
-    inside = (bins >= low) & (bins < high)
-    return np.where(inside, filters, 0).astype(np.float32)
-
-
-def log_filterbank(windows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Logarithm of mel energies of windows (n, samples), shape (n, frames, BANDS).
-
-    Frames of 25 ms every 10 ms, no taper, no pre-emphasis; the last one is filled up with zeros.
-    The same as python_speech_features' logfbank with nfilt = 64 and preemph = 0.
-    """
-    frames = 1 + max(0, -(-(windows.shape[1] - FRAME) // HOP))
-    padded = np.zeros((len(windows), (frames - 1) * HOP + FRAME), np.float32)
-    padded[:, : windows.shape[1]] = windows
-    framed = np.lib.stride_tricks.sliding_window_view(padded, FRAME, axis=1)[:, ::HOP]
-    spectrum = np.fft.rfft(framed, FFT)
-    power = (spectrum.real**2 + spectrum.imag**2).astype(np.float32) / FFT
-    energy = power @ mel_filters()
-    energy[energy == 0] = np.finfo(np.float64).eps
-    logarithms: NDArray[np.float32] = np.log(energy)
-    return logarithms
-
-
 Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]
 """From features, shape (1, 1, 149, BANDS), to a vector, shape (1, width)."""
 
@@ -102,7 +60,7 @@ class WordEmbedding:
         """SHA-256 of the file, in hexadecimal."""
 
     def vectors(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors, shape (n, width), of windows in [-1, 1], shape (n, WINDOW)."""
+        """Unit vectors, shape (n, width), of windows in [-1, 1], shape (n, SOUND)."""
         made = np.empty((len(windows), self.width), np.float32)
         # The network takes one window at a time.
         for row, features in enumerate(log_filterbank(windows)):
@@ -143,10 +101,11 @@ def open_teacher(name: str, threads: int) -> WordEmbedding:
 
     Raises UserError if it is missing or is another network.
     """
-    return WordEmbedding(_file_of(name), threads)
+    return WordEmbedding(weights_of(name), threads)
 
 
-def _file_of(name: str) -> Path:
+def weights_of(name: str) -> Path:
+    """The ONNX file of the teacher `name`, see `open_teacher`."""
     if name != NAME:
         file = Path(name).expanduser()
         if not file.is_file():
@@ -161,20 +120,13 @@ def _file_of(name: str) -> Path:
 
 
 def windows_around(samples: Audio, centres: Sequence[int]) -> NDArray[np.float32]:
-    """The teacher's windows around some samples of a recording, shape (n, WINDOW): the recording
+    """The teacher's windows around some samples of a recording, shape (n, SOUND): the recording
     at one level where there is one, and noise everywhere."""
-    # One noise for all: a vector must depend on nothing but what is in its window.
-    windows = np.tile(_floor(), (len(centres), 1))
+    windows = np.tile(noise_floor(), (len(centres), 1))
     gain = np.float32(LEVEL / rms(samples))
     for window, centre in zip(windows, centres, strict=True):
-        start = centre - WINDOW // 2
-        first, last = max(0, start), min(len(samples), start + WINDOW)
+        start = centre - SOUND // 2
+        first, last = max(0, start), min(len(samples), start + SOUND)
         if last > first:
             window[first - start : last - start] += gain * samples[first:last]
     return windows
-
-
-@functools.cache
-def _floor() -> Audio:
-    noise = np.random.default_rng(0).standard_normal(WINDOW, np.float32)
-    return noise * np.float32(FLOOR)

@@ -57,7 +57,14 @@ def whole(what: Figures) -> tuple[Any, Figures]:
                 collected.take(message)
             output.publish(*messages)
 
-        worker = setup.new_worker(source.streams, classifier.classify, gates, publish, source.wake)
+        worker = setup.new_worker(
+            source.streams,
+            classifier.classify,
+            gates,
+            publish,
+            source.wake,
+            verify=classifier.verifier,
+        )
         output.open(setup.run_info(source.streams, classifier.backend))
         wall, cpu = time.perf_counter(), time.process_time()
         source.start(on_news=lambda: None)

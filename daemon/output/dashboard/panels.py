@@ -167,6 +167,8 @@ def health(scene: Scene, width: int) -> Row:
     ]
     if state.outputs:
         items.insert(2, ("outputs", *_outputs(state, theme)))
+    if state.rejected is not None:
+        items.insert(2, ("rejected", f"{state.rejected}", theme.text))
     up = clock(state.uptime(scene.now))
     end = line.width - len(up) - 3
     for title, value, style in items:

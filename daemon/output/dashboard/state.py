@@ -17,6 +17,7 @@ from daemon.messages import (
     Level,
     Message,
     Prediction,
+    Rejection,
     RunInfo,
     Scores,
     Status,
@@ -89,6 +90,8 @@ class StreamState:
     windows: int = 0
     gated: int = 0
     events: int = 0
+    rejected: int = 0
+    """Candidates for events that the verifier rejected."""
     samples_lost: int = 0
     last_event: Entry | None = None
     notice: Status | None = None
@@ -145,6 +148,8 @@ class DashboardState:
                 self._prediction(stream, message, now)
             case Event():
                 self._event(stream, message, now)
+            case Rejection():
+                stream.rejected += 1
             case Gap():
                 self._gap(stream, message, now)
             case Summary():
@@ -194,6 +199,13 @@ class DashboardState:
         return sum(stream.gated for stream in self.streams.values())
 
     @property
+    def rejected(self) -> int | None:
+        """Candidates that the verifier rejected; None without a verifier."""
+        if not self.run.verified:
+            return None
+        return sum(stream.rejected for stream in self.streams.values())
+
+    @property
     def samples_lost(self) -> int:
         return sum(stream.samples_lost for stream in self.streams.values())
 
@@ -231,8 +243,9 @@ class DashboardState:
     def _event(self, stream: StreamState, message: Event, now: float) -> None:
         stream.events += 1
         label = self._labels.get(message.intent)
+        score = message.score if message.verified is None else message.verified
         entry = Entry(
-            event_time(message), message.stream, message.intent, "event", now, label, message.score
+            event_time(message), message.stream, message.intent, "event", now, label, score
         )
         stream.last_event = entry
         self._enter(entry)

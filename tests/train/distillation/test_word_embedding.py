@@ -1,4 +1,4 @@
-"""EfficientWord-Net's filterbank and interface, against python_speech_features."""
+"""EfficientWord-Net as a teacher."""
 
 from __future__ import annotations
 
@@ -8,40 +8,17 @@ import numpy as np
 import pytest
 from support.word_teacher import WIDTH, small_word_teacher
 
+from daemon.base.audio import RATE
 from daemon.base.errors import UserError
+from daemon.model.verifier.filterbank import FLOOR, LEVEL, SOUND
 from train.distillation import word_embedding as we
 
 
-def voice(seed: int, length: int = we.WINDOW) -> np.ndarray:
+def voice(seed: int, length: int = SOUND) -> np.ndarray:
     rng = np.random.default_rng(seed)
-    time = np.arange(length) / we.RATE
+    time = np.arange(length) / RATE
     tone = np.sin(2 * np.pi * rng.uniform(100, 3000) * time * (1 + 0.2 * time))
     return (0.1 * tone + 0.01 * rng.standard_normal(length)).astype(np.float32)
-
-
-def test_the_filterbank_is_that_of_python_speech_features() -> None:
-    python_speech_features = pytest.importorskip("python_speech_features")
-    windows = np.stack([voice(0), voice(1), np.zeros(we.WINDOW, np.float32)])
-    windows[1, :8000] = 0  # digital silence: the reference's logarithm of epsilon
-    reference = [
-        python_speech_features.logfbank(
-            window.astype(np.float64), we.RATE, nfilt=we.BANDS, nfft=we.FFT, preemph=0.0
-        )
-        for window in windows
-    ]
-    features = we.log_filterbank(windows)
-    assert features.shape == (3, we.FRAMES, we.BANDS) and features.dtype == np.float32
-    np.testing.assert_allclose(features, reference, atol=2e-4)
-    assert features[2, 0, 0] == pytest.approx(-36.04, abs=0.01)
-
-
-def test_a_tone_lies_in_the_band_of_its_pitch() -> None:
-    for pitch in (300.0, 1000.0, 4000.0):
-        tone = np.sin(2 * np.pi * pitch * np.arange(we.WINDOW) / we.RATE).astype(np.float32)
-        band = we.log_filterbank(tone[None])[0].mean(axis=0).argmax()
-        mel = 2595 * np.log10(1 + np.array([pitch, 8000]) / 700)
-        # Band n peaks at (n + 1) / 65 of the way to 8 kHz.
-        assert abs(mel[0] / mel[1] * 65 - 1 - band) < 1
 
 
 def test_vectors_have_length_one_and_do_not_depend_on_their_neighbours(
@@ -76,16 +53,16 @@ def test_a_window_is_filled_with_a_low_noise_and_at_one_level() -> None:
     loud, quiet = (
         we.windows_around(np.float32(gain) * sound, [4_000, -9_000]) for gain in (1.0, 0.05)
     )
-    assert loud.shape == (2, we.WINDOW)
+    assert loud.shape == (2, SOUND)
     np.testing.assert_allclose(loud, quiet, atol=1e-5)
-    middle = slice(we.WINDOW // 2 - 4_000, we.WINDOW // 2 + 4_000)
-    scaled = sound * we.LEVEL / np.sqrt(np.mean(sound**2))
-    assert np.abs(loud[0, middle] - scaled).max() < 6 * we.FLOOR
+    middle = slice(SOUND // 2 - 4_000, SOUND // 2 + 4_000)
+    scaled = sound * LEVEL / np.sqrt(np.mean(sound**2))
+    assert np.abs(loud[0, middle] - scaled).max() < 6 * FLOOR
     floor = loud[0, : middle.start]
-    assert np.sqrt(np.mean(floor**2)) == pytest.approx(we.FLOOR, rel=0.05)
+    assert np.sqrt(np.mean(floor**2)) == pytest.approx(FLOOR, rel=0.05)
     # Centred 9,000 samples before the recording: its first 3,000 are the window's last.
-    assert np.abs(loud[1, -3_000:] - scaled[:3_000]).max() < 6 * we.FLOOR
-    assert np.sqrt(np.mean(loud[1, :-3_000] ** 2)) == pytest.approx(we.FLOOR, rel=0.05)
+    assert np.abs(loud[1, -3_000:] - scaled[:3_000]).max() < 6 * FLOOR
+    assert np.sqrt(np.mean(loud[1, :-3_000] ** 2)) == pytest.approx(FLOOR, rel=0.05)
 
 
 def test_another_network_is_refused(tmp_path: Path) -> None:
