@@ -49,6 +49,7 @@ COMMANDS = (
     "calibrate",
     "export",
     "mine",
+    "verifier",
     "record",
     "report",
     "synthesize",
@@ -195,6 +196,10 @@ def evaluate(
     backend: Annotated[
         str, typer.Option(help="What runs the model; model.backend in config.toml names them.")
     ] = "torch",
+    verifier: Annotated[
+        str,
+        typer.Option(help="auto, off or a verifier's folder, as model.verifier in config.toml."),
+    ] = "auto",
     debug: Debug = False,
 ) -> None:
     """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
@@ -213,6 +218,7 @@ def evaluate(
             json_file,
             plots,
             backend,
+            verifier,
         ),
         PlainConsole(),
     )
@@ -246,6 +252,38 @@ def calibrate(
         raise _stopped(stop, "the same command goes on from there") from None
     found = steps.calibrate_model(run, loaded, labels, noises, parts)
     print(json.dumps(found.calibration.to_dict(), indent=2))
+
+
+@app.command()
+def verifier(
+    model: Annotated[Path, typer.Argument(help="A model directory; it gets a folder verifier.")],
+    recipe: Annotated[str, typer.Argument(help="The recipe it was trained by.")],
+    network: Annotated[
+        Path | None,
+        typer.Option(
+            help="An ONNX file; by default the network that comes with intentd, else that "
+            "of the package efficientword-net."
+        ),
+    ] = None,
+    draws: Annotated[
+        int, typer.Option(min=100, help="Windows that its linear layer is trained on.")
+    ] = 24_000,
+    assignments: Assignments = None,
+    debug: Debug = False,
+) -> None:
+    """Add a verifier to a trained model: a second network that confirms or rejects its events. Its
+    linear layer is trained on the training part, and calibrated with the model on what the
+    recipe's [calibrate] names."""
+    from train.recipe_files import load_recipe
+
+    loaded_recipe = load_recipe(recipe, assignments or ())
+    from train import pipeline as steps
+    from train.verification.add import add_verifier, find_network
+
+    run = steps.Run(loaded_recipe, model, command_line())
+    quiet()
+    info = add_verifier(run, network or find_network(), draws)
+    _say(f"{info.directory} is the verifier of {model}.")
 
 
 @app.command()

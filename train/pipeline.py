@@ -7,6 +7,7 @@ was interrupted goes on from there.
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -23,6 +24,9 @@ from daemon.base.resources import disk_full, out_of_memory
 from daemon.base.text_files import write_text
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.description.calibration import write_intentd_key
+from daemon.model.verifier.description import FOLDER as VERIFIER
+from daemon.model.verifier.description import find_verifier
+from daemon.model.verifier.verifier import Verifier
 from train.augment import Audio
 from train.calibration.cross_fit import Part, cross_fit
 from train.calibration.temperature import temperature_of
@@ -262,6 +266,8 @@ def calibrate_model(
             {"recipe": recipe.name, "date": f"{datetime.now(UTC):%Y-%m-%d}"},
         )
     write_intentd_key(run.output, found.calibration)
+    # It was calibrated with the model that was there before.
+    shutil.rmtree(run.output / VERIFIER, ignore_errors=True)
     curve = [
         {
             "threshold": point.threshold,
@@ -302,7 +308,9 @@ def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
     recipe = run.recipe
     part: SplitPart = "test" if loaded.part("test") else "validation"
     clips = loaded.part(part)
-    found = evaluate_model(run, open_model(run.output, recipe), clips, options_of(recipe))
+    found = evaluate_model(
+        run, open_model(run.output, recipe, verifier="auto"), clips, options_of(recipe)
+    )
     figures = {
         "part": part,
         "recipe": recipe.name,
@@ -350,16 +358,25 @@ def evaluation_noise(recipe: Recipe) -> Audio | None:
 
 
 def open_model(
-    path: Path | str, recipe: Recipe | None = None, backend: str = "torch"
+    path: Path | str,
+    recipe: Recipe | None = None,
+    backend: str = "torch",
+    verifier: str = "off",
 ) -> Classifier:
-    """The daemon's classifier of a model, with batches for throughput."""
-    return load_classifier(
+    """The daemon's classifier of a model, with batches for throughput; `verifier` as in the
+    daemon's settings."""
+    classifier = load_classifier(
         path,
         max_batch=64,
         backend=backend,
         window_seconds=None if recipe is None else recipe.model.window,
         threads=recipe.train.threads if recipe is not None else 0,
     )
+    info = classifier.info
+    found = find_verifier(info.directory, verifier, info.labels, info.unit)
+    if found is not None:
+        classifier.verifier = Verifier(found, info.labels)
+    return classifier
 
 
 def _write_sources(run: Run, loaded: Loaded) -> None:

@@ -49,6 +49,8 @@ class Request:
     json_file: Path | None = None
     plots: Path | None = None
     backend: str = "torch"
+    verifier: str = "auto"
+    """As in the daemon's settings: "auto", "off" or a folder."""
 
 
 def measure(request: Request, console: Console) -> dict[str, Any]:
@@ -66,7 +68,7 @@ def measure(request: Request, console: Console) -> dict[str, Any]:
         raise UserError(f"--part is one of {', '.join(PARTS)} or all, not {request.part!r}.")
     _check_numbers(request)
     path = resolve_model(request.model)
-    classifier = steps.open_model(path, backend=request.backend)
+    classifier = steps.open_model(path, backend=request.backend, verifier=request.verifier)
     run_console = PlainConsole(stderr=True)
     recipe, clips, left_out = _clips(request, classifier, functools.partial(_note, run_console))
     if request.noise is not None:

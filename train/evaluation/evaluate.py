@@ -7,12 +7,13 @@ runs. Ratios of speech to noise are the clip's RMS over the noise's, over the wh
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.assembly.setup import layer_of
 from daemon.config.settings import HOP_SECONDS, EventSettings, GateSettings, RollingSettings
 from daemon.model.classifier import Classifier
 from daemon.windowing import high_passed
@@ -24,7 +25,8 @@ from train.examples.words import middle_window
 from train.recipe import Recipe
 from train.simulation.conditions import free_tracks, word_track
 from train.simulation.offline import SimulationSettings, replay, score_recordings, softmax
-from train.simulation.tracks import with_noise
+from train.simulation.tracks import Track, with_noise
+from train.simulation.verified import verified
 from train.training.finetune import words_of
 
 Advance = Callable[[float], None] | None
@@ -142,9 +144,11 @@ class Evaluation:
 
 
 def settings_of(classifier: Classifier) -> SimulationSettings:
-    """The daemon's settings for this model: its `intentd` key over the defaults."""
+    """The daemon's settings for this model: its `intentd` key, and what its verifier changes, over
+    the defaults."""
     info = classifier.info
-    table = info.settings()
+    verifier = None if classifier.verifier is None else classifier.verifier.info
+    table = layer_of(info, verifier)
     window = table.get("window", {})
     return SimulationSettings(
         labels=info.labels,
@@ -155,6 +159,7 @@ def settings_of(classifier: Classifier) -> SimulationSettings:
         gate=GateSettings(**table.get("gate", {})),
         rolling=RollingSettings(**table.get("rolling", {})),
         events=EventSettings(**table.get("events", {})),
+        verification=None if verifier is None else verifier.verification,
     )
 
 
@@ -171,7 +176,18 @@ def evaluate(
     `say` is called with what is being measured.
     """
     settings = settings_of(classifier)
+    # No event, but scores and verdicts, which no verifier has a part in.
+    unverified = replace(settings, verification=None)
     labels, temperature = classifier.labels, classifier.info.temperature
+
+    def score_track(track: Track) -> Score:
+        cached = score_recordings([track.samples], settings, classifier.logits)[0]
+        if classifier.verifier is not None:
+            ask = classifier.verifier.posterior
+            cached = verified(cached, track.samples, settings, temperature, ask)
+        events = replay(cached, settings, temperature).events
+        return score(events, track.truth, track.seconds / 3600)
+
     conditions = []
     silent = 0
     for number, level in enumerate(options.levels):
@@ -181,7 +197,9 @@ def evaluate(
         sounds = [clip.audio for clip in clips]
         if level is not None and noise is not None:
             sounds = [with_noise(audio, noise, level, n) for n, audio in enumerate(sounds)]
-        utterances, windows, missing = _recordings(classifier, settings, clips, sounds, temperature)
+        utterances, windows, missing = _recordings(
+            classifier, unverified, clips, sounds, temperature
+        )
         if number == 0:
             silent = missing
         if settings.unit == "word":
@@ -198,19 +216,10 @@ def evaluate(
             level or 0.0,
             options.seed,
         )
-        cached = score_recordings([track.samples], settings, classifier.logits)[0]
-        events = replay(cached, settings, temperature).events
-        stream = score(events, track.truth, track.seconds / 3600)
-        conditions.append(Condition(level, windows, utterances, stream))
+        conditions.append(Condition(level, windows, utterances, score_track(track)))
     say("command-free audio")
     tracks = free_tracks(recipe, clips, [] if noise is None else [noise], options.spacing)
-    scored = score_recordings([track.samples for track in tracks], settings, classifier.logits)
-    by_track = {
-        track.name: score(
-            replay(cached, settings, temperature).events, track.truth, track.seconds / 3600
-        )
-        for track, cached in zip(tracks, scored, strict=True)
-    }
+    by_track = {track.name: score_track(track) for track in tracks}
     free = sum(by_track.values(), Score())
     return Evaluation(
         labels, frozenset(recipe.model.non_intents), tuple(conditions), free, by_track, silent

@@ -7,7 +7,7 @@ by the same `Stream`, in a fraction of a second for minutes of audio.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -21,7 +21,9 @@ from daemon.decide import (
     Fired,
     make_rolling,
 )
+from daemon.decide.verification import Ask
 from daemon.messages import Event, Message, Prediction, Scores, StreamInfo, Summary
+from daemon.stream.segment import Verify
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import DueWindow, Stream
 from daemon.vad import GateBank, GateSettings
@@ -63,9 +65,9 @@ class SimulationSettings(StreamSettings):
     def with_thresholds(self, thresholds: dict[str, float]) -> SimulationSettings:
         return replace(self, events=self.events.model_copy(update={"thresholds": thresholds}))
 
-    def stream(self, number: int, gates: GateBank) -> Stream:
+    def stream(self, number: int, gates: GateBank, verify: Verify | None = None) -> Stream:
         info = StreamInfo(f"track {number}", RATE, 1, live=False)
-        return Stream(info, self, gates)
+        return Stream(info, self, gates, verify=verify)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +79,13 @@ class CachedScores:
     """The gate's, one a chunk of 512 samples; empty without a gate."""
     logits: Logits
     """Of the windows with speech, in order, (windows, labels)."""
+    verifier_posteriors: Mapping[int, Scores] = field(default_factory=dict)
+    """The verifier's posterior of each window that may be a candidate, by the window's number; see
+    `train.simulation.verified`."""
+
+    def ask(self, index: int) -> Ask:
+        """The verifier's posterior of a window, for `EventDetector.update`."""
+        return lambda: self.verifier_posteriors[index]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +162,7 @@ def replay(cached: CachedScores, settings: SimulationSettings, temperature: floa
     """The daemon's messages with these settings and this temperature."""
     off = settings.gate.kind == "off"
     bank = GateBank(settings.gate, None if off else _ReplayingDetector(cached.speech_probabilities))
-    stream = settings.stream(0, bank)
+    stream = settings.stream(0, bank, lambda _, index: cached.verifier_posteriors[index])
     scores = softmax(cached.logits / temperature)
     silence = np.zeros(cached.samples, np.float32)
     taken, messages = 0, list[Message]()
@@ -180,6 +189,7 @@ class EventReplay:
     def __init__(
         self, cached: CachedScores, settings: SimulationSettings, temperature: float
     ) -> None:
+        self._cached = cached
         self._length = cached.samples / RATE
         scores = iter(softmax(cached.logits / temperature))
         outcome = replay(cached, settings, temperature)
@@ -213,12 +223,17 @@ class EventReplay:
     ) -> list[Event]:
         """The events that the daemon's detector raises for `smoothed`."""
         detector = EventDetector(
-            settings.labels, settings.non_intents, settings.unit, settings.events
+            settings.labels,
+            settings.non_intents,
+            settings.unit,
+            settings.events,
+            settings.verification,
         )
         return [
             self._event(fired, settings)
-            for window in smoothed
-            for fired in detector.update(*window)
+            for index, window in enumerate(smoothed)
+            for fired in detector.update(*window, self._cached.ask(index))
+            if fired.confirmed
         ]
 
     def _event(self, fired: Fired, settings: SimulationSettings) -> Event:
@@ -231,6 +246,7 @@ class EventReplay:
             min(end / RATE, self._length),
             fired.score,
             min(fired.at / RATE, self._length),
+            verified=fired.verified,
         )
 
 

@@ -1,0 +1,1 @@
+"""Training of a model's verifier, which confirms or rejects its events."""

@@ -1,0 +1,145 @@
+"""Adds a verifier to a trained model: trains its linear layer and calibrates it with the model."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import Progress
+
+from daemon.base.errors import UserError
+from daemon.decide.rolling import softmax
+from daemon.decide.verification import Verification
+from daemon.messages import Scores
+from daemon.model.classifier import Classifier
+from daemon.model.verifier.description import VerifierInfo, bundled_network
+from daemon.model.verifier.network import WordEmbedding
+from train.augment import Audio
+from train.calibration.thresholds import ScoredTrack, calibrate
+from train.data.clips import Loaded
+from train.distillation.word_embedding import NAME, weights_of
+from train.evaluation.evaluate import settings_of
+from train.pipeline import Run, load, open_calibrated
+from train.simulation.conditions import calibration_tracks, extra_tracks
+from train.simulation.offline import SimulationSettings, score_recordings
+from train.simulation.tracks import Track
+from train.simulation.verified import verified
+from train.training.finetune import noises_of
+from train.verification.combination import fit_combination
+from train.verification.folder import write_verifier
+from train.verification.learn import draw_vectors, fit_verifier
+from train.words.head import Head
+
+DRAWS = 24_000
+"""Windows that the linear layer is trained on."""
+CANDIDATE = 0.1
+ASKS = 4
+THRESHOLDS = (0.02, 0.999)
+"""Least and greatest verified score that may be a threshold."""
+
+
+def find_network() -> Path:
+    """The network that comes with intentd, else that of the package efficientword-net.
+
+    Raises UserError if there is neither.
+    """
+    bundled = bundled_network()
+    return bundled if bundled.is_file() else weights_of(NAME)
+
+
+def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
+    """Train, calibrate and write the verifier of the model in the run's output folder.
+
+    `network`: an ONNX file with EfficientWord-Net's interface.
+
+    Raises:
+        UserError: there is no model, its labels are not the recipe's, or the network is another.
+    """
+    recipe = run.recipe
+    if recipe.model.unit != "word":
+        raise UserError("A verifier hears 1.5 s, and the recipe's model knows whole utterances.")
+    embedding = WordEmbedding(network, recipe.train.threads or 1)
+    loaded, labels = load(run)
+    noises = noises_of(recipe)
+    classifier = open_calibrated(run, labels)
+    with Progress(console=run.console, transient=True) as progress:
+        task = progress.add_task("vectors", total=draws)
+        vectors, targets = draw_vectors(
+            recipe,
+            loaded.part("train"),
+            labels,
+            noises,
+            embedding,
+            draws,
+            lambda done: progress.update(task, completed=done),
+        )
+    head = fit_verifier(vectors, targets, len(labels))
+    settings = replace(
+        settings_of(classifier), verification=Verification(candidate=CANDIDATE, asks=ASKS)
+    )
+    with run.console.status("calibrating the verifier"):
+        tracks = _scored(run, loaded, noises, classifier, settings, head, embedding)
+        assert settings.verification is not None
+        settings = replace(
+            settings, verification=fit_combination(settings.verification, tracks, settings)
+        )
+        only = recipe.calibrate.model_copy(update={"rolling_windows": (), "threshold": THRESHOLDS})
+        found = calibrate(
+            recipe.model_copy(update={"calibrate": only}),
+            labels,
+            settings,
+            classifier.info.temperature,
+            tracks,
+            {
+                "recipe": recipe.name,
+                "date": f"{datetime.now(UTC):%Y-%m-%d}",
+                "draws": draws,
+                "candidates": sum(len(each.cached.verifier_posteriors) for each in tracks),
+            },
+        ).calibration
+    assert settings.verification is not None
+    run.say(
+        f"verifier: {found.measured['hits']} of {found.measured['words']} words, "
+        f"{found.measured['false_alarms']} false alarms in "
+        f"{found.measured['command_free_hours']:.2f} h"
+    )
+    return write_verifier(
+        run.output,
+        labels,
+        head,
+        settings.verification,
+        found.thresholds,
+        network=network,
+        measured=found.measured,
+    )
+
+
+def _scored(
+    run: Run,
+    loaded: Loaded,
+    noises: Sequence[Audio],
+    classifier: Classifier,
+    settings: SimulationSettings,
+    head: Head,
+    embedding: WordEmbedding,
+) -> list[ScoredTrack]:
+    """The validation part and `calibrate.free` with the scores of model and verifier."""
+    recipe = run.recipe
+    temperature = classifier.info.temperature
+
+    def posterior(sound: NDArray[np.float32]) -> Scores:
+        return softmax(head.logits(embedding.vectors(sound[None]))[0].astype(np.float64))
+
+    def scored(track: Track, free: bool) -> ScoredTrack:
+        cached = score_recordings([track.samples], settings, classifier.logits)[0]
+        cached = verified(cached, track.samples, settings, temperature, posterior)
+        return ScoredTrack(track.name, track.seconds, track.truth, free, cached, temperature)
+
+    tracks = calibration_tracks(recipe, loaded.part("validation"), settings.labels, noises)
+    found = [scored(track, False) for track in tracks.words]
+    found += [scored(track, True) for track in tracks.free]
+    return found + [scored(track, True) for track in extra_tracks(recipe)]
