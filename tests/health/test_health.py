@@ -19,6 +19,7 @@ from daemon.health import places
 from daemon.health.client import ask, running
 from daemon.health.server import HealthServer
 from daemon.health.snapshot import Health, StreamHealth, duration, text
+from daemon.output.base import OutputHealth
 
 if not hasattr(socket, "AF_UNIX"):
     pytest.skip("needs Unix sockets", allow_module_level=True)
@@ -237,3 +238,17 @@ def test_a_name_too_long_for_a_socket_is_reported(
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path / ("x" * 120)))
     with pytest.raises(UserError, match="XDG_RUNTIME_DIR"):
         HealthServer(lambda: b"").start()
+
+
+def test_the_state_of_outputs_is_shown() -> None:
+    outputs = (
+        OutputHealth("MQTT to broker:1883", True, 0, 0, "connected as intentd/kitchen, 3 events"),
+        OutputHealth("commands", True, 2, 1, "7 ended, 1 of them failed, 0 running"),
+        OutputHealth("plain lines", True, 0, 0, ""),
+    )
+    report = json.loads(replace(HEALTH, outputs=outputs).to_json())
+    assert [output["lost"] for output in report["outputs"]] == [0, 2, 0]
+    assert text(report).splitlines()[-2:] == [
+        "  MQTT to broker:1883: connected as intentd/kitchen, 3 events",
+        "  commands: 7 ended, 1 of them failed, 0 running, 1 waiting, 2 lost",
+    ]

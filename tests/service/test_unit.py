@@ -220,3 +220,21 @@ def test_the_unit_opens_only_what_is_configured(
     assert unit["ExecStart"][0].endswith("--on \"left=sh -c 'a b'\"")
     assert run(["service", "install", "--write", str(home / "gone")]) == 2
     assert "there is no folder" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("setting", "families"),
+    [
+        ("output.metrics=127.0.0.1:9464", "AF_UNIX AF_INET"),
+        ("output.mqtt=[::1]:1883", "AF_UNIX AF_INET6"),
+        ("output.mqtt=broker.local:1883", "AF_UNIX AF_INET AF_INET6 AF_NETLINK"),
+        ("output.webhook=http://127.0.0.1/x", "AF_UNIX AF_INET"),
+    ],
+)
+def test_an_output_opens_the_address_families_that_it_needs(
+    home: Path, setting: str, families: str
+) -> None:
+    assert run(["service", "install", "--set", setting]) == 0
+    unit = settings_of(unit_file(home).read_text())
+    assert unit["RestrictAddressFamilies"] == [families]
+    assert unit["ProtectHome"] == ["read-only"] and len(unit["ReadWritePaths"]) == 1

@@ -80,7 +80,7 @@ class Command:
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
-            start_new_session=HAS_GROUPS,
+            process_group=0 if HAS_GROUPS else None,
         )
         if reaper is not None:
             reaper.began(self._process.pid)

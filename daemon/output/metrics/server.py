@@ -30,7 +30,7 @@ class MetricsServer(WSGIServer):
         self._since: dict[socket.socket, float] = {}
         self._lock = threading.Lock()
         self._thread = threading.Thread(
-            target=self.serve_forever, name="metrics", args=(0.5,), daemon=True
+            target=self.serve_forever, name="metrics", args=(0.2,), daemon=True
         )
         super().__init__((host, port), _Handler)
         self.set_app(app)
