@@ -8,6 +8,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from support.broker import missing_servers
 from support.making import make_tiny_model
 from support.speech_packages import missing_synthesisers
 from support.virtual_pipewire import missing_pipewire
@@ -27,6 +28,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 def pytest_configure() -> None:
     """Where everything must be tested, a skip for want of a package is an error."""
     missing = missing_pipewire() + missing_synthesisers() + missing_web_packages()
+    missing += missing_servers()
     if missing and os.environ.get("INTENTD_TEST_REQUIRE_PACKAGES"):
         raise pytest.UsageError(f"missing packages: {' '.join(missing)}")
 

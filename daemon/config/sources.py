@@ -117,7 +117,7 @@ def find_file(directory: Path) -> tuple[Layer | None, str | None]:
         layer = read_file(local)
         layer = Layer("file", "./config.toml", layer.values)
         if _ours(layer.values):
-            return layer, None
+            return _without_commands(layer)
         names = [name for name in layer.values if did_you_mean(name, sections())]
         hint = did_you_mean(names[0], (f"{s}" for s in sections())) if names else ""
         remark = (
@@ -130,6 +130,19 @@ def find_file(directory: Path) -> tuple[Layer | None, str | None]:
     except (OSError, RuntimeError):  # no home folder, or one that may not be looked into
         return None, remark
     return (read_file(home) if found else None), remark
+
+
+def _without_commands(layer: Layer) -> tuple[Layer, str | None]:
+    """A file that is merely found in the working directory may be a stranger's, whose commands
+    must not be run."""
+    if not layer.values.get("on"):
+        return layer, None
+    kept = {name: table for name, table in layer.values.items() if name != "on"}
+    remark = (
+        f"{layer.where} has commands ([on]), which are run only from a file that --config names "
+        f"or from {escaped(str(user_file()))}, so they are passed over"
+    )
+    return replace(layer, values=kept), remark
 
 
 def _ours(values: Mapping[str, Any]) -> bool:

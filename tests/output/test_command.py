@@ -365,3 +365,21 @@ def test_a_command_for_a_word_that_the_model_lacks_is_refused(
     loaded = load_settings(written('[on.lef]\nrun = ["a"]\n[on."*"]\nrun = ["a"]'), environ={})
     with pytest.raises(UserError, match=r'given\.toml: on names "lef".*did you mean left\?'):
         loaded.check_labels(["left", "right"])
+
+
+def test_no_command_of_a_file_in_the_working_directory_is_run(
+    written: Callable[[str], Sources], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It may be a stranger's; --config, or the user's folder, is the user's word."""
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "cfg"))
+    text = '[on."*"]\nrun = ["touch", "run"]\n[gate]\nkind = "off"\n'
+    Path("config.toml").write_text(text)
+    loaded = load_settings(Sources(), environ={})
+    assert not loaded.settings.on and loaded.settings.gate.kind == "off"
+    (warning,) = loaded.warnings()
+    assert warning.startswith("./config.toml has commands ([on])") and "--config" in warning
+    named = load_settings(Sources(Path("config.toml")), environ={})
+    assert named.settings.on and named.warnings() == []
+    (tmp_path / "cfg" / "intentd").mkdir(parents=True)
+    Path("config.toml").rename(tmp_path / "cfg" / "intentd" / "config.toml")
+    assert load_settings(Sources(), environ={}).settings.on

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from rich.cells import cell_len
 from support.pictures import feed, lines, lose, rolling, run_info, terminal
 
 from daemon.messages import Level, Prediction, Status, Summary
+from daemon.output.base import OutputHealth
 from daemon.output.dashboard import DashboardState, export_svg
 from daemon.output.dashboard.canvas import Frame
 from daemon.output.dashboard.theme import Theme, theme_for
@@ -257,3 +259,15 @@ def test_the_picture_can_be_exported(tmp_path: Path) -> None:
     export_svg(state, path, 100, 30, now)
     svg = path.read_text("utf-8")
     assert svg.startswith("<svg") and "listening" in svg and "&lt;mic" in svg
+
+
+def test_the_health_row_tells_how_the_outputs_are() -> None:
+    state = DashboardState(run_info("mic"), 0.0)
+    assert "outputs" not in picture(state, 1.0)
+    good = OutputHealth("MQTT", True, 0, 0, "connected")
+    for outputs, shown in (
+        ((good, good), "outputs 2 on"),
+        ((good, replace(good, working=False)), "outputs 1 off"),
+    ):
+        state.outputs = outputs
+        assert shown in picture(state, 1.0, width=120)

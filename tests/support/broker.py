@@ -16,6 +16,12 @@ from paho.mqtt.enums import CallbackAPIVersion
 MOSQUITTO = shutil.which("mosquitto", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin")
 
 
+def missing_servers() -> list[str]:
+    """Debian packages of servers for the outputs that this machine lacks."""
+    missing = [] if MOSQUITTO is not None else ["mosquitto"]
+    return missing + ([] if shutil.which("prometheus") else ["prometheus"])
+
+
 def until(condition: Callable[[], Any], seconds: float = 20.0) -> bool:
     end = time.monotonic() + seconds
     while not condition() and time.monotonic() < end:
