@@ -16,7 +16,7 @@ from daemon.model.verifier.network import WordEmbedding
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "tools"))
 
-import pack_verifier_network
+import pack_verifier_network  # type: ignore[import-not-found]
 
 
 def convolutional(file: Path) -> Path:

@@ -155,7 +155,7 @@ def _network(table: Fields, folder: Path) -> Path:
     if not network.is_file():
         raise UserError(
             f"the verifier {folder} needs the network that comes with intentd, which this "
-            'installation lacks; install intentd anew, or set model.verifier = "off"'
+            'installation lacks; install intentd again, or set model.verifier = "off"'
         )
     return network
 

@@ -36,7 +36,7 @@ class Verifier:
         if info.sha256 and digest != info.sha256:
             raise UserError(
                 f"the verifier {info.directory} was trained on another network than "
-                f"{info.network}; copy the model again, or train it anew"
+                f"{info.network}; copy the model again, or train it again"
             )
         self._embedding = WordEmbedding(info.network, threads)
         weight, bias = read_head(info.directory / HEAD)
