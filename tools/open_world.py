@@ -66,11 +66,12 @@ def pairs_track(clips: Sequence[Clip], labels: Sequence[str], pause: float) -> T
     """Pairs of different words at one level, `pause` seconds between the two."""
     rng = np.random.default_rng(5)
     pool = {label: [clip for clip in clips if clip.label == label] for label in labels}
+    said = [label for label in labels if pool[label]]
     pieces: list[Audio] = [np.zeros(RATE, np.float32)]
     truth: list[ReferenceEvent] = []
     at = RATE
     for _ in range(PAIRS):
-        for label, after in zip(rng.choice(labels, 2, replace=False), (pause, 1.6), strict=True):
+        for label, after in zip(rng.choice(said, 2, replace=False), (pause, 1.6), strict=True):
             clip = pool[label][int(rng.integers(len(pool[label])))]
             first, last = word_bounds(clip.audio)
             word = clip.audio[first:last]
@@ -131,10 +132,11 @@ def tracks_of(recipe: Recipe, part: str) -> Tracks:
     held = {id(clip) for clip in whole}
     rest = [clip for clip in commands if id(clip) not in held]
     told.append(spaced("words, empty or cut", rest, recipe.model.non_intents, 2.5, None, 0.0))
-    told += [pairs_track(whole, intents, pause) for pause in PAUSES]
+    if len({clip.label for clip in whole}) > 1:
+        told += [pairs_track(whole, intents, pause) for pause in PAUSES]
     others = [clip for clip in words if clip.label not in intents]
     told.append(spaced("other words", others, recipe.model.non_intents, 2.5, None, 0.0))
-    return Tracks(tuple(told), tuple(talk(recipe, clips)))
+    return Tracks(tuple(t for t in told if t.truth), tuple(talk(recipe, clips)))
 
 
 def rows_of(scored: Sequence[ScoredTrack], model: str, recipe: Recipe) -> list[dict[str, Any]]:

@@ -17,6 +17,9 @@ import pytest
 import soundfile
 from support.train_helpers import GLIDES, RATE, tiny_base, word
 
+from train.recipe_files import load_recipe
+from train.training.initial_model import build_model
+
 ROOT = Path(__file__).resolve().parents[2]
 WORDS = ("up", "down", "left", "right", "go", "zero", "one", "five", "eight")
 OTHERS = ("bed", "cat", "happy")
@@ -46,6 +49,7 @@ def write_parquet(path: Path, labels: tuple[str, ...], clips: int) -> None:
             "audio": Audio(sampling_rate=RATE),
             "label": ClassLabel(names=list(labels)),
             "speaker": Value("string"),
+            "source": Value("string"),
         }
     )
     rows = [
@@ -53,6 +57,7 @@ def write_parquet(path: Path, labels: tuple[str, ...], clips: int) -> None:
             "audio": {"bytes": flac(number), "path": f"{number}.flac"},
             "label": number % len(labels),
             "speaker": f"{path.parent.name}-{number}",
+            "source": "any",
         }
         for number in range(clips * len(labels))
     ]
@@ -164,3 +169,27 @@ def test_few_clips_are_counted_with_and_without_an_encoder(
         assert set(row["by_label"]) == set(SEVEN)
         assert [noisy["n"] for noisy in row["noise"].values()] == [row["n"]] * 2
         assert f"{row['accuracy']:.1%} of {row['n']}" in done.stdout
+
+
+def test_a_model_is_measured_among_strangers(recordings: Path, tmp_path: Path) -> None:
+    recipe = load_recipe(
+        "commands", [f"root={recordings}", f"model.base={tiny_base(tmp_path / 'base')}"]
+    )
+    model, extractor = build_model(recipe, recipe.model.labels)
+    for part in (model, extractor):
+        part.save_pretrained(tmp_path / "model")
+    done = subprocess.run(
+        [sys.executable, str(ROOT / "tools" / "open_world.py"), str(tmp_path / "model"),
+         "--root", str(recordings), "--json", "found.json", "--plot", "curve.png"],
+        cwd=tmp_path, env=os.environ | {"PYTHONPATH": str(ROOT)}, capture_output=True, text=True,
+        timeout=200, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    rows = {row["name"]: row for row in json.loads((tmp_path / "found.json").read_text())}
+    said = rows["words, 20 dB"]["said"]
+    assert 0 < said == rows["words, 5 dB"]["said"] == rows["words, without noise"]["said"]
+    assert rows["pairs, 0.05 s"]["said"] == 300
+    assert rows["other words"]["said"] > 0
+    talk = [row for name, row in rows.items() if name.startswith("talk/calibration.parquet: any")]
+    assert [row["hours"] > 0 for row in talk] == [True]
+    assert (tmp_path / "curve.png").read_bytes().startswith(b"\x89PNG")
