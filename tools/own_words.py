@@ -230,6 +230,7 @@ def task_of(
         return material_of(own, usable, bench.embedder, settings, voices=cast)
 
     material = bench.cache.get(f"material {name} {bench.key} {copies}", make)
+    material = dataclasses.replace(material, embedding=bench.embedding)
     seconds = time.monotonic() - began
     clips = [
         Clip(np.asarray(t.audio * 32767, np.int16), t.word, speaker, t.path, 0, "test", "word")

@@ -1,9 +1,8 @@
 """Thresholds for rare false alarms, extrapolated from the tail of talk's scores.
 
 An hour of talk shows which scores occur once an hour, but no rarer ones. Log odds of the
-greatest scores fall off somewhat faster than exponentially, so the mean by which they exceed one of
-them says where rarer ones lie: a generalised Pareto distribution (Pickands 1975) whose mean is
-fitted and whose shape is fixed, since few scores say little of it.
+greatest scores fall off nearly exponentially, so the mean by which they exceed one of them says
+where rarer ones lie (Pickands 1975, with the shape 0; the estimate is Hill's, 1975, in log odds).
 """
 
 from __future__ import annotations
@@ -15,8 +14,6 @@ from numpy.typing import NDArray
 
 TAIL = 40
 """Recordings whose scores tell how fast scores fall off."""
-SHAPE = -0.1
-"""Of that distribution; 0 would be the exponential. Chosen with tools/own_words.py."""
 LIMIT = 12.0
 """Greatest log odds that are told apart."""
 
@@ -46,8 +43,8 @@ def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = TAIL) ->
     if count < 2 or hours <= 0:
         return 0.0
     base = ordered[count]
-    ratio = count / (per_hour * hours)
-    return float(base + _scale(ordered, count) / SHAPE * (ratio**SHAPE - 1))
+    fall = max(float(np.mean(ordered[:count] - base)), 0.05)
+    return float(base + fall * math.log(count / (per_hour * hours)))
 
 
 def expected(scores: Floats, hours: float, threshold: float, tail: int = TAIL) -> float:
@@ -59,10 +56,5 @@ def expected(scores: Floats, hours: float, threshold: float, tail: int = TAIL) -
     base = ordered[count]
     if threshold <= base:
         return float((ordered >= threshold).sum() / hours)
-    left = 1 + SHAPE * (threshold - base) / _scale(ordered, count)
-    return float(count / hours * left ** (-1 / SHAPE)) if left > 0 else 0.0
-
-
-def _scale(ordered: Floats, count: int) -> float:
-    """Of the distribution of what lies above score number `count`, by its mean."""
-    return (1 - SHAPE) * max(float(np.mean(ordered[:count] - ordered[count])), 0.05)
+    fall = max(float(np.mean(ordered[:count] - base)), 0.05)
+    return count / hours * math.exp(-(threshold - base) / fall)
