@@ -137,7 +137,12 @@ class Setup:
         widest_hop: float = 0.0,
         threads: int = 0,
     ) -> Worker:
-        """A worker for these streams; see `Worker` and `new_stream`."""
+        """A worker for these streams; see `Worker` and `new_stream`.
+
+        ValueError without `verify` for a model that has a verifier, since nothing would fire.
+        """
+        if self.verifier is not None and verify is None:
+            raise ValueError("a model with a verifier needs it to raise events")
         return Worker(
             [
                 StreamFeed(self.new_stream(info, gates, verify=verify, levels=levels), ring)

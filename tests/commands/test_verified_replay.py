@@ -13,8 +13,12 @@ import pytest
 from support.making import TINY_LABELS, speechlike, write_wav
 from support.small_verifier import small_verifier
 
+import daemon
+from daemon.assembly.setup import prepare
+from daemon.capture.wake import Wake
 from daemon.cli import run
 from daemon.commands.check import verifier_works
+from daemon.config import Option, Sources
 from daemon.model.verifier.description import read_verifier
 
 Line = dict[str, Any]
@@ -101,3 +105,20 @@ def test_check_tries_the_verifier(verified_model: Path) -> None:
     info = read_verifier(verified_model / "verifier")
     ok, text, _ = verifier_works(info)
     assert ok and "ms for each candidate" in text and str(info.directory) in text
+
+
+def test_a_worker_cannot_be_made_without_the_verifier(verified_model: Path) -> None:
+    """It would raise no event, and nothing would show it."""
+    setup = prepare(Sources(options=(Option("model.path", "path", str(verified_model)),)))
+    with pytest.raises(ValueError, match="needs it"):
+        setup.new_worker([], lambda windows: windows, setup.load_gates(), print, Wake())
+
+
+def test_the_python_interface_verifies(verified_model: Path) -> None:
+    settings = {"gate.kind": "off", "model.threads": 1}
+    model = daemon.load_model(verified_model, settings=settings)
+    *messages, summary = model.replay("a.wav")
+    events = [each for each in messages if isinstance(each, daemon.Event)]
+    assert isinstance(summary, daemon.Summary) and summary.rejected is not None
+    assert summary.events == len(events) and summary.events + summary.rejected > 0
+    assert all(each.verified is not None and each.verified >= 0.9 for each in events)

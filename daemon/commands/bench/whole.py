@@ -97,7 +97,14 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
             if isinstance(message, Prediction) and message.scores is not None
         )
 
-    worker = setup.new_worker(source.streams, classifier.classify, gates, publish, source.wake)
+    worker = setup.new_worker(
+        source.streams,
+        classifier.classify,
+        gates,
+        publish,
+        source.wake,
+        verify=classifier.verifier,
+    )
     source.start(on_news=lambda: None)
     try:
         worker.run()
