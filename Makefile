@@ -18,6 +18,8 @@ SPEECH_PACKAGES := espeak-ng flite
 BROWSER_PACKAGES := chromium
 # The runtime of the page in docs/export.md.
 WEB_RUNTIME := onnxruntime-web@1.30.0
+# In an environment of its own, since it wants an old version of the wyoming package.
+SATELLITE := wyoming-satellite==1.0.0
 MODEL_PACKAGES := flite espeak-ng
 # Installed whole it brings PyAudio; only its network is needed.
 WORD_TEACHER := efficientword-net==1.0.5
@@ -88,6 +90,8 @@ $(VENV)/.test: $(VENV)/.dev tools/system_packages.sh tools/unpack_package.sh
 	@sh tools/unpack_package.sh pipewire-alsa $(VENV)/pipewire-alsa
 	@PATH="$(CURDIR)/$(BIN):$$PATH" npm install --silent --no-audit --no-fund --prefix $(VENV)/web $(WEB_RUNTIME) \
 		|| echo "Could not fetch $(WEB_RUNTIME); going on without its tests." >&2
+	@$(BIN)/python -m venv $(VENV)/satellite && $(VENV)/satellite/$(notdir $(BIN))/pip install --quiet $(SATELLITE) \
+		|| echo "Could not install $(SATELLITE); going on without its test." >&2
 	@touch $@
 
 clean:

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from daemon.config import Sources
 
 KEYS = {
+    "addresses": "serve.listen",
     "device": "audio.device",
     "wait_for_device": "audio.wait_for_device",
     "model": "model.path",
@@ -126,9 +127,14 @@ def _sources(
     """What the command line says of the settings; options by their names."""
     from daemon.config.sources import Option, Sources, commands_by_intent
 
-    options = [Option(KEYS[name], f"--{name.replace('_', '-')}", given[name]) for name in given]
+    options = [Option(KEYS[name], _flag_of(name), given[name]) for name in given]
     options += commands_by_intent(on or ())
     return Sources(config, tuple(assignments or ()), tuple(options))
+
+
+def _flag_of(name: str) -> str:
+    """How the user gives it."""
+    return "ADDRESS" if name == "addresses" else f"--{name.replace('_', '-')}"
 
 
 def _device(given: str | None) -> str | int | None:
@@ -174,6 +180,40 @@ def live(
             headless=_flag(headless),
             jsonl=jsonl,
             on=on,
+        ),
+        debug=debugging(),
+    )
+
+
+@app.command()
+def serve(
+    addresses: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[ADDRESS]...",
+            help="tcp://HOST:PORT, unix:///PATH (Wyoming) or http://HOST:PORT (browsers); else "
+            "those of the settings, else tcp://127.0.0.1:10400.",
+        ),
+    ] = None,
+    model: Model = None,
+    config: Config = None,
+    headless: Headless = False,
+    jsonl: JsonLines = None,
+    assignments: Assignments = None,
+    log_file: LogFile = None,
+    debug: Debug = False,
+) -> int:
+    """Listen to clients: satellites and Home Assistant (the Wyoming protocol), browsers."""
+    from daemon.commands.serve import run
+
+    return run(
+        _sources(
+            config,
+            assignments,
+            addresses=addresses or None,
+            model=model,
+            headless=_flag(headless),
+            jsonl=jsonl,
         ),
         debug=debugging(),
     )
@@ -368,6 +408,19 @@ def status(
     return run(as_json=as_json, pid=pid)
 
 
+@app.command()
+def top(
+    pid: Annotated[
+        int | None, typer.Option("--pid", metavar="PID", help="Watch this process.")
+    ] = None,
+    debug: Debug = False,
+) -> int:
+    """Show the dashboard of an intentd that runs already; q ends the view, never the other."""
+    from daemon.commands.top import run
+
+    return run(pid=pid)
+
+
 service = typer.Typer(help="Listen from login on, as a systemd user service.", no_args_is_help=True)
 app.add_typer(service, name="service")
 
@@ -376,8 +429,13 @@ app.add_typer(service, name="service")
 def service_install(
     options: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[LIVE OPTIONS]...", help="Options of intentd live to run with."),
+        typer.Argument(
+            metavar="[OPTIONS OF LIVE]...", help="Options of intentd live (or serve) to run with."
+        ),
     ] = None,
+    serve: Annotated[
+        bool, typer.Option("--serve", help="Run intentd serve in place of intentd live.")
+    ] = False,
     sandbox: Annotated[
         bool,
         typer.Option("--sandbox/--no-sandbox", help="Hide the file system from the service."),
@@ -394,9 +452,16 @@ def service_install(
     """Write the unit and start it; a second call brings it up to date."""
     from daemon.commands.service import install
 
-    arguments, sources, log_file = _live_options(options or [])
+    name = "serve" if serve else "live"
+    arguments, sources, log_file = _options_of(name, options or [])
     return install(
-        arguments, sources, log_file, sandbox=sandbox, network=network, write=write or ()
+        arguments,
+        sources,
+        log_file,
+        command=name,
+        sandbox=sandbox,
+        network=network,
+        write=write or (),
     )
 
 
@@ -417,34 +482,37 @@ def service_status(debug: Debug = False) -> int:
     return status()
 
 
-def _live_options(options: Sequence[str]) -> tuple[list[str], Sources, Path | None]:
-    """Validates options of `live`; returns them with absolute paths, as sources of settings, and
-    the file of the log."""
-    command: Any = typer.main.get_command(app)
-    live_command = command.commands["live"]
-    with live_command.make_context("intentd live", list(options)) as context:
+def _options_of(name: str, options: Sequence[str]) -> tuple[list[str], Sources, Path | None]:
+    """Validates options of `live` or `serve`; returns them with absolute paths, as sources of
+    settings, and the file of the log."""
+    group: Any = typer.main.get_command(app)
+    command = group.commands[name]
+    with command.make_context(f"intentd {name}", list(options)) as context:
         values = dict(context.params)
     values.pop("debug", None)
-    for name in ("config", "jsonl", "log_file", "model"):
-        value = values.get(name)
-        if value is not None and str(value) != "-" and (name != "model" or Path(value).exists()):
-            values[name] = os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111
+    for key in ("config", "jsonl", "log_file", "model"):
+        value = values.get(key)
+        if value is not None and str(value) != "-" and (key != "model" or Path(value).exists()):
+            values[key] = os.path.abspath(os.path.expanduser(value))  # noqa: PTH100, PTH111
+    addresses = list(values.pop("addresses", None) or [])
     arguments: list[str] = []
-    for parameter in live_command.params:
-        value, name = values.get(parameter.name), parameter.opts[0]
+    for parameter in command.params:
+        value, flag = values.get(parameter.name), parameter.opts[0]
         if isinstance(value, bool):
-            arguments += [name] if value else []
+            arguments += [flag] if value else []
         elif value is not None:
             for each in value if isinstance(value, list | tuple) else [value]:
-                arguments += [name, str(each)]
+                arguments += [flag, str(each)]
     sources = _sources(
         Path(values["config"]) if values["config"] else None,
         values["assignments"],
-        device=_device(values["device"]),
+        device=_device(values.get("device")),
+        addresses=addresses or None,
         model=values["model"],
         jsonl=values["jsonl"],
         on=values["on"],
     )
+    arguments += addresses
     log_file = values["log_file"]
     return arguments, sources, None if log_file is None else Path(log_file)
 

@@ -31,6 +31,8 @@ class StreamInfo:
     live: bool
     seconds: float | None = None
     """Length of a recording, where its header tells."""
+    client: bool = False
+    """Sent by a client, which may stop at any time, and waits while the model is busy."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,8 @@ class RunInfo:
     """A verifier confirms or rejects what is about to be an event."""
     at: str | None = None
     """Live only: the moment from which stream time counts, to a second, in ISO 8601, UTC."""
+    serves: bool = False
+    """Clients may add streams at any time; each begins with a `Start`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +68,7 @@ class Start:
     labels: tuple[str, ...]
     window: float
     hop: float
+    info: StreamInfo
 
 
 @dataclass(frozen=True, slots=True)

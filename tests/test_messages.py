@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import get_args
 
 from daemon.messages import LINE_TYPES, MESSAGE_KINDS, Message
-from daemon.output.jsonl import LineFormat
+from daemon.output.line_format import LineFormat
 
 
 def test_every_message_is_in_the_table_once() -> None:

@@ -32,6 +32,8 @@ COMMANDS = sorted(
     }
 )
 NEEDS_MICROPHONE = {"check", "devices", "live"}
+# They go on until they are ended; what they serve and draw is tested in tests/serve.
+GO_ON = {"serve", "top"}
 
 
 @pytest.fixture
@@ -75,7 +77,7 @@ def test_make_knows_its_targets(command: str) -> None:
 @pytest.mark.waits
 @pytest.mark.parametrize(
     "command",
-    [c for c in COMMANDS if not c.startswith("make ") and word(c) not in NEEDS_MICROPHONE],
+    [c for c in COMMANDS if not c.startswith("make ") and word(c) not in NEEDS_MICROPHONE | GO_ON],
 )
 def test_the_command_works(command: str, desk: Path) -> None:
     done = subprocess.run(
@@ -85,6 +87,19 @@ def test_the_command_works(command: str, desk: Path) -> None:
     expected = 2 if command == "intentd status" else 0  # 2: no daemon is running here
     assert done.returncode == expected, done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.waits
+@pytest.mark.parametrize("command", [c for c in COMMANDS if word(c) == "serve"])
+def test_the_command_listens(command: str, desk: Path) -> None:
+    process = subprocess.Popen(
+        command.split(), cwd=desk, env=environment(desk), stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert "listening to clients at" in process.stderr.readline()
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(60) == 0
 
 
 @pytest.mark.live

@@ -14,7 +14,9 @@ from daemon.config.settings import ActionSettings, value_of
 from daemon.messages import Status
 from daemon.output.registry import OUTPUTS
 
-APPLIED = frozenset({"window.hop", "output.lag_warning"})
+APPLIED = frozenset(
+    {"window.hop", "output.lag_warning", "serve.listen", "serve.clients", "serve.token_file"}
+)
 """Keys that change at once, beside those of [events] and of the outputs."""
 
 

@@ -6,21 +6,26 @@ from contextlib import nullcontext
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from daemon import __version__
 from daemon.assembly.reload import Reread, reread
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.base.program import exit_process
 from daemon.base.stderr import discard_native_stderr
+from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.health.snapshot import Health
 from daemon.health.vitals import HealthObserver, Vitals
-from daemon.messages import Level, Status
-from daemon.output.base import OutputContext, OutputHealth
+from daemon.health.watch import Watch
+from daemon.messages import Level, Start, Status, StreamInfo
+from daemon.output.base import Output, OutputContext, OutputHealth
 from daemon.output.dispatch import Dispatcher
 from daemon.output.registry import exchange_outputs, make_outputs
 from daemon.output.terminal import shows_dashboard
 from daemon.runtime.engine import AudioInput, Engine
 from daemon.runtime.observer import Observer
+from daemon.runtime.worker import StreamFeed, time_of_day
+from daemon.serve.server import ClientServer
 from daemon.service.notify import Notifier, SystemdNotifier
 from daemon.vad import GateBank
 
@@ -34,6 +39,7 @@ def run_session(
     gates: GateBank,
     source: AudioInput,
     *,
+    server: ClientServer | None = None,
     paced: bool,
     threads: int = 0,
     debug: bool,
@@ -41,6 +47,7 @@ def run_session(
     """Run to the end; the exit status. Ends the process itself where a thread can't be ended.
 
     Args:
+        server: its clients add streams to those of `source`, which starts and stops it.
         paced: sound comes at a pace that a person could follow, so that levels are worth showing.
         threads: that classify at once (see `Worker`).
         debug: tracebacks, and what native libraries print, go to stderr.
@@ -51,7 +58,14 @@ def run_session(
     quiet = not debug and not shows_dashboard(setup.settings)
     with discard_native_stderr() if quiet else nullcontext():
         session = Session(
-            setup, classifier, gates, source, paced=paced, threads=threads, debug=debug
+            setup,
+            classifier,
+            gates,
+            source,
+            server=server,
+            paced=paced,
+            threads=threads,
+            debug=debug,
         )
         status = session.run()
         if session.stuck:
@@ -72,6 +86,7 @@ class Session:
         gates: GateBank,
         source: AudioInput,
         *,
+        server: ClientServer | None = None,
         paced: bool,
         threads: int,
         debug: bool,
@@ -79,15 +94,21 @@ class Session:
         """See `run_session`."""
         settings = setup.settings
         streams = source.streams
-        live = any(info.live for info, _ in streams)
+        live = server is not None or any(info.live for info, _ in streams)
         wake = Wake()
         self._setup = setup
+        self._gates = gates
         self._source = source
+        self._server = server
         context = OutputContext(settings, self)
         self._outputs = make_outputs(context)
         self._screen = context.screen
+        self._levels = paced and any(Level not in each.ignores for each in self._outputs.values())
+        self._watch = Watch(self._show_levels)
+        self._lasting: list[Output] = [] if server is None else [server]
+        self._lasting += [self._watch] if live else []
         self._dispatcher = Dispatcher(
-            list(self._outputs.values()), lossless=not live, on_end=wake.set
+            [*self._outputs.values(), *self._lasting], lossless=not live, on_end=wake.set
         )
         self._worker = setup.new_worker(
             streams,
@@ -96,12 +117,16 @@ class Session:
             self._dispatcher.publish,
             source.wake,
             verify=classifier.verifier,
-            levels=paced and any(Level not in each.ignores for each in self._outputs.values()),
+            levels=self._levels,
             lag_limit=settings.audio.buffer_seconds,
             widest_hop=settings.window.widest_hop,
             threads=threads,
+            open_ended=lambda: server is not None and server.wanted,
         )
-        self._run = setup.run_info(streams, classifier.backend)
+        serves = server is not None and server.wanted
+        self._run = setup.run_info(streams, classifier.backend, serves=serves)
+        if server is not None:
+            server.on_stream = self._add_stream
         self._vitals = Vitals(
             self._worker,
             self._run,
@@ -109,6 +134,8 @@ class Session:
             away=source.searching,
             switched_off=lambda: self._dispatcher.troubles,
             outputs=lambda: self.outputs,
+            listening=lambda: () if server is None else server.addresses,
+            clients=lambda: 0 if server is None else server.clients,
         )
         self._engine = Engine(
             source,
@@ -165,6 +192,21 @@ class Session:
         """End in good order, with status 0."""
         self._engine.quit()
 
+    # ---- streams of clients ----------------------------------------------------------------------
+
+    def _add_stream(self, info: StreamInfo, ring: Ring) -> None:
+        """A client's stream begins. Called in the server's thread."""
+        settings, run = self._setup.settings, self._run
+        about = (time_of_day(), __version__, run.model, run.labels, run.window)
+        self._dispatcher.publish(Start(info.name, *about, settings.window.hop, info))
+        stream = self._setup.new_stream(info, self._gates, levels=self._levels)
+        self._worker.add(StreamFeed(stream, ring))
+
+    def _show_levels(self, watched: bool) -> None:
+        """The first watcher has come, or the last one has gone. Any thread may call it."""
+        if not self._levels:
+            self._worker.show_levels(watched)
+
     # ---- reload ----------------------------------------------------------------------------------
 
     def reload(self) -> list[Status]:
@@ -173,6 +215,8 @@ class Session:
         try:
             news = reread(self._setup)
             self._exchange(news)
+            if self._server is not None:
+                self._server.adopt(news.setup.settings.serve)
         except UserError as error:
             return [Status(None, f"{error} (nothing was reloaded, the old settings stay)", "error")]
         self._setup = news.setup
@@ -190,7 +234,7 @@ class Session:
         outputs = exchange_outputs(self._outputs, OutputContext(settings, self), news.applied)
         if outputs != self._outputs:
             run = replace(self._run, hop=settings.window.hop)
-            self._dispatcher.exchange(list(outputs.values()), run)
+            self._dispatcher.exchange([*outputs.values(), *self._lasting], run)
             self._outputs = outputs
 
     # ---- observers -------------------------------------------------------------------------------
@@ -198,8 +242,12 @@ class Session:
     def _observers(self) -> list[Observer]:
         """The observers of a run: the status socket, and a service manager's."""
         return [
-            HealthObserver(self._vitals, self.warn),
+            HealthObserver(self._vitals, self.warn, self._watch),
             SystemdNotifier(
-                Notifier(), self._vitals.processed, self._vitals.searching, self._worker.status_line
+                Notifier(),
+                self._vitals.processed,
+                self._vitals.searching,
+                self._worker.status_line,
+                waits_for_sound=bool(self._source.streams),
             ),
         ]

@@ -136,6 +136,7 @@ class Setup:
         lag_limit: float = math.inf,
         widest_hop: float = 0.0,
         threads: int = 0,
+        open_ended: Callable[[], bool] = lambda: False,
     ) -> Worker:
         """A worker for these streams; see `Worker` and `new_stream`.
 
@@ -158,10 +159,18 @@ class Setup:
             lag_limit=lag_limit,
             widest_hop=widest_hop,
             threads=threads,
+            open_ended=open_ended,
         )
 
-    def run_info(self, streams: Sequence[tuple[StreamInfo, Ring]], backend: str) -> RunInfo:
+    def run_info(
+        self,
+        streams: Sequence[tuple[StreamInfo, Ring]],
+        backend: str,
+        *,
+        serves: bool = False,
+    ) -> RunInfo:
         """Description of the run for the outputs; call it when the run is about to begin."""
+        live = serves or any(info.live for info, _ in streams)
         return RunInfo(
             streams=tuple(info for info, _ in streams),
             labels=self.info.labels,
@@ -172,7 +181,8 @@ class Setup:
             window=self.settings.window.seconds,
             hop=self.settings.window.hop,
             verified=self.verifier is not None,
-            at=time_of_day() if any(info.live for info, _ in streams) else None,
+            at=time_of_day() if live else None,
+            serves=serves,
         )
 
 

@@ -12,6 +12,8 @@ from daemon.capture.microphone.waiting import wait_for_microphone
 from daemon.capture.wake import Wake
 from daemon.config import Sources
 from daemon.runtime.inputs import LiveInput
+from daemon.serve.inputs import ServedInput
+from daemon.serve.server import ClientServer
 from daemon.service.notify import Notifier, StartupExtender
 
 
@@ -36,5 +38,6 @@ def run(sources: Sources, *, debug: bool) -> int:
         with quiet():
             microphone = open_microphone(audio, wake)  # refused at once
         classifier, gates = load_model(setup), setup.load_gates()
-    source = LiveInput(microphone, wake)
-    return run_session(setup, classifier, gates, source, paced=True, debug=debug)
+    server = ClientServer(setup.settings.serve, wake)
+    source = ServedInput(server, LiveInput(microphone, wake), wake)
+    return run_session(setup, classifier, gates, source, server=server, paced=True, debug=debug)

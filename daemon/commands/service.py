@@ -10,10 +10,11 @@ from pathlib import Path
 
 from daemon.assembly.setup import note
 from daemon.base.errors import UserError
-from daemon.base.network import IP_FAMILIES
+from daemon.base.network import IP_FAMILIES, address_families
 from daemon.base.text import screen_text
 from daemon.config import Settings, Sources, load_settings
 from daemon.output.registry import OUTPUTS, network_families
+from daemon.serve.address import DEFAULT, Address, parse_address
 from daemon.service.systemd import remove_unit, systemctl, unit_path, write_unit
 from daemon.service.unit import NAME, Unit, command_line
 
@@ -28,11 +29,12 @@ def install(
     sources: Sources,
     log_file: Path | None,
     *,
+    command: str = "live",
     sandbox: bool,
     network: bool,
     write: Sequence[Path] = (),
 ) -> int:
-    """Write the unit for `live` with `arguments`, and start it. Settings are checked first.
+    """Write the unit for `command` with `arguments`, and start it. Settings are checked first.
 
     Args:
         sandbox: hide the file system.
@@ -50,16 +52,17 @@ def install(
     pinned = list(arguments)
     if loaded.file is not None and "--config" not in pinned:
         pinned = ["--config", str(Path(loaded.file).resolve()), *pinned]
+    addresses = [parse_address(text) for text in settings.serve.listen]
+    if command == "serve" and not addresses:
+        addresses = [parse_address(DEFAULT)]
     unit = Unit(
-        command_line(program(), pinned),
+        command_line(program(), pinned, command),
         writes=(
             *written(settings, log_file),
             *(_existing(path, "--write") for path in write),
             *caches(settings.model.path),
         ),
-        families=(
-            IP_FAMILIES if network or fetches(settings.model.path) else network_families(settings)
-        ),
+        families=_families(settings, addresses, network=network),
         sandbox=sandbox,
     )
     changed = write_unit(unit)
@@ -125,6 +128,11 @@ def written(settings: Settings, log_file: Path | None = None) -> tuple[Path, ...
     again, so that its folder has to be writable. Raises `UserError` if one does not exist, since
     systemd can't open a way to it then."""
     files = [(kind.name, kind.file(settings)) for kind in OUTPUTS] + [("the log", log_file)]
+    files += [
+        ("the socket", Path(address.path))
+        for address in map(parse_address, settings.serve.listen)
+        if address.scheme == "unix"
+    ]
     folders = []
     for name, file in files:
         if file is None:
@@ -159,6 +167,18 @@ def caches(model: str) -> tuple[Path, ...]:
 def fetches(model: str) -> bool:
     """Whether a model's name stands for one that the hub may have to be asked for."""
     return model not in ("", "bundled") and not Path(model).expanduser().exists()
+
+
+def _families(
+    settings: Settings, addresses: Sequence[Address], *, network: bool
+) -> tuple[str, ...]:
+    """Address families that the service needs beside Unix sockets."""
+    if network or fetches(settings.model.path):
+        return IP_FAMILIES
+    found = list(network_families(settings))
+    for address in addresses:
+        found += address_families(address.host) if address.scheme != "unix" else ()
+    return tuple(dict.fromkeys(found))
 
 
 def _only_linux() -> None:

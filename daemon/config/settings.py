@@ -331,6 +331,23 @@ class WebhookSettings(Section):
     """Events that wait, at most; live, further ones are dropped and counted."""
 
 
+class ServeSettings(Section):
+    """Listening to clients."""
+
+    listen: list[str] = setting(
+        [],
+        allowed="a list of addresses in quotes, tcp://HOST:PORT, unix:///PATH (the Wyoming "
+        "protocol) or http://HOST:PORT (browsers)",
+    )
+    """Addresses at which clients may send sound, beside the microphone: tcp://127.0.0.1:10400 and
+    unix:///PATH take the Wyoming protocol, http://127.0.0.1:10480 is a page for browsers."""
+    token_file: str = setting("", allowed="a file's path in quotes")
+    """File whose first line browsers must know, as http://HOST:PORT/#token=…; without one, another
+    address than this machine's gets a token for the run, which is said when it starts."""
+    clients: int = setting(64, unit="clients", ge=1, le=1000)
+    """Clients that may be connected at once, at most."""
+
+
 class Settings(Section):
     """All settings of a run; `load_settings` makes them from files, variables and options."""
 
@@ -345,6 +362,7 @@ class Settings(Section):
     command: CommandSettings = CommandSettings()
     mqtt: MqttSettings = MqttSettings()
     webhook: WebhookSettings = WebhookSettings()
+    serve: ServeSettings = ServeSettings()
 
 
 # ---- what the classes say -----------------------------------------------------------------------

@@ -1,17 +1,21 @@
-"""Asks the daemons of this user how they are."""
+"""Asks the daemons of this user how they are, and watches one of them."""
 
 from __future__ import annotations
 
 import json
 import socket
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from daemon.health.places import sockets
+from daemon.health.server import WATCH
 
 LARGEST = 1 << 22
 TIMEOUT = 3.0
+SILENCE = 10.0
+"""Seconds for which a daemon that is watched may say nothing; it does twice a second."""
 
 
 def ask(path: Path, timeout: float = TIMEOUT) -> dict[str, Any] | None:
@@ -39,6 +43,27 @@ def ask(path: Path, timeout: float = TIMEOUT) -> dict[str, Any] | None:
     if not isinstance(answer, dict) or "healthy" not in answer:
         raise ValueError("no report")
     return answer
+
+
+def watch(path: Path, timeout: float = SILENCE) -> Iterator[bytes]:
+    """Lines of the daemon at `path` (see `daemon.health.wire`), the run first, until it ends or
+    drops this watcher. Ends at once if nobody is there. Raises TimeoutError if nothing comes for
+    `timeout` seconds, ValueError if a line has no end."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        connection.settimeout(timeout)
+        rest = b""
+        try:
+            connection.connect(str(path))
+            connection.sendall(WATCH)
+            while part := connection.recv(1 << 16):
+                *lines, rest = (rest + part).split(b"\n")
+                yield from (line for line in lines if not line.startswith(b'{"healthy"'))
+                if len(rest) > LARGEST:
+                    raise ValueError("no line")
+        except TimeoutError:
+            raise
+        except OSError:
+            return
 
 
 def running() -> list[tuple[Path, dict[str, Any] | str]]:

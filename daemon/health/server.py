@@ -1,36 +1,50 @@
-"""Answers everybody who connects to a Unix socket of ours with one line of JSON."""
+"""Tells everybody who connects to a Unix socket of ours how the daemon is, and lets them watch."""
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import errno
 import logging
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Final
 
 from daemon.base.errors import UserError, os_reason
+from daemon.base.loop_thread import LoopThread
 from daemon.health.places import SUFFIX, own_folder, sockets
+from daemon.health.watch import Watch
+from daemon.health.watcher import Watcher
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS = 1.0
-"""What a client gets to take its answer."""
+ANSWER_SECONDS: Final = 1.0
+"""What a client gets to take its answer, and to ask for more."""
+WATCH: Final = b"watch\n"
+"""What a client sends that wants to be told of all that follows."""
+MOST_CLIENTS: Final = 64
+"""Who comes when so many are there is turned away."""
+_LONGEST_REQUEST: Final = 64
 
 
 class HealthServer:
-    """One socket, `PID.sock`, in its own thread. `answer()` gives the bytes, ending in a line
-    break; it is called in that thread, and must only look."""
+    """One socket, `PID.sock`, served by its own thread.
 
-    def __init__(self, answer: Callable[[], bytes]) -> None:
+    answer: gives the bytes, ending in a line break, that each client gets first; called in that
+        thread, and must only look.
+    watch: what those get who ask for more.
+    """
+
+    def __init__(self, answer: Callable[[], bytes], watch: Watch | None = None) -> None:
         self._answer = answer
+        self._loop = LoopThread("health")
+        self._watch = watch
         self._socket: socket.socket | None = None
-        self._closing = False
+        self._clients: set[asyncio.Task[None]] = set()
         self.path: Path | None = None
         """Where it listens; None while it does not."""
-        self._thread = threading.Thread(target=self._serve, name="health", daemon=True)
 
     def start(self) -> None:
         """Listen. Sockets that nobody listens to any more are removed first. UserError if there is
@@ -54,36 +68,53 @@ class HealthServer:
             ) from None
         self._socket = listener
         log.info("health is served on %s", self.path)
-        self._thread.start()
+        self._loop.start()
+        self._loop.run(self._serve(listener))
 
     def stop(self) -> None:
         """Stop listening and remove the socket; may be called twice."""
-        self._closing = True
         listener, self._socket = self._socket, None
         if listener is None:
             return
-        with contextlib.suppress(OSError):
-            listener.shutdown(socket.SHUT_RDWR)  # wakes the thread that waits in accept
+        self._loop.stop()
         listener.close()
         if self.path is not None:
             with contextlib.suppress(OSError):
                 self.path.unlink()
             self.path = None
 
-    def _serve(self) -> None:
-        listener = self._socket
-        while listener is not None and not self._closing:
+    async def _serve(self, listener: socket.socket) -> None:
+        await asyncio.start_unix_server(self._attend, sock=listener, limit=_LONGEST_REQUEST)
+
+    async def _attend(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        if len(self._clients) >= MOST_CLIENTS:
+            writer.transport.abort()
+            return
+        self._clients.add(task)
+        try:
+            if await self._answered(reader, writer) == WATCH and self._watch is not None:
+                await Watcher(reader, writer, self._loop).run(self._watch)
+        except OSError:  # TimeoutError is one
+            writer.transport.abort()
+        except asyncio.CancelledError:
+            pass  # the daemon ends
+        except Exception:
+            log.exception("a client of the status socket could not be answered")
+        finally:
+            self._clients.discard(task)
+            writer.close()
+
+    async def _answered(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> bytes:
+        """What the client asks once it has got its answer; empty if nothing."""
+        writer.write(self._answer())
+        async with asyncio.timeout(ANSWER_SECONDS):
+            await writer.drain()
             try:
-                client, _ = listener.accept()
-            except OSError as error:
-                # Out of descriptors is no reason to fall silent for ever.
-                if self._closing or error.errno not in {errno.EMFILE, errno.ENFILE}:
-                    return
-                threading.Event().wait(0.5)
-                continue
-            with client, contextlib.suppress(OSError):
-                client.settimeout(ANSWER_SECONDS)
-                client.sendall(self._answer())
+                return await reader.readline()
+            except ValueError:  # too long to be a request
+                return b""
 
 
 def _bind(listener: socket.socket, place: Path) -> Path:

@@ -44,6 +44,8 @@ class StreamHealth:
     """RMS of the last second; None before there is one."""
     rejected: int | None = None
     """Candidates for events that the verifier rejected; None without a verifier."""
+    client: bool = False
+    """Sent by a client, which may pause."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,13 +70,19 @@ class Health:
     switched_off: tuple[str, ...] = ()
     """Outputs that can't be written at this moment, and why, a sentence each."""
     outputs: tuple[OutputHealth, ...] = ()
+    listening: tuple[str, ...] = ()
+    """Addresses at which clients are listened to."""
+    clients: int = 0
+    """How many of them are connected."""
+    seconds_gone: float = 0.0
+    """Stream time of clients' streams that have ended."""
 
     @property
     def problems(self) -> tuple[str, ...]:
         """The problems, a sentence each; empty if the daemon is healthy."""
         found = []
         for stream in self.streams:
-            if not (stream.live and stream.going) or self.paused:
+            if not (stream.live and stream.going) or stream.client or self.paused:
                 continue
             age = self.uptime if stream.last_audio_age is None else stream.last_audio_age
             if age > DEAF_SECONDS:
@@ -106,6 +114,10 @@ def text(report: Mapping[str, Any]) -> str:
         f"{load} of work for a second of sound, {report['lag']:.2f} s behind"
         f"{', paused' if report['paused'] else ''}"
     )
+    if report.get("listening"):
+        where = ", ".join(screen_text(str(address)) for address in report["listening"])
+        count = report["clients"]
+        lines.append(f"  listens to clients at {where}: {count or 'none'} connected")
     for stream in report["streams"]:
         age = stream["last_audio_age"]
         last = "no sound yet" if age is None else f"last sound {age:.2f} s ago"

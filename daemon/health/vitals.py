@@ -5,16 +5,20 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import asdict
 
 import daemon
 from daemon.base.errors import UserError
 from daemon.health.server import HealthServer
 from daemon.health.snapshot import Health, StreamHealth
+from daemon.health.watch import Watch
 from daemon.messages import RunInfo
 from daemon.output.base import OutputHealth
 from daemon.runtime.observer import Observer
 from daemon.runtime.worker import StreamFeed, Worker
 
+VITALS_SECONDS = 0.5
+"""How often watchers are told of load and pause."""
 IDLE_SECONDS = 3.0
 """A worker that has begun no turn for longer than this hangs in one."""
 
@@ -27,6 +31,8 @@ class Vitals:
     away: whether a microphone is away and looked for, at a moment of the clock.
     switched_off: which outputs can't be written at this moment, and why.
     outputs: how each output is.
+    listening: the addresses at which clients are listened to.
+    clients: how many are connected.
     """
 
     def __init__(
@@ -37,6 +43,8 @@ class Vitals:
         away: Callable[[float], bool] = lambda _: False,
         switched_off: Callable[[], tuple[str, ...]] = lambda: (),
         outputs: Callable[[], tuple[OutputHealth, ...]] = lambda: (),
+        listening: Callable[[], tuple[str, ...]] = lambda: (),
+        clients: Callable[[], int] = lambda: 0,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._worker = worker
@@ -45,6 +53,8 @@ class Vitals:
         self._away = away
         self._switched_off = switched_off
         self._outputs = outputs
+        self._listening = listening
+        self._clients = clients
         self._clock = clock
         self._begun = clock()
 
@@ -66,7 +76,25 @@ class Vitals:
             streams=tuple(_stream(feed, now) for feed in self._worker.feeds),
             switched_off=self._switched_off(),
             outputs=self._outputs(),
+            listening=self._listening(),
+            clients=self._clients(),
+            seconds_gone=self._worker.seconds_gone,
         )
+
+    @property
+    def load(self) -> float | None:
+        """Seconds of work for a second of sound."""
+        return self._worker.load
+
+    @property
+    def paused(self) -> bool:
+        """The user has stopped listening."""
+        return self._paused()
+
+    @property
+    def outputs(self) -> tuple[OutputHealth, ...]:
+        """How each output is."""
+        return self._outputs()
 
     def processed(self) -> int:
         """Source samples of all streams that the worker has taken and is done with."""
@@ -87,6 +115,7 @@ def _stream(feed: StreamFeed, now: float) -> StreamHealth:
         name=info.name,
         rate=info.rate,
         live=info.live,
+        client=info.client,
         going=not feed.ended,
         seconds=progress.seconds,
         windows=progress.windows,
@@ -106,20 +135,34 @@ def _stream(feed: StreamFeed, now: float) -> StreamHealth:
 
 
 class HealthObserver(Observer):
-    """Serves the health of a run on its socket while the run lasts.
+    """Serves the health of a run on its socket while the run lasts, and those who watch it.
 
     on_warning: called with a sentence if there is no place for a socket; the run goes on without.
     """
 
-    def __init__(self, vitals: Vitals, on_warning: Callable[[str], None]) -> None:
-        self.server = HealthServer(lambda: vitals.health().to_json())
+    def __init__(
+        self, vitals: Vitals, on_warning: Callable[[str], None], watch: Watch | None = None
+    ) -> None:
+        self.server = HealthServer(lambda: vitals.health().to_json(), watch)
+        self._vitals = vitals
+        self._watch = watch
         self._on_warning = on_warning
+        self._next_vitals = 0.0
 
     def started(self) -> None:
         try:
             self.server.start()
         except UserError as error:
             self._on_warning(f"{error} (intentd status can't see this run)")
+
+    def tick(self, now: float) -> None:
+        if self._watch is not None and now >= self._next_vitals:
+            self._next_vitals = now + VITALS_SECONDS
+            self._watch.send_vitals(
+                load=self._vitals.load,
+                paused=self._vitals.paused,
+                outputs=[asdict(each) for each in self._vitals.outputs],
+            )
 
     def stopping(self) -> None:
         self.server.stop()

@@ -178,4 +178,4 @@ def _begin(lane: Lane, run: RunInfo) -> None:
     lane.start()
     if run.at is not None:
         about = (run.at, __version__, run.model, run.labels, run.window, run.hop)
-        lane.put([Start(stream.name, *about) for stream in run.streams if stream.live])
+        lane.put([Start(stream.name, *about, stream) for stream in run.streams if stream.live])

@@ -36,7 +36,7 @@ class Plain:
     """
 
     name = "plain lines"
-    ignores: ClassVar[frozenset[type]] = frozenset({Start, Level, Prediction})
+    ignores: ClassVar[frozenset[type]] = frozenset({Level, Prediction})
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class Plain:
         self._repeats = 0
 
     def open(self, run: RunInfo) -> None:
-        self._several = len(run.streams) > 1
+        self._several = len(run.streams) > 1 or run.serves
         intents = [label for label in run.labels if label not in run.non_intents]
         self._intent_width = min(24, max((len(screen_text(label)) for label in intents), default=0))
 
@@ -71,11 +71,14 @@ class Plain:
                 self._say(line)
             case Summary():
                 self._tell_held(message.stream)
+                self._gaps = {k: v for k, v in self._gaps.items() if k[0] != message.stream}
                 self._say("\n".join(summary_lines(message)))
             case Gap():
                 self._gap(message)
             case Status():
                 self._status(message)
+            case Start():
+                self._several |= message.info.client
             case _:
                 pass
 

@@ -321,6 +321,7 @@ class Engine:
         deadline = time.monotonic() + DRAIN_SECONDS
         self._worker.drain(deadline)
         self._source.stop()
+        self._worker.close()
         self._thread.join(max(0.0, deadline - time.monotonic()) + STOP_SECONDS)
         self.stuck = self._thread.is_alive()
 

@@ -35,6 +35,10 @@ KEEP_SECONDS = 1.0
 """Seconds of sound that a live ring keeps when it is shed."""
 RESUME_SECONDS = 5.0
 """Seconds after a stop of the process in which sound that waited is worked off."""
+ON_TIME_SECONDS = 0.25
+"""Sound of a client that may wait without being late: a hop."""
+SETTLE_SECONDS = 1.0
+"""How long a client may be late before it counts as lag: a network delivers in bursts."""
 
 
 def time_of_day() -> str:
@@ -60,6 +64,10 @@ class StreamFeed:
     """When the newest sound arrived that was processed, in the worker's clock."""
     next_read: int = 0
     """Frames that its next turn reads, at most."""
+    begun: float = 0.0
+    """When the worker took it on, in its clock."""
+    on_time_at: float = 0.0
+    """When a client's sound was last processed as fast as it is spoken, in the worker's clock."""
 
     @property
     def live(self) -> bool:
@@ -69,6 +77,26 @@ class StreamFeed:
     def waiting(self) -> float:
         """Seconds of sound in the ring; 0 where that is less than it was asked to wait for."""
         return self.ring.unread / self.ring.rate if self.ring.ready else 0.0
+
+    def lag(self, now: float) -> float:
+        """Seconds that the worker is behind live sound.
+
+        A client may send faster than it is spoken, and pause when it likes, so that sound which
+        waits proves nothing: its lag is for how long less was processed than was spoken and sent.
+        """
+        if not self.stream.info.client:
+            return self.waiting
+        behind = 0.0 if self._on_time(now) else now - self.on_time_at
+        return behind if behind >= SETTLE_SECONDS else 0.0
+
+    def check_time(self, now: float) -> None:
+        """Note whether a client's sound is processed as fast as it is spoken."""
+        if self.stream.info.client and self._on_time(now):
+            self.on_time_at = now
+
+    def _on_time(self, now: float) -> bool:
+        processed = (self.ring.position - self.ring.unread) / self.ring.rate
+        return min(now - self.begun - processed, self.waiting) < ON_TIME_SECONDS
 
     def await_sound(self, frames: int, *, all_of_it: bool) -> None:
         """Have the ring wake the worker once there is enough sound for a message, of which the next
@@ -98,6 +126,7 @@ class Worker:
         All streams then take turns of the same length, so that what shares a batch, and with it
         the last bit of the scores, depends neither on this number nor on time. 0: the worker
         classifies, as soon as a window is complete.
+    open_ended: whether streams may still be added, so that it goes on without any.
     """
 
     def __init__(
@@ -114,9 +143,13 @@ class Worker:
         lag_limit: float,
         widest_hop: float = 0.0,
         threads: int = 0,
+        open_ended: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._feeds = list(feeds)
+        self._open_ended = open_ended
+        self._closed = False
+        self._shows_levels: bool | None = None
         self._run_model = classify
         self._gates = gates
         self._publish = publish
@@ -143,6 +176,8 @@ class Worker:
         """Source samples read from the rings and processed, without shed ones."""
         self.windows = 0
         """Windows published so far, gated ones included."""
+        self.seconds_gone = 0.0
+        """Stream time of streams that were forgotten."""
         self.busy_since: float | None = None
         """Since when the model has been at work on one batch; None between batches."""
         self.finished = False
@@ -186,15 +221,47 @@ class Worker:
         self._changes.append(apply)
         self._wake.set()
 
+    def add(self, feed: StreamFeed) -> None:
+        """Take on one more stream from the next turn on. Once it has ended it is forgotten."""
+
+        def take_on() -> None:
+            feed.begun = feed.on_time_at = self._clock()
+            feed.stream.adopt(hop=self._hop)
+            if self._shows_levels is not None:
+                feed.stream.show_levels(self._shows_levels)
+            self._feeds = [*self._feeds, feed]
+            self._await_sound([feed], self._feeds)
+
+        self._changes.append(take_on)
+        self._wake.set()
+
+    def show_levels(self, wanted: bool) -> None:
+        """Publish levels of all streams there are, or no more."""
+
+        def apply() -> None:
+            self._shows_levels = wanted
+            for feed in self._feeds:
+                feed.stream.show_levels(wanted)
+            self._await_sound(self._feeds, self._feeds)
+
+        self._changes.append(apply)
+        self._wake.set()
+
+    def close(self) -> None:
+        """No more streams will be added."""
+        self._closed = True
+        self._wake.set()
+
     @property
     def feeds(self) -> Sequence[StreamFeed]:
-        """All streams, to be read."""
+        """All streams, to be read; of those that were added, those that go on."""
         return self._feeds
 
     @property
     def lag(self) -> float:
         """Seconds from the arrival of live sound to now, for the oldest that is not processed."""
-        going = [feed.waiting for feed in self._feeds if feed.live and not feed.ended]
+        now = self._clock()
+        going = [feed.lag(now) for feed in self._feeds if feed.live and not feed.ended]
         return max(*going, self._latency) if going else 0.0
 
     @property
@@ -229,7 +296,7 @@ class Worker:
                 self._give_up()
             self.last_turn = self._clock()
             self.step()
-            if all(feed.ended for feed in self._feeds):
+            if self._done():
                 self.finished = True
                 return
             if not self._more():
@@ -238,8 +305,16 @@ class Worker:
                     wait = min(wait, max(0.0, self._deadline - self._clock()))
                 self._wake.wait(wait)
 
+    def _done(self) -> bool:
+        if self._changes or not all(feed.ended for feed in self._feeds):
+            return False
+        late = self._deadline is not None and self._clock() >= self._deadline
+        return self._closed or late or not self._open_ended()
+
     def _more(self) -> bool:
         """Whether there is enough for a turn; if not, the ring that makes it enough wakes."""
+        if self._changes:
+            return True
         going = [feed for feed in self._feeds if not feed.read_all]
         if not going:
             return bool(self._batches)
@@ -263,13 +338,15 @@ class Worker:
         while self._changes:
             self._changes.popleft()()
         begun = self._clock()
+        for feed in self._feeds:
+            feed.check_time(begun)
         going = [feed for feed in self._feeds if not feed.ended]
         busy, self._adopted = self._adopted, False
         turn = going if busy else self._turn(going)
         seconds_read, taken = 0.0, 0
         newest: list[tuple[StreamFeed, float]] = []
         for feed in turn:
-            if feed.live:
+            if feed.ring.sheds:
                 self._shed(feed)
             chunk = feed.ring.read(feed.next_read)
             if chunk is not None:
@@ -293,6 +370,10 @@ class Worker:
             return
         for feed, arrival in newest:
             feed.last_arrival = arrival
+        gone = [feed for feed in going if feed.ended and feed.stream.info.client]
+        if gone:
+            self.seconds_gone += sum(feed.ring.position / feed.ring.rate for feed in gone)
+            self._feeds = [feed for feed in self._feeds if feed not in gone]
         self.processed += taken
         now = self._clock()
         self._load.add(now - begun, seconds_read, now)
@@ -341,7 +422,7 @@ class Worker:
         for message in feed.stream.take():
             if isinstance(message, Prediction):
                 self.windows += 1
-                if feed.live:
+                if feed.live and not feed.stream.info.client:
                     self._latency = (message.latency_ms or 0.0) / 1000  # silence costs nothing
             elif isinstance(message, Event) and feed.live:
                 message = replace(message, at=time_of_day())  # noqa: PLW2901
@@ -360,6 +441,8 @@ class Worker:
             feed.ring.shed_to(round(KEEP_SECONDS * rate))
 
     def _check_lag(self, going: Sequence[StreamFeed], now: float) -> None:
+        for feed in going:
+            feed.check_time(now)
         if any(feed.live for feed in going) and not self._resuming(now):
             status = self._lag.update(self.lag, now)
             if status is not None:

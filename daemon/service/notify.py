@@ -63,6 +63,8 @@ class SystemdNotifier(Observer):
     processed: source samples of all streams processed so far.
     searching: a microphone is away and looked for, and nothing else is wrong.
     status: one line for `systemctl status`.
+    waits_for_sound: the service has started once sound was processed; else, where only clients
+        send any, at once.
     """
 
     def __init__(
@@ -72,12 +74,15 @@ class SystemdNotifier(Observer):
         searching: Callable[[], bool],
         status: Callable[[], str],
         status_every: float = 10.0,
+        *,
+        waits_for_sound: bool = True,
     ) -> None:
         self._notifier = notifier
         self._processed = processed
         self._searching = searching
         self._status = status
         self._status_every = status_every
+        self._waits_for_sound = waits_for_sound
         self._next_status = 0.0
         self._next_ping = 0.0
         self._next_extension = 0.0
@@ -96,12 +101,12 @@ class SystemdNotifier(Observer):
         if now >= self._next_status or searching != self._was_searching:
             self._next_status = now + self._status_every
             self._was_searching = searching
-            away = "waiting for the microphone, " if searching else ""
+            away = "waiting for the microphone, " if searching and self._waits_for_sound else ""
             self._notifier.send(f"STATUS={away}{self._status()}")
 
     def _get_ready(self, now: float, searching: bool) -> None:
         """The service has started once sound was processed; until then it may take its time."""
-        if self._processed() > 0:
+        if self._processed() > 0 or not self._waits_for_sound:
             self._ready = True
             self._notifier.send("READY=1", "STATUS=listening")
         elif searching and now >= self._next_extension:

@@ -30,7 +30,7 @@ class Unit:
             "# Written by `intentd service install`, which overwrites it; changes that are to stay",
             "# go into `systemctl --user edit intentd`.",
             "[Unit]",
-            "Description=intentd, spoken intents from a microphone",
+            "Description=intentd, spoken intents in live sound",
             "After=pipewire.service pipewire-pulse.service pulseaudio.service",
             "# It is tried for ever: a microphone may come back after any time.",
             "StartLimitIntervalSec=0",
@@ -98,7 +98,10 @@ def quoted(argument: str) -> str:
     return text if plain.isalnum() and text.isascii() else f'"{text}"'
 
 
-def command_line(program: Sequence[str], arguments: Sequence[str]) -> tuple[str, ...]:
-    """`live` as a service runs it: without a screen, and waiting for its microphone."""
-    extra = [flag for flag in ("--headless", "--wait-for-device") if flag not in arguments]
-    return (*program, "live", *extra, *arguments)
+def command_line(
+    program: Sequence[str], arguments: Sequence[str], command: str = "live"
+) -> tuple[str, ...]:
+    """`live` or `serve` as a service runs it: without a screen, and waiting for its microphone."""
+    wanted = ["--headless", "--wait-for-device"] if command == "live" else ["--headless"]
+    extra = [flag for flag in wanted if flag not in arguments]
+    return (*program, command, *extra, *arguments)

@@ -121,7 +121,8 @@ class Stream:
         self._ledger = Ledger()
         self._queue: deque[Segment | Gap] = deque()
         self._open: Segment | None = None
-        self._meter = LevelMeter(round(LEVEL_SECONDS * info.rate)) if levels else None
+        self._meter: LevelMeter | None = None
+        self.show_levels(levels)
         self._second = LevelMeter(info.rate)
         self._level: float | None = None
         self._noise_floor = NoiseFloor(info.rate)
@@ -150,6 +151,11 @@ class Stream:
                     item.adopt(events)
             self._settings = replace(self._settings, events=events)
         self._settings = replace(self._settings, hop=hop)
+
+    def show_levels(self, wanted: bool) -> None:
+        """Give `Level` messages from the next sample on, or no more. Between two turns only."""
+        if wanted != (self._meter is not None):
+            self._meter = LevelMeter(round(LEVEL_SECONDS * self.info.rate)) if wanted else None
 
     def progress(self) -> Progress:
         """Counts so far; any thread may ask, and gets what may be a moment apart."""

@@ -411,4 +411,5 @@ def test_sections_are_those_of_the_contract() -> None:
             "mqtt",
         ),
         "webhook",
+        "serve",
     ]

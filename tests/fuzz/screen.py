@@ -7,7 +7,7 @@ import json
 from collections.abc import Iterable
 
 from daemon.messages import Level, Message, Status
-from daemon.output.jsonl import LineFormat
+from daemon.output.line_format import LineFormat
 from daemon.output.plain import Plain
 
 LONGEST = 6000

@@ -101,7 +101,7 @@ def test_outputs_of_a_live_run_get_its_start_first() -> None:
     dispatcher.exchange([first, later], replace(run, hop=0.5))
     dispatcher.publish(event(1))
     dispatcher.close(5)
-    start = Start("mic", at, __version__, "m", ("up",), 1.0, 0.24)
+    start = Start("mic", at, __version__, "m", ("up",), 1.0, 0.24, run.streams[0])
     assert first.got == [start, event(0), event(1)]
     assert later.got == [replace(start, hop=0.5), event(1)]
 

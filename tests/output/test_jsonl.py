@@ -31,7 +31,8 @@ from daemon.messages import (
     Summary,
     Verdict,
 )
-from daemon.output.jsonl import JsonLines, LineFormat
+from daemon.output.jsonl import JsonLines
+from daemon.output.line_format import LineFormat
 
 ROOT = Path(__file__).parents[2]
 LABELS = ("up", "down", "background")
@@ -64,8 +65,11 @@ def strict(text: str) -> Any:
     return json.loads(text, parse_constant=refuse)
 
 
+MIC = StreamInfo("mic", 16000, 1, live=True)
+
+
 def test_lines_have_the_published_form() -> None:
-    assert line(Start("mic", "2026-11-01T00:00:00.125Z", "0.1.0", "m", LABELS, 1.0, 0.24)) == (
+    assert line(Start("mic", "2026-11-01T00:00:00.125Z", "0.1.0", "m", LABELS, 1.0, 0.24, MIC)) == (
         '{"type":"start","stream":"mic","at":"2026-11-01T00:00:00.125Z","version":"0.1.0",'
         '"model":"m","labels":["up","down","background"],"window":1.000,"hop":0.240}'
     )
@@ -123,7 +127,7 @@ def test_any_name_and_any_number_give_valid_json_and_utf_8(
 ) -> None:
     values = np.full(len(labels), score, np.float32)
     for message in (
-        Start(name, name, name, name, tuple(labels), start, start),
+        Start(name, name, name, name, tuple(labels), start, start, MIC),
         Prediction(name, start, start, False, values, values, score),
         Event(name, labels[0], start, start, score, start),
         Gap(name, start, start, 1, name),
@@ -196,7 +200,7 @@ def test_a_file_begun_by_a_rotation_begins_with_the_start(tmp_path: Path) -> Non
     path = tmp_path / "out.jsonl"
     output = JsonLines(str(path))
     output.open(run_info(live=True))
-    start = Start("s", "2026-11-01T00:00:00.125Z", "0.1.0", "m", LABELS, 1.0, 0.24)
+    start = Start("s", "2026-11-01T00:00:00.125Z", "0.1.0", "m", LABELS, 1.0, 0.24, MIC)
     for message in (start, gap(1)):
         output.publish(message)
     output.reopen()  # not rotated

@@ -17,7 +17,7 @@ from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, OutputContext
 from daemon.output.command.process import HAS_GROUPS, Command, start_reason
 from daemon.output.command.reaper import Reaper
-from daemon.output.jsonl import LineFormat
+from daemon.output.line_format import LineFormat
 
 CLOSE_SECONDS = 0.3
 """What commands get to end by themselves when the daemon ends."""

@@ -5,6 +5,7 @@ from daemon.output.dashboard.dashboard import (
     dashboard_possible,
     export_svg,
 )
+from daemon.output.dashboard.display import Display
 from daemon.output.dashboard.state import DashboardState
 
-__all__ = ["Dashboard", "DashboardState", "dashboard_possible", "export_svg"]
+__all__ = ["Dashboard", "DashboardState", "Display", "dashboard_possible", "export_svg"]

@@ -26,6 +26,7 @@ class Scene:
     state: DashboardState
     now: float
     theme: Theme
+    pausable: bool = True
 
     def line(self, width: int) -> Line:
         return Line(self.theme, width)
@@ -190,7 +191,8 @@ def _outputs(state: DashboardState, theme: Theme) -> tuple[str, Style]:
 def footer(scene: Scene, width: int) -> Row:
     """The keys."""
     state, theme, line = scene.state, scene.theme, scene.line(width)
-    keys = [("space", "listen" if state.paused else "pause "), ("q", "quit")]
+    keys = [("space", "listen" if state.paused else "pause ")] if scene.pausable else []
+    keys.append(("q", "quit"))
     if len(state.streams) > 1:
         keys.append(("up/down", "choose a stream"))
     for key, meaning in keys:
@@ -202,15 +204,17 @@ def _condition(scene: Scene) -> tuple[str, str, Style]:
     state, now, theme = scene.state, scene.now, scene.theme
     glyphs = theme.glyphs
     streams = list(state.streams.values())
-    if streams and all(stream.summary is not None for stream in streams):
+    ended = all(stream.summary is not None for stream in streams)
+    if streams and ended and not state.run.serves:
         return glyphs.hollow, "done", theme.quiet
     if state.paused:
         return glyphs.pause, "paused", theme.warning
     ages = [age for stream in streams if (age := state.deaf_for(stream, now)) is not None]
     if ages:
         return glyphs.dot, f"hears nothing for {max(ages):.0f} s", theme.error
-    live = any(stream.info.live for stream in streams)
-    return glyphs.dot, "listening" if live else "replaying", theme.good
+    if not streams and state.live:
+        return glyphs.dot, "waiting for clients", theme.good
+    return glyphs.dot, "listening" if state.live else "replaying", theme.good
 
 
 def _trouble(scene: Scene, stream: StreamState) -> tuple[str, str] | None:
@@ -278,7 +282,7 @@ def _fired(stream: StreamState, now: float) -> int | None:
 
 
 def _lost(state: DashboardState) -> str:
-    seconds = sum(s.samples_lost / max(1, s.info.rate) for s in state.streams.values())
+    seconds = state.seconds_lost
     if not state.samples_lost:
         return "nothing"
     return f"{seconds:.1f} s" if seconds >= 0.05 else f"{state.samples_lost} samples"

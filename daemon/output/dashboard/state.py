@@ -6,8 +6,10 @@ Pure: no clock and no thread. `now` is an argument, in seconds of any monotonic 
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Any
 
 import numpy as np
 
@@ -20,6 +22,7 @@ from daemon.messages import (
     Rejection,
     RunInfo,
     Scores,
+    Start,
     Status,
     StreamInfo,
     Summary,
@@ -40,6 +43,10 @@ DEAF = 2.0
 """Seconds without a message from a live stream after which the view says so."""
 NOTICE = 12.0
 """Seconds for which a piece of information stays; a warning stays until the next word."""
+GONE = 10.0
+"""Seconds for which a client's stream stays after its end."""
+SHOWN = 256
+"""Streams from which on clients' streams go with their end."""
 LATENCIES = 512
 FEED = 200
 MARKS = 64
@@ -105,6 +112,22 @@ class StreamState:
         return max(self.peak, self.held - FALL * max(0.0, now - self.held_at - HOLD))
 
 
+@dataclass(slots=True)
+class Totals:
+    """Counts of clients' streams that are no longer shown."""
+
+    windows: int = 0
+    gated: int = 0
+    samples_lost: int = 0
+    seconds_lost: float = 0.0
+
+    def add(self, stream: StreamState) -> None:
+        self.windows += stream.windows
+        self.gated += stream.gated
+        self.samples_lost += stream.samples_lost
+        self.seconds_lost += stream.samples_lost / max(1, stream.info.rate)
+
+
 class DashboardState:
     """Everything the view draws."""
 
@@ -112,7 +135,8 @@ class DashboardState:
         """`wall`: the time of day at `now`, by which what happens live is dated."""
         self.run = run
         self.started = now
-        self.wall = wall if any(info.live for info in run.streams) else None
+        self.live = run.serves or any(info.live for info in run.streams)
+        self.wall = wall if self.live else None
         self.streams = {info.name: _new_stream(info, run, now) for info in run.streams}
         self.feed: deque[Entry] = deque(maxlen=FEED)
         """Newest first."""
@@ -131,11 +155,15 @@ class DashboardState:
         self._latency_at = -1e9
         self._labels = {label: i for i, label in enumerate(run.labels)}
         self._last_status: Status | None = None
+        self._gone = Totals()
 
     def apply(self, message: Message, now: float) -> None:
         """Take in one message."""
         if isinstance(message, Status):
             self._status(message, now)
+            return
+        if isinstance(message, Start):
+            self._begin(message.info, now)
             return
         stream = self.streams.get(message.stream)
         if stream is None:
@@ -157,6 +185,24 @@ class DashboardState:
                 stream.samples_lost = message.samples_lost
                 stream.speech = False
 
+    def take_counts(
+        self, streams: Mapping[str, Mapping[str, Any]], gone: Mapping[str, float]
+    ) -> None:
+        """Counts since the run began, where not every message was seen: of the streams by name,
+        and of those that are gone."""
+        for name, counts in streams.items():
+            stream = self.streams.get(name)
+            if stream is not None:
+                stream.windows, stream.gated = counts["windows"], counts["gated"]
+                stream.events, stream.samples_lost = counts["events"], counts["samples_lost"]
+                stream.fired = {self._labels[each]: n for each, n in counts["fired"].items()}
+        self._gone = Totals(
+            int(gone["windows"]),
+            int(gone["gated"]),
+            int(gone["samples_lost"]),
+            gone["seconds_lost"],
+        )
+
     def pause(self, paused: bool, now: float) -> None:
         self.paused = paused
         self.resumed_at = now
@@ -167,7 +213,8 @@ class DashboardState:
         self.selected = min(max(0, self.selected + step), max(0, len(self.streams) - 1))
 
     def tick(self, now: float) -> None:
-        """Update figures that change with time alone; call it also in silence."""
+        """Update what changes with time alone; call it also in silence."""
+        self._remove_gone(now)
         if now - self._latency_at >= 1.0 and self._latencies:
             p50, p99 = np.percentile(self._latencies, (50, 99))
             self.latency = (float(p50), float(p99))
@@ -178,7 +225,9 @@ class DashboardState:
 
     def deaf_for(self, stream: StreamState, now: float) -> float | None:
         """Seconds since the last message of a live stream, if that is too long."""
-        if not stream.info.live or self.paused or stream.summary is not None or self.ended:
+        if not stream.info.live or stream.info.client or self.paused:
+            return None
+        if stream.summary is not None or self.ended:
             return None
         age = now - max(stream.last_message_at, self.resumed_at)
         return age if age >= DEAF else None
@@ -192,11 +241,11 @@ class DashboardState:
 
     @property
     def windows(self) -> int:
-        return sum(stream.windows for stream in self.streams.values())
+        return self._gone.windows + sum(stream.windows for stream in self.streams.values())
 
     @property
     def gated(self) -> int:
-        return sum(stream.gated for stream in self.streams.values())
+        return self._gone.gated + sum(stream.gated for stream in self.streams.values())
 
     @property
     def rejected(self) -> int | None:
@@ -207,7 +256,29 @@ class DashboardState:
 
     @property
     def samples_lost(self) -> int:
-        return sum(stream.samples_lost for stream in self.streams.values())
+        return self._gone.samples_lost + sum(s.samples_lost for s in self.streams.values())
+
+    @property
+    def seconds_lost(self) -> float:
+        going = (s.samples_lost / max(1, s.info.rate) for s in self.streams.values())
+        return self._gone.seconds_lost + sum(going)
+
+    def _begin(self, info: StreamInfo, now: float) -> None:
+        """A client's stream begins; another one of that client may have ended just before."""
+        known = self.streams.get(info.name)
+        if known is not None:
+            if known.summary is None:
+                return
+            self._gone.add(known)
+        self.streams[info.name] = _new_stream(info, self.run, now)
+
+    def _remove_gone(self, now: float) -> None:
+        for name, stream in list(self.streams.items()):
+            ended = stream.info.client and stream.summary is not None
+            crowded = len(self.streams) > SHOWN
+            if ended and (crowded or now - stream.last_message_at >= GONE):
+                self._gone.add(self.streams.pop(name))
+                self.select(0)
 
     def _moment(self, now: float) -> str:
         """Live the time of day, in a replay the time since it began."""

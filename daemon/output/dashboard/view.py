@@ -47,9 +47,18 @@ class _Rows:
         return taken
 
 
-def frame(state: DashboardState, width: int, height: int, now: float, theme: Theme) -> Frame:
-    """The whole screen, `height` rows of `width` cells, whatever they are."""
-    scene = Scene(state, now, theme)
+def frame(
+    state: DashboardState,
+    width: int,
+    height: int,
+    now: float,
+    theme: Theme,
+    *,
+    pausable: bool = True,
+) -> Frame:
+    """The whole screen, `height` rows of `width` cells, whatever they are. `pausable`: there is a
+    key to stop listening."""
+    scene = Scene(state, now, theme, pausable)
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return Frame(_small(scene, width, height), width, height)
     inner = width - 2 * MARGIN

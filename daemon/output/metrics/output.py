@@ -143,7 +143,7 @@ class _Health:
         yield CounterMetricFamily(
             "intentd_sound_seconds",
             "Stream time processed.",
-            value=sum(stream.seconds for stream in health.streams),
+            value=health.seconds_gone + sum(stream.seconds for stream in health.streams),
         )
         gauges = (
             ("healthy", "1 if nothing is wrong.", float(not health.problems)),

@@ -15,7 +15,7 @@ from daemon import __version__
 from daemon.base.text import escaped, utf8_text
 from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, RunControls
-from daemon.output.jsonl import LineFormat
+from daemon.output.line_format import LineFormat
 from daemon.output.mqtt import discovery as home_assistant
 from daemon.output.mqtt.client import Broker
 from daemon.output.mqtt.discovery import OFF, OFFLINE, ON, ONLINE

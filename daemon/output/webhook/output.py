@@ -32,7 +32,7 @@ from daemon.base.errors import UserError, os_reason
 from daemon.base.text import escaped, value_text
 from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, MessageDropped
-from daemon.output.jsonl import LineFormat
+from daemon.output.line_format import LineFormat
 from daemon.output.webhook.signature import signature, signing_key
 
 log = logging.getLogger(__name__)

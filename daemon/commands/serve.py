@@ -1,0 +1,25 @@
+"""`intentd serve`: listen to clients, without a microphone of its own."""
+
+from __future__ import annotations
+
+from daemon.assembly.session import run_session
+from daemon.assembly.setup import load_model, prepare
+from daemon.capture.wake import Wake
+from daemon.config import Option, Sources
+from daemon.serve.address import DEFAULT
+from daemon.serve.inputs import ServedInput
+from daemon.serve.server import ClientServer
+
+
+def run(sources: Sources, *, debug: bool) -> int:
+    """Listen at the addresses of the settings, at `DEFAULT` if there are none, until a signal ends
+    it. Returns the exit status; raises `UserError` if nothing could be started."""
+    setup = prepare(sources)
+    if not setup.settings.serve.listen:
+        default = Option("serve.listen", "ADDRESS", [DEFAULT])
+        setup = prepare(sources.having(default), on_warning=lambda _: None)
+    wake = Wake()
+    server = ClientServer(setup.settings.serve, wake)  # refused at once
+    classifier, gates = load_model(setup), setup.load_gates()
+    source = ServedInput(server, None, wake)
+    return run_session(setup, classifier, gates, source, server=server, paced=True, debug=debug)

@@ -1,0 +1,1 @@
+"""Clients that send their sound over the network: the Wyoming protocol, as streams of a run."""

@@ -1,0 +1,364 @@
+"""Listens to clients at the addresses of the settings, in a thread of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import secrets
+import socket
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from pathlib import Path
+from typing import ClassVar, Final, Protocol
+
+from daemon.base.errors import UserError, os_reason
+from daemon.base.loop_thread import LoopThread
+from daemon.base.text import escaped
+from daemon.capture.ring import Ring
+from daemon.capture.wake import Wake
+from daemon.config import ServeSettings
+from daemon.messages import Level, Message, RunInfo, Start, Status, StreamInfo, Summary
+from daemon.serve.address import Address, Listener, host_port, listen, parse_address
+from daemon.serve.client_stream import ClientStream
+from daemon.serve.pcm import PcmFormat
+
+log = logging.getLogger(__name__)
+
+CLOSE_SECONDS: Final = 0.3
+"""What clients get at the end to take their last answers."""
+START_SECONDS: Final = 5.0
+_KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
+"""Seconds and probes after which a client counts as gone that vanished without a word."""
+
+
+class Closes(Protocol):
+    """A server of asyncio or of websockets."""
+
+    def close(self) -> None: ...
+
+
+Serve = Callable[[Address, socket.socket], Awaitable[Closes]]
+
+
+class ClientServer:
+    """Clients' sound as streams of a run, and the messages on them back to the clients.
+
+    It is a source of sound, which the engine starts and stops, and an output, which gets all
+    messages and hands each to the client whose stream it is on.
+
+    wake: set when there is sound for the worker.
+    """
+
+    name = "clients"
+    ignores: ClassVar[frozenset[type]] = frozenset({Level, Start, Status})
+
+    def __init__(self, settings: ServeSettings, wake: Wake) -> None:
+        """Raises `UserError` for what is no address, and where a package is missing."""
+        self.on_stream: Callable[[StreamInfo, Ring], None] = lambda _info, _ring: None
+        """Called in the server's thread with each new stream, before its first sample."""
+        self.paused = False
+        """Sound that comes is counted as lost."""
+        self._settings = settings
+        self._wake = wake
+        self._run: RunInfo | None = None
+        self._loop = LoopThread("clients")
+        self._wanted = _parsed(settings.listen)
+        self._listeners: dict[Address, tuple[Listener, list[Closes]]] = {}
+        self._connections: dict[asyncio.Task[None], Address] = {}
+        self._browsers = 0
+        self._token = ""
+        self._streams: dict[str, ClientStream] = {}
+        self._numbers: dict[Address, int] = {}
+        self._statuses: deque[Status] = deque()
+        self._closing = False
+        self._refused = 0
+
+    # ---- for the main thread ---------------------------------------------------------------------
+
+    @property
+    def wanted(self) -> bool:
+        """There are addresses to listen at."""
+        return bool(self._wanted) and not self._closing
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        """Where it listens."""
+        return tuple(str(listener.address) for listener, _ in self._listeners.values())
+
+    @property
+    def clients(self) -> int:
+        """How many are connected."""
+        return len(self._connections) + self._browsers
+
+    @property
+    def failed(self) -> bool:
+        """Its thread has died."""
+        return bool(self._listeners) and not self._closing and not self._loop.running
+
+    def start(self) -> None:
+        """Listen. Raises `UserError` if it can't at one of the addresses."""
+        self._token = read_token(self._settings.token_file)
+        self._exchange(self._wanted)
+
+    def adopt(self, settings: ServeSettings) -> None:
+        """Listen at other addresses; clients at those that stay notice nothing. Raises `UserError`,
+        and everything stays as it was."""
+        wanted = _parsed(settings.listen)
+        self._token = read_token(settings.token_file)
+        self._exchange(wanted)
+        self._wanted, self._settings = wanted, settings
+
+    def stop(self) -> None:
+        """Take no more sound; what has come is still processed. May be called twice."""
+        self._closing = True
+        if self._loop.running:
+            with contextlib.suppress(RuntimeError, TimeoutError):
+                self._loop.run(self._finish_streams(), 1.0)
+
+    def take_statuses(self) -> list[Status]:
+        """What is to be published, since the last call."""
+        taken = []
+        while self._statuses:
+            taken.append(self._statuses.popleft())
+        return taken
+
+    # ---- as an output, in the thread of its lane -------------------------------------------------
+
+    def open(self, run: RunInfo) -> None:
+        """`run` is what clients are told of."""
+        self._run = run
+
+    def publish(self, message: Message) -> None:
+        """Hand a message to the client whose stream it is on."""
+        stream = self._streams.get(message.stream or "")
+        if stream is not None and type(message) in stream.wants:
+            self._loop.call(stream.publish, message)
+
+    def reopen(self) -> None:
+        """Nothing to open."""
+
+    def close(self) -> None:
+        """Disconnect all clients, who have got every message, and end the thread."""
+        self._closing = True
+        if self._loop.running:
+            with contextlib.suppress(RuntimeError, TimeoutError):
+                self._loop.run(self._disconnect(), CLOSE_SECONDS + 1.0)
+        self._loop.stop()
+
+    # ---- addresses -------------------------------------------------------------------------------
+
+    def _exchange(self, wanted: Sequence[Address]) -> None:
+        opened: list[Listener] = []
+        try:
+            opened += [listen(each) for each in wanted if each not in self._listeners]
+        except UserError:
+            for listener in opened:
+                listener.close()
+            raise
+        if opened:
+            self._loop.start()
+        left = [address for address in self._listeners if address not in wanted]
+        if opened or left:
+            asked = [each for each in wanted if each not in self._listeners]
+            news = dict(zip(asked, opened, strict=True))
+            self._loop.run(self._switch(news, left), START_SECONDS)
+
+    async def _switch(self, news: Mapping[Address, Listener], left: Sequence[Address]) -> None:
+        for asked, listener in news.items():
+            self._statuses.append(Status(None, f"listening to clients at {listener.address}"))
+            serve: Serve = self._serve_wyoming
+            if listener.address.scheme == "http":
+                serve = self._serve_browsers(listener)
+            elif not listener.local:
+                self._statuses.append(Status(None, _open_to_all(listener.address), "warning"))
+            servers = [await serve(listener.address, each) for each in listener.sockets]
+            self._listeners[asked] = (listener, servers)
+            log.info("listening to clients at %s", listener.address)
+        for address in left:
+            listener, servers = self._listeners.pop(address)
+            for server in servers:
+                server.close()
+            listener.close()
+            for task, at in list(self._connections.items()):
+                if at == listener.address:
+                    task.cancel()
+            self._statuses.append(
+                Status(None, f"no longer listening to clients at {listener.address}")
+            )
+
+    def _serve_browsers(self, listener: Listener) -> Serve:
+        """Without a token of the user's, another address than loopback gets one for this run."""
+        from daemon.serve.web import WebListener
+
+        own = "" if listener.local else secrets.token_urlsafe(18)
+        if own and not self._token:
+            where = f"{listener.address}/#token={own}"
+            text = f"{listener.address} is open to the network; the page for this run is {where}"
+            self._statuses.append(Status(None, text, "warning"))
+        web = WebListener(
+            listener.address,
+            self,
+            token=lambda: self._token or own,
+            local=listener.local,
+            crowded=lambda: self._closing or self.clients >= self._settings.clients,
+            attended=self._count_browser,
+        )
+        return lambda _address, at: web.start(at)
+
+    def _count_browser(self, comes: bool) -> None:
+        self._browsers += 1 if comes else -1
+
+    async def _serve_wyoming(self, address: Address, at: socket.socket) -> asyncio.Server:
+        from daemon.serve.wyoming_connection import HEADER_BYTES
+
+        async def connected(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+            await self._attend(reader, writer, address)
+
+        start = asyncio.start_unix_server if address.scheme == "unix" else asyncio.start_server
+        return await start(connected, sock=at, limit=HEADER_BYTES)
+
+    # ---- clients, in the loop --------------------------------------------------------------------
+
+    async def _attend(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, address: Address
+    ) -> None:
+        from daemon.serve.wyoming_connection import WyomingConnection
+
+        task = asyncio.current_task()
+        assert task is not None
+        if self._closing or self.clients >= self._settings.clients:
+            self._refuse(writer)
+            return
+        self._connections[task] = address
+        name = self._name(writer, address)
+        log.info("%s is connected", name)
+        try:
+            _keep_alive(writer.get_extra_info("socket"))
+            await WyomingConnection(reader, writer, name, self).run()
+        except asyncio.CancelledError:
+            pass  # the server ends, or listens there no more
+        except Exception:
+            log.exception("the connection of %s failed", name)
+        finally:
+            self._connections.pop(task, None)
+            with contextlib.suppress(OSError):
+                writer.close()
+            log.info("%s is gone", name)
+
+    def _refuse(self, writer: asyncio.StreamWriter) -> None:
+        writer.transport.abort()
+        self._refused += 1
+        if not self._closing:
+            most = self._settings.clients
+            text = f"a client was refused, since {most} are connected; serve.clients allows more"
+            self._statuses.append(Status(None, text, "warning"))
+
+    def _name(self, writer: asyncio.StreamWriter, address: Address) -> str:
+        """The client's address, or its number at a Unix socket."""
+        peer = writer.get_extra_info("peername")
+        if address.scheme != "unix" and isinstance(peer, tuple):
+            return host_port(str(peer[0]), int(peer[1]))
+        number = self._numbers[address] = self._numbers.get(address, 0) + 1
+        return f"unix-{number}"
+
+    # ---- what connections ask of it --------------------------------------------------------------
+
+    @property
+    def run(self) -> RunInfo:
+        assert self._run is not None
+        return self._run
+
+    def begin_stream(
+        self, name: str, form: PcmFormat, take: Callable[[Message], None], wants: frozenset[type]
+    ) -> ClientStream:
+        """A stream of the run; `take` is called with its messages of the types `wants`, and with
+        its summary. Raises ConnectionAbortedError once the server ends."""
+        if self._closing:
+            raise ConnectionAbortedError("the server ends")
+        while name in self._streams:  # what it sent before it vanished is still processed
+            name += "'"
+
+        def deliver(message: Message) -> None:
+            take(message)
+            if isinstance(message, Summary):
+                self._streams.pop(name, None)
+
+        stream = ClientStream(name, form, deliver, wants, self._loop, self._wake)
+        self._streams[name] = stream
+        self.on_stream(stream.info, stream.ring)
+        return stream
+
+    # ---- the end ---------------------------------------------------------------------------------
+
+    async def _finish_streams(self) -> None:
+        for _, servers in self._listeners.values():
+            for server in servers:
+                server.close()
+        for stream in list(self._streams.values()):
+            stream.finish()
+
+    async def _disconnect(self) -> None:
+        for task in self._connections:
+            task.cancel()
+        if self._connections:
+            await asyncio.wait(list(self._connections), timeout=CLOSE_SECONDS)
+        for listener, servers in self._listeners.values():
+            for server in servers:
+                server.close()
+            listener.close()
+
+
+def _parsed(listen: Sequence[str]) -> list[Address]:
+    addresses = list(dict.fromkeys(parse_address(text) for text in listen))
+    if addresses:
+        try:
+            import websockets  # noqa: F401
+            import wyoming  # noqa: F401
+        except ImportError:
+            raise UserError(
+                "listening to clients needs packages that are not installed; "
+                "pip install 'intentd[serve]'"
+            ) from None
+    return addresses
+
+
+def read_token(file: str) -> str:
+    """What clients have to know, from the first line of a file; empty if `file` is. Raises
+    `UserError`."""
+    if not file:
+        return ""
+    path = Path(file).expanduser()
+    try:
+        with path.open(encoding="utf-8") as opened:
+            token = opened.readline(4096).strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = os_reason(error) if isinstance(error, OSError) else "it is no text"
+        raise UserError(
+            f"serve.token_file is {escaped(str(path))}, which can't be read ({why}); name a file "
+            "with the token on its first line"
+        ) from None
+    if len(token) < 16:
+        raise UserError(
+            f"the token in {escaped(str(path))} has {len(token)} characters; give it 16 or more, "
+            "for example those of `openssl rand -hex 16`"
+        )
+    return token
+
+
+def _open_to_all(address: Address) -> str:
+    return (
+        f"{address} is open to the network: whoever reaches it may send sound and is told what is "
+        "spoken in it, since the Wyoming protocol knows no passwords"
+    )
+
+
+def _keep_alive(connection: socket.socket) -> None:
+    """Let the system notice that a client has vanished."""
+    if connection.family not in (socket.AF_INET, socket.AF_INET6):
+        return
+    with contextlib.suppress(OSError):
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        for option, value in _KEEPALIVE.items():
+            if hasattr(socket, option):
+                connection.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
