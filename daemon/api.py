@@ -124,7 +124,8 @@ class Model:
         """
         mono = _mono(samples)
         gates = GateBank(GateSettings(kind="off"))
-        stream = self._setup.new_stream(StreamInfo("array", rate, 1, live=False), gates)
+        info = StreamInfo("array", rate, 1, live=False)
+        stream = self._setup.new_stream(info, gates, verify=self._verify)
         ring = Ring(max(1, min(len(mono), PIECE)), 1, rate, shed=False)
         rows = [np.zeros((0, len(self.labels)), np.float32)]
         at = 0

@@ -98,6 +98,7 @@ class Session:
         wake = Wake()
         self._setup = setup
         self._gates = gates
+        self._verify = classifier.verifier
         self._source = source
         self._server = server
         context = OutputContext(settings, self)
@@ -116,7 +117,7 @@ class Session:
             gates,
             self._dispatcher.publish,
             source.wake,
-            verify=classifier.verifier,
+            verify=self._verify,
             levels=self._levels,
             lag_limit=settings.audio.buffer_seconds,
             widest_hop=settings.window.widest_hop,
@@ -199,7 +200,7 @@ class Session:
         settings, run = self._setup.settings, self._run
         about = (time_of_day(), __version__, run.model, run.labels, run.window)
         self._dispatcher.publish(Start(info.name, *about, settings.window.hop, info))
-        stream = self._setup.new_stream(info, self._gates, levels=self._levels)
+        stream = self._setup.new_stream(info, self._gates, verify=self._verify, levels=self._levels)
         self._worker.add(StreamFeed(stream, ring))
 
     def _show_levels(self, watched: bool) -> None:

@@ -109,7 +109,12 @@ class Setup:
         verify: Verify | None = None,
         levels: bool = False,
     ) -> Stream:
-        """The path of one stream. Without `verify` a model with a verifier raises no events."""
+        """The path of one stream.
+
+        ValueError without `verify` for a model that has a verifier, since nothing would fire.
+        """
+        if self.verifier is not None and verify is None:
+            raise ValueError("a model with a verifier needs it to raise events")
         settings = StreamSettings(
             labels=self.info.labels,
             non_intents=self.info.non_intents,
@@ -138,12 +143,7 @@ class Setup:
         threads: int = 0,
         open_ended: Callable[[], bool] = lambda: False,
     ) -> Worker:
-        """A worker for these streams; see `Worker` and `new_stream`.
-
-        ValueError without `verify` for a model that has a verifier, since nothing would fire.
-        """
-        if self.verifier is not None and verify is None:
-            raise ValueError("a model with a verifier needs it to raise events")
+        """A worker for these streams; see `Worker` and `new_stream`."""
         return Worker(
             [
                 StreamFeed(self.new_stream(info, gates, verify=verify, levels=levels), ring)

@@ -15,10 +15,10 @@ from support.small_verifier import small_verifier
 
 import daemon
 from daemon.assembly.setup import prepare
-from daemon.capture.wake import Wake
 from daemon.cli import run
 from daemon.commands.check import verifier_works
 from daemon.config import Option, Sources
+from daemon.messages import StreamInfo
 from daemon.model.verifier.description import read_verifier
 
 Line = dict[str, Any]
@@ -107,11 +107,11 @@ def test_check_tries_the_verifier(verified_model: Path) -> None:
     assert ok and "ms for each candidate" in text and str(info.directory) in text
 
 
-def test_a_worker_cannot_be_made_without_the_verifier(verified_model: Path) -> None:
+def test_a_stream_cannot_be_made_without_the_verifier(verified_model: Path) -> None:
     """It would raise no event, and nothing would show it."""
     setup = prepare(Sources(options=(Option("model.path", "path", str(verified_model)),)))
     with pytest.raises(ValueError, match="needs it"):
-        setup.new_worker([], lambda windows: windows, setup.load_gates(), print, Wake())
+        setup.new_stream(StreamInfo("a", 16000, 1, live=False), setup.load_gates())
 
 
 def test_the_python_interface_verifies(verified_model: Path) -> None:
