@@ -98,6 +98,8 @@ class ClientStream:
         self._take(message)
         if isinstance(message, Summary):
             self._ended.set()
+            # It holds the connection, which holds this: nothing would free the ring for long.
+            self._take = lambda _: None
 
     async def wait_for_summary(self, seconds: float) -> None:
         """Raises TimeoutError if it does not come within `seconds`."""

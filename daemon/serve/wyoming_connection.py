@@ -110,6 +110,7 @@ class WyomingConnection:
         finally:
             if self._stream is not None:
                 self._stream.finish()
+                self._stream = None
 
     async def _next(self) -> WyomingEvent | None:
         """The next event; None at the end, or where what comes is none."""
