@@ -74,7 +74,8 @@ def status_of(address: str, query: str = "rate=16000", **options: Any) -> int:
 def test_what_comes_back_is_the_model_and_the_streams_lines(server: Served) -> None:
     model, *lines = heard(server.address, pcm(speechlike(6.0, seed=3), 2))
     assert model["type"] == "model" and tuple(model["labels"]) == TINY_LABELS
-    assert model["intents"] == ["up", "down", "go"] and model["thresholds"]["up"] == pytest.approx(0.55)
+    assert model["intents"] == ["up", "down", "go"]
+    assert model["thresholds"]["up"] == pytest.approx(0.55)
     assert [line["type"] for line in lines].count("event") > 0
     assert lines[-1]["type"] == "summary" and lines[-1]["samples_captured"] == 6 * RATE
     server.wait_for_lines("summary", 1, lines[-1]["stream"])
