@@ -269,7 +269,7 @@ def test_two_processes_are_taught_and_cross_fitted(
     tree["calibrate"] |= {"cross_fit": 2}
     done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert done.stderr.count("the teacher listens") == 1
+    assert done.stderr.count("teacher vectors") == 1
     assert read_model_info(tmp_path / "out").calibrated
     for part in ("0", "1"):
         folder = tmp_path / "out" / "cross-fit" / part
