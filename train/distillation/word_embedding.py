@@ -70,11 +70,10 @@ class WordEmbedding:
 
 
 def _openvino(file: Path, threads: int) -> Run:
-    import openvino
+    from daemon.model.backends.openvino_backend import core
 
-    core = openvino.Core()
     try:
-        network = core.compile_model(str(file), "CPU", {"INFERENCE_NUM_THREADS": threads})
+        network = core().compile_model(str(file), "CPU", {"INFERENCE_NUM_THREADS": threads})
     except RuntimeError as error:
         raise UserError(f"The teacher {file} cannot be read as ONNX.") from error
     return lambda features: np.asarray(network([features])[0])

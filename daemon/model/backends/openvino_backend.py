@@ -31,7 +31,7 @@ def _import_openvino() -> ModuleType:
 
 
 @cache
-def _core() -> Any:
+def core() -> Any:
     """The process's one openvino.Core, never released. ImportError without openvino.
 
     Its CPU plugin gives the thread that loads it an alternate signal stack, and frees that in
@@ -47,7 +47,6 @@ class OpenVinoBackend:
         self, graph: bytes, threads: int, *, bf16: bool = False, parallel: int = 1
     ) -> None:
         """`parallel`: threads that call `run` at once, each with `threads` of OpenVINO's."""
-        core = _core()
         options = {
             "INFERENCE_NUM_THREADS": threads * parallel,
             "NUM_STREAMS": parallel,
@@ -56,8 +55,8 @@ class OpenVinoBackend:
             "ENABLE_CPU_PINNING": False,
             "INFERENCE_PRECISION_HINT": "bf16" if bf16 else "f32",
         }
-        model = core.read_model(graph)
-        self._compiled = core.compile_model(model, "CPU", options)
+        model = core().read_model(graph)
+        self._compiled = core().compile_model(model, "CPU", options)
         self._requests = threading.local()
         self.name = f"openvino {'bf16' if bf16 else 'fp32'} cpu"
 
