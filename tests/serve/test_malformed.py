@@ -31,6 +31,8 @@ pytestmark = [
     pytest.mark.skipif(not sys.platform.startswith("linux"), reason="memory is read from /proc"),
 ]
 COUNT = 2000
+GROWTH = 30 << 20
+"""Bytes of memory that three quarters of them may cost."""
 ODD = [
     "null", "true", "-1", "0", "1e999", "NaN", "99999999999999999999", "1.5", '""', '"x"', "[]",
     "{}", "[[[[[[[[[[]]]]]]]]]]", '"\\ud800"', "[null]", '{"a":{"a":{"a":1}}}', "9" * 5000,
@@ -221,9 +223,13 @@ def test_malformed_conversations_harm_nobody(word_model: Path, tmp_path: Path, s
         first = settled(served)
         converse(range(COUNT // 4, COUNT))
         last = settled(served)
+        if last.resident - first.resident >= GROWTH:  # the allocator's, once; a leak goes on
+            first = last
+            converse(range(COUNT, COUNT + 3 * COUNT // 4))
+            last = settled(served)
         assert detections(send_now(wyoming, good)) == before
         assert last.descriptors <= first.descriptors and last.threads <= first.threads
-        assert last.resident - first.resident < 30 << 20, (str(first), str(last))
+        assert last.resident - first.resident < GROWTH, (str(first), str(last))
         assert served.end() == 0
     said = log.read_text() + "\n".join(served.said)
     assert "Traceback" not in said, said[-5000:]
