@@ -1,1 +1,1 @@
-"""The base of every part: errors, text, signals, standard error, the program."""
+"""Base of every part: errors, text, signals, logging, the program."""

@@ -1,4 +1,7 @@
-"""A Rich console that shows every string as it is: no markup, no emoji codes, no escapes."""
+"""Rich console that prints every string literally.
+
+No markup, no emoji codes, no escapes.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,7 @@ from daemon.base.text import screen_text
 
 
 class PlainConsole(Console):
-    """Shows strings, also those in tables and titles, with control characters made visible.
+    """Prints strings, also those in tables, with control characters visible.
 
     Styles are given as arguments or by `Text`, whose own text must be safe already.
     """
@@ -29,8 +32,10 @@ class PlainConsole(Console):
         return super().render_str("\n".join(lines), **rest | {"markup": False, "emoji": False})
 
     def on_broken_pipe(self) -> None:
-        """Show nothing from now on: work must not end because nobody reads about it any more.
-        (Rich would end the program.)"""
+        """Print nothing from now on: work goes on when its reader has gone.
+
+        Rich would end the program.
+        """
         self.quiet = True
         with contextlib.suppress(OSError, ValueError):  # a file without a descriptor
             null = os.open(os.devnull, os.O_WRONLY)

@@ -9,16 +9,17 @@ import stat
 
 
 def as_departure(error: OSError) -> OSError:
-    """The error of a write to a terminal, as that of a reader that went away where it is EIO: the
-    terminal has closed."""
+    """The error of a write, as BrokenPipeError where a terminal has closed.
+
+    A terminal that has closed gives EIO.
+    """
     if error.errno != errno.EIO:
         return error
     return OSError(errno.ENXIO, "the terminal has closed")
 
 
 def point_to_null(fd: int) -> None:
-    """From now on what is written to `fd` is lost: what a stream still holds can't fail when Python
-    flushes it."""
+    """Point `fd` at the null device, so that flushing its stream can't fail."""
     null = os.open(os.devnull, os.O_WRONLY)
     os.dup2(null, fd)
     os.close(null)

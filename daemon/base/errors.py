@@ -4,7 +4,7 @@ from __future__ import annotations
 
 
 class UserError(Exception):
-    """One sentence that names the thing and the fix; `status` is the exit status it leads to.
+    """One sentence that names the fault and the fix, with an exit status.
 
     2: nothing could be started (arguments, configuration, input, model); 1: something failed on
     the way.
@@ -16,11 +16,11 @@ class UserError(Exception):
 
 
 class AccountingError(Exception):
-    """Samples that went in and samples accounted for differ: a defect of intentd."""
+    """Samples that went in and samples accounted for differ: a defect."""
 
 
 def first_line(error: BaseException, limit: int = 200) -> str:
-    """The first line of an exception's message; the name of its class where it has none."""
+    """First line of an exception's message, or else the name of its class."""
     lines = str(error).strip().splitlines()
     return (lines[0] if lines else type(error).__name__)[:limit]
 
@@ -31,5 +31,8 @@ def whole_message(error: BaseException) -> str:
 
 
 def os_reason(error: OSError) -> str:
-    """The system's words for a failure, without number and path: "no space left on device"."""
+    """The system's words for a failure, without number and path.
+
+    For example "no space left on device".
+    """
     return (error.strerror or str(error) or type(error).__name__).lower()

@@ -1,4 +1,4 @@
-"""Names of the Hugging Face hub: what is one, what is a path, and whether the hub answers."""
+"""Names of models on the Hugging Face hub, and whether the hub answers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _FILE_SUFFIX = re.compile(r"\.[A-Za-z]\w{1,10}", re.ASCII)
 
 
 def hub_id(name: str, folder: Path | None = None) -> str | None:
-    """The id "owner/name" on the hub that `name` stands for; None if it looks like a path.
+    """The id "owner/name" on the hub, or None if `name` looks like a path.
 
     "hub:owner/name" always is one. A bare "owner/name" is a path if there is a file or folder
     `owner` in `folder` (None: the working directory), if `owner` has a dot, or if it ends like a
@@ -33,8 +33,11 @@ def hub_id(name: str, folder: Path | None = None) -> str | None:
 
 
 def hub_answers(seconds: float = 5.0) -> bool:
-    """Whether the hub (or what HF_ENDPOINT names) answers within `seconds`: once and without
-    retries, where its library would try for half a minute. False offline (HF_HUB_OFFLINE)."""
+    """Whether the hub (or HF_ENDPOINT) answers within `seconds`.
+
+    It is asked once and without retries, where its library would try for half a minute. False
+    offline (HF_HUB_OFFLINE).
+    """
     from huggingface_hub import constants, get_session
 
     if constants.HF_HUB_OFFLINE:

@@ -13,8 +13,11 @@ _PRIORITY = {"critical": 2, "error": 3, "warning": 4, "info": 6, "debug": 7}
 
 
 def leads_to_journal(stream: TextIO, environ: Mapping[str, str] | None = None) -> bool:
-    """Whether `stream` is the very one that JOURNAL_STREAM names by device and inode
-    (systemd.exec(5)); a stderr that was redirected since is not."""
+    """Whether `stream` is the one that systemd connected to the journal.
+
+    JOURNAL_STREAM names that one by device and inode (systemd.exec(5)); a stderr that was
+    redirected since is another.
+    """
     wanted = (os.environ if environ is None else environ).get("JOURNAL_STREAM", "")
     try:
         found = os.fstat(stream.fileno())
@@ -29,7 +32,10 @@ def journal_line(text: str, level: str) -> str:
 
 
 def complain(sentence: str, level: str = "error", program: str = "intentd") -> None:
-    """Write one sentence to stderr, fit for a terminal. Without a stderr it is lost."""
+    """Write one sentence to stderr, safe for a terminal.
+
+    Without a stderr it is lost.
+    """
     from daemon.base.text import screen_text
 
     text = screen_text(sentence)

@@ -1,4 +1,4 @@
-"""The standard library's logging as the command line sets it up: --debug and --log-file.
+"""Sets up the standard library's logging: --debug and --log-file.
 
 Modules log to `logging.getLogger(__name__)` what a maintainer would ask a reporter for: devices
 and backends that were tried, settings that changed, outputs that fail. What users must know is a
@@ -24,7 +24,7 @@ LOGGERS: Final = ("daemon", "train")
 
 
 class StderrHandler(logging.Handler):
-    """Writes to the `sys.stderr` of the moment, with priorities where it leads to the journal."""
+    """Writes to the current `sys.stderr`, with the journal's priorities."""
 
     def emit(self, record: logging.LogRecord) -> None:
         text = f"{record.levelname.lower()} {record.name}: {self.format(record)}"
@@ -37,7 +37,7 @@ class StderrHandler(logging.Handler):
 
 
 class LogFile(WatchedFileHandler):
-    """Appends to a file that only its owner may read, also after it was rotated."""
+    """Log file that only its owner may read, also after a rotation."""
 
     def _open(self) -> TextIOWrapper:
         def private(path: str, flags: int) -> int:

@@ -1,4 +1,4 @@
-"""An asyncio event loop in a thread of its own, for code that has threads otherwise."""
+"""An asyncio event loop in its own thread, for code that uses threads."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ _STOP_SECONDS = 1.0
 
 
 class LoopThread:
-    """Runs coroutines from `start` to `stop`. All methods may be called from any other thread."""
+    """Runs coroutines from `start` to `stop`, for any other thread."""
 
     def __init__(self, name: str) -> None:
         self._name = name
@@ -40,14 +40,17 @@ class LoopThread:
         self._running.wait()
 
     def run(self, coroutine: Coroutine[Any, Any, Result], timeout: float | None = None) -> Result:
-        """The result of a coroutine, or what it raises. RuntimeError before `start`."""
+        """Run a coroutine and return its result, or raise what it raises.
+
+        Raises: RuntimeError before `start`.
+        """
         if self._loop is None:
             coroutine.close()
             raise RuntimeError(f"{self._name} does not run")
         return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(timeout)
 
     def call(self, function: Callable[..., object], *arguments: Any) -> None:
-        """Have the loop call a function soon; nothing happens if it does not run any more."""
+        """Have the loop call a function soon; without effect once it stopped."""
         if self._loop is not None and self.running:
             with contextlib.suppress(RuntimeError):  # it was closed in between
                 self._loop.call_soon_threadsafe(function, *arguments)

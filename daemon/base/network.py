@@ -27,7 +27,7 @@ def host_of(target: str) -> str:
 
 
 def address_families(host: str) -> tuple[str, ...]:
-    """Address families that a socket to or at `host` needs, as systemd names them."""
+    """Address families, by systemd's names, that a socket to `host` needs."""
     try:
         version = ipaddress.ip_address(host).version
     except ValueError:

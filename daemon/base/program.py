@@ -30,14 +30,17 @@ log = logging.getLogger(__name__)
 
 
 def want_debug(value: bool) -> bool:
-    """The callback of `--debug`, which may stand before a command and after it."""
+    """Callback of `--debug`, which may stand before a command and after it."""
     if value:
         logs.want_debug()
     return value
 
 
 def log_to_file(value: Path | None) -> Path | None:
-    """The callback of `--log-file`. Raises `UserError` if the file can't be written."""
+    """Callback of `--log-file`.
+
+    Raises: UserError if the file can't be written.
+    """
     if value is not None:
         logs.to_file(value)
     return value
@@ -68,7 +71,9 @@ def version_printer(program: str) -> Callable[[bool], None]:
 
 
 def keep_docstrings(package: str) -> None:
-    """Start `python -m PACKAGE` again where Python drops docstrings (-OO, PYTHONOPTIMIZE=2).
+    """Restart `python -m PACKAGE` where Python drops docstrings.
+
+    It does with -OO and PYTHONOPTIMIZE=2.
 
     They are the help of our commands, and transformers reads its own.
     """
@@ -82,8 +87,10 @@ def keep_docstrings(package: str) -> None:
 
 
 def open_closed_streams() -> None:
-    """Point standard input, output and error at the null device where the process was started
-    without them: the next file that is opened would take their place. Call it first."""
+    """Open the null device for standard streams that are closed.
+
+    The next file that is opened would take their place otherwise. Call it first.
+    """
     for name in ("stdin", "stdout", "stderr"):
         if getattr(sys, name) is None:
             mode = "r" if name == "stdin" else "w"
@@ -97,14 +104,17 @@ def open_closed_streams() -> None:
 
 
 def complete(app: typer.Typer, program: str) -> None:
-    """Answer a shell that asks for completions, and end the process; else do nothing."""
+    """Answer a shell's request for completions and exit; else do nothing."""
     variable = f"_{program.upper()}_COMPLETE"
     if variable in os.environ:
         typer.main.get_command(app).main(args=[], prog_name=program, complete_var=variable)
 
 
 def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd") -> int:
-    """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
+    """Run one command and return its exit status.
+
+    Whatever goes wrong is one sentence on stderr.
+    """
     logs.reset()
 
     def complain(sentence: str, status: int) -> int:
@@ -141,7 +151,9 @@ def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd"
 
 
 def exit_process(status: int) -> NoReturn:
-    """End the process without tearing the interpreter down; everything must be closed by now.
+    """End the process without tearing down the interpreter.
+
+    Everything must be closed by now.
 
     Taking torch apart takes up to seconds on a busy machine, and a thread that hangs in a model or
     a sound server would be waited for without end. Neither another Ctrl-C nor a terminal that has
@@ -170,7 +182,10 @@ def _defect(error: Exception) -> str:
 
 
 def _flush_stdout() -> None:
-    """Raises OSError if standard output can't be written, but for a terminal that has closed."""
+    """Flush standard output.
+
+    Raises: OSError if it can't be written, but for a terminal that has closed.
+    """
     try:
         sys.stdout.flush()
     except OSError as error:
@@ -183,8 +198,10 @@ _FAULTS = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO, errno.EBADF, errn
 
 
 def stdout_fault(error: Exception) -> str:
-    """A sentence if `error` is that standard output can't be written, after which it is given up;
-    else ""."""
+    """Sentence for an error of standard output, which is given up then.
+
+    "" if `error` is another one.
+    """
     if not isinstance(error, OSError) or error.errno not in _FAULTS or error.filename is not None:
         return ""
     try:
@@ -198,6 +215,9 @@ def stdout_fault(error: Exception) -> str:
 
 
 def _discard_stdout() -> int:
-    """The reader of standard output has had enough; Python must not complain when it flushes."""
+    """Discard standard output after its reader has closed it.
+
+    Python must not complain when it flushes.
+    """
     point_to_null(1)
     return 0

@@ -1,4 +1,4 @@
-"""Recognises errors that say that the system has no disk space or memory left."""
+"""Recognises errors that mean that disk space or memory ran out."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ _MEMORY_TEXTS = (
 
 
 def disk_full(error: BaseException) -> bool:
-    """Whether `error`, or one that it came from, says that a disk or a quota is full."""
+    """Whether an error, or its cause, means a full disk or quota."""
     return any(
         (isinstance(one, OSError) and one.errno in _NO_SPACE) or _says(one, _SPACE_TEXTS)
         for one in _chain(error)

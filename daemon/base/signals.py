@@ -1,4 +1,4 @@
-"""Turns signals into an orderly end of the run; a second signal ends it at once."""
+"""Turns a signal into an orderly end, and a second one into a fast end."""
 
 from __future__ import annotations
 
@@ -11,12 +11,14 @@ from typing import Any, Self
 
 
 class SecondSignal(BaseException):
-    """Raised in the main thread by a second signal: the program is to end at once."""
+    """Raised in the main thread by a second signal: end at once."""
 
 
 class Signals:
-    """While entered, keeps SIGINT and SIGTERM in `ending` and calls `on_ending`; a second of either
-    raises `SecondSignal` in the main thread.
+    """Keeps received signals in attributes while entered.
+
+    SIGINT and SIGTERM are kept in `ending`, and `on_ending` is called; a second of either raises
+    `SecondSignal` in the main thread.
 
     SIGHUP sets `hangup` where there is no terminal, and is SIGTERM where the terminal has just
     closed; SIGUSR1 sets `status`. `on_request` is called for these two, `on_continue` for SIGCONT.
@@ -85,8 +87,10 @@ class Signals:
 
 
 def ignore_early_signals() -> None:
-    """Ignore SIGUSR1, and SIGHUP where there is no terminal, until a run has begun: only a run can
-    answer them, and they would end the process."""
+    """Ignore SIGUSR1, and SIGHUP without a terminal, until a run has begun.
+
+    Only a run can answer them, and they would end the process.
+    """
     if threading.current_thread() is not threading.main_thread():
         return
     for name, passed_over in (("SIGUSR1", True), ("SIGHUP", not _has_terminal())):

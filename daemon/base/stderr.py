@@ -28,8 +28,11 @@ def log_path() -> Path:
 
 
 class StderrToLog:
-    """While entered, points descriptor 2 at `path` if it is a terminal; a file or pipe that the
-    user chose is left alone. Afterwards names the log on the terminal if anything was written."""
+    """Redirects descriptor 2 to a file while entered, if it is a terminal.
+
+    A file or pipe that the user chose is left alone. Afterwards it names the log on the terminal if
+    anything was written.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -83,8 +86,9 @@ class StderrToLog:
 
 @contextmanager
 def discard_native_stderr() -> Iterator[None]:
-    """While entered, what native libraries write to descriptor 2 is lost, and `sys.stderr` writes
-    where it did before.
+    """Discard what native libraries write to descriptor 2.
+
+    `sys.stderr` goes on writing where it did before.
 
     sounddevice points descriptor 2 at the null device while PortAudio initialises, which may take
     seconds when a sound server is gone; what `sys.stderr` says in that time would be lost without

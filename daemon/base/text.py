@@ -1,4 +1,4 @@
-"""Makes text of foreign origin safe for a terminal, a sentence, a file name, Markdown."""
+"""Makes foreign text safe for terminals, sentences, file names, Markdown."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _JOINERS = frozenset("\u00ad\u200b\u200c\u200d\u2060\ufeff")
 
 
 def utf8_text(text: str) -> str:
-    r"""`text` without lone surrogates, which UTF-8 and strict JSON readers refuse.
+    r"""`text` without lone surrogates, which UTF-8 and strict JSON refuse.
 
     Bytes of a file name that are no UTF-8 (PEP 383 keeps them as U+DC80 to U+DCFF) become
     ``\xff``; other lone surrogates ``\ud800``. Different names stay different to the eye.
@@ -32,24 +32,29 @@ def utf8_text(text: str) -> str:
 
 
 def screen_text(text: str) -> str:
-    r"""`text` as one line that a terminal only shows: control characters, direction overrides and
-    whatever else has no glyph appear as ``\x1b``, ``\n`` or ``\u202e``; surrogates as `utf8_text`
-    has them."""
+    r"""`text` as one line without characters that control a terminal.
+
+    Control characters, direction overrides and whatever else has no glyph appear as ``\x1b``,
+    ``\n`` or ``\u202e``; surrogates as `utf8_text` has them.
+    """
     if text.isascii() and text.isprintable():
         return text[:LONGEST]
     return "".join(_visible(character) for character in utf8_text(text[:LONGEST]))
 
 
 def escaped(text: str, limit: int = 4096) -> str:
-    r"""`text` as one line of a sentence: unlike `screen_text` it shows zero-width characters and
-    blanks other than the space too, as ``\u200b``, since they may be what is wrong."""
+    r"""`text` as one line of a sentence, with invisible characters escaped.
+
+    Unlike `screen_text` it shows zero-width characters and blanks other than the space too, as
+    ``\u200b``, since they may be what is wrong.
+    """
     text = utf8_text(text)
     text = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
     return text if len(text) <= limit else text[: limit - 1] + "…"
 
 
 def value_text(value: object, limit: int = 80) -> str:
-    """A value of foreign origin for a sentence, short and on one line; text is quoted."""
+    """A foreign value for a sentence: short, on one line, text quoted."""
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):
@@ -60,19 +65,23 @@ def value_text(value: object, limit: int = 80) -> str:
 
 
 def closest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """The known name that is nearest to `name`; None if none is near (see difflib)."""
+    """The known name nearest to `name`; None if none is near (see difflib)."""
     return next(iter(difflib.get_close_matches(name.lower(), list(known), 1, cutoff)), None)
 
 
 def did_you_mean(name: str, known: Iterable[str]) -> str:
-    """The end of a sentence that offers the nearest known name; empty if none is near."""
+    """Clause that suggests the nearest known name; empty if none is near."""
     near = closest(name, known)
     return f"; did you mean {near}?" if near else ""
 
 
 def split_assignment(text: str, example: str, parts: int = 1) -> tuple[list[str], str]:
-    """`section.key=value` of --set as the key's parts, at least `parts`, and the value's text.
-    Raises `UserError`."""
+    """Split `section.key=value` of --set into the key's parts and the value.
+
+    parts: the least number of parts.
+
+    Raises: UserError.
+    """
     dotted, equals, value = text.partition("=")
     path = dotted.strip().split(".")
     if not equals or len(path) < parts or not path[0]:
@@ -84,25 +93,29 @@ def split_assignment(text: str, example: str, parts: int = 1) -> tuple[list[str]
 
 
 def name_text(path: Path | str) -> str:
-    r"""The name of a file as text that every encoder takes: what is no UTF-8 in it appears as
-    ``\xff``. The same in every locale, unlike ``str(path)``."""
+    r"""A file's name as text that every encoder takes.
+
+    What is no UTF-8 in it appears as ``\xff``. The same in every locale, unlike ``str(path)``.
+    """
     return utf8_text(os.fsencode(path).decode("utf-8", "surrogateescape"))
 
 
 def local_path(text: str) -> Path:
-    """The path that `text`, read from a UTF-8 file, names on this system in any locale."""
+    """Path that `text` from a UTF-8 file names here, in any locale."""
     return Path(os.fsdecode(text.encode("utf-8", "surrogateescape")))
 
 
 def file_name(text: str) -> str:
-    """`text` as the name of one file or folder: what a path, Windows or a hidden name would take
-    otherwise is percent-encoded."""
+    """`text` as the name of one file or folder.
+
+    What a path, Windows or a hidden name would take otherwise is percent-encoded.
+    """
     text = _NO_NAME.sub(lambda match: f"%{ord(match.group()):02X}", utf8_text(text))
     return text or "%00"
 
 
 def markdown_text(text: str) -> str:
-    """`text` as Markdown (also in a table of it) that shows it as it is, on one line."""
+    """`text` as one line of Markdown, or a table's cell, that shows it as is."""
     shown = screen_text(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
     return _MARKUP.sub(r"\\\g<0>", shown)
 

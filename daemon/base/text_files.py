@@ -1,4 +1,4 @@
-"""Reads and writes text files: byte order marks understood, files replaced whole and synced."""
+"""Reads and writes text files: byte order marks, atomic replacement."""
 
 from __future__ import annotations
 
@@ -19,8 +19,7 @@ _MARKS = (
 
 
 def encoding_of(raw: bytes) -> str:
-    """Encoding that a byte order mark names, or that a zero byte in the first character betrays;
-    else UTF-8."""
+    """Encoding by a byte order mark or a zero byte at the start; else UTF-8."""
     for mark, encoding in _MARKS:
         if raw.startswith(mark):
             return encoding
@@ -32,7 +31,7 @@ def encoding_of(raw: bytes) -> str:
 
 
 def decode_text(raw: bytes) -> str:
-    """The text of a file in UTF-8, UTF-16 or UTF-32, without its byte order mark.
+    """Text of a file in UTF-8, UTF-16 or UTF-32, without byte order mark.
 
     Raises:
         UnicodeDecodeError: it is in none of them.
@@ -41,13 +40,18 @@ def decode_text(raw: bytes) -> str:
 
 
 def read_text(path: Path) -> str:
-    """The text of the file `path`, as `decode_text`. Raises OSError and UnicodeDecodeError."""
+    """Text of the file `path`, as `decode_text`.
+
+    Raises: OSError, UnicodeDecodeError.
+    """
     return decode_text(path.read_bytes())
 
 
 def write_text(path: Path, text: str) -> None:
-    """Replace the file `path` by `text` in UTF-8: a reader, also one after a power cut or on a full
-    disk, finds the old file or the new one. Lone surrogates are written as `\\udc80`.
+    """Replace the file `path` by `text` in UTF-8, atomically.
+
+    A reader, also one after a power cut or on a full disk, finds the old file or the new one. Lone
+    surrogates are written as `\udc80`.
 
     Raises:
         OSError: it can't be written; the old file is as it was.
@@ -77,7 +81,7 @@ def write_bytes(path: Path, content: bytes) -> None:
 
 
 def sync_folder(folder: Path) -> None:
-    """Make sure that the names in `folder` are on the disk, where the system can."""
+    """Sync a folder's names to the disk, where the system can."""
     if os.name != "posix":
         return
     with contextlib.suppress(OSError):  # a file system that syncs no folders

@@ -1,1 +1,1 @@
-"""Sound in: the source protocol, the microphone, recordings, and the ring between threads."""
+"""Audio input: the microphone, recordings, and the ring between threads."""

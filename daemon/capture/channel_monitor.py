@@ -1,4 +1,4 @@
-"""Finds faults between the channels of a source: cancelling, dead, or much louder ones.
+"""Finds channels of a source that cancel, are dead, or much louder.
 
 Pure: fed with blocks, no clocks. Only frames of 0.1 s in which some channel is louder than ACTIVE
 count, so that nothing is concluded from a quiet room.
@@ -35,7 +35,7 @@ _MOST_NAMED: Final = 6
 
 
 class ChannelMonitor:
-    """Sums of one source's channels, and what is to be said of them, each thing once."""
+    """Statistics of a source's channels, and their faults, each named once."""
 
     def __init__(self, channel: Channel, channels: int, rate: int) -> None:
         """`channel` is what is chosen of `channels` at `rate` Hz."""
@@ -50,8 +50,7 @@ class ChannelMonitor:
         self._said: set[str] = set()
 
     def feed(self, block: NDArray[np.float32]) -> list[str]:
-        """The next samples, shape (n, channels), all channels as the source has them; sentences
-        that are to be said now."""
+        """Add samples of all channels, shape (n, channels); return new sentences."""
         if self._channels == 1:
             return []
         if len(self._rest) + len(block) < self._frame:
@@ -92,7 +91,7 @@ class ChannelMonitor:
         self._count += 1
 
     def _judge(self) -> list[str]:
-        """Sentences about the frames since the last time that were not said before."""
+        """Sentences about the frames since the last time that are new."""
         power, mixed = self._power / self._count, self._mixed / self._count
         self._power, self._mixed, self._count = np.zeros(self._channels), 0.0, 0
         below = [_decibels(power.max(), each) for each in power]

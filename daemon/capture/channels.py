@@ -23,7 +23,7 @@ def check_channel(channel: Channel, channels: int, name: str) -> None:
 
 
 def select(samples: NDArray[np.float32], channel: Channel) -> NDArray[np.float32]:
-    """Samples of shape (n, channels) to the heard ones, shape (n, 1); a view for one channel."""
+    """Selected channel of samples (n, channels), shape (n, 1); mostly a view."""
     if channel != "mix":
         return samples[:, channel - 1 : channel]
     if samples.shape[1] == 1:
@@ -34,7 +34,7 @@ def select(samples: NDArray[np.float32], channel: Channel) -> NDArray[np.float32
 
 
 def sanitised(samples: NDArray[np.float32]) -> tuple[NDArray[np.float32], int]:
-    """Samples within [-1, 1], and how many of them were no numbers and became 0.
+    """Samples clipped to [-1, 1], and the number of NaN that became 0.
 
     Decoders of lossy formats overshoot a little, and float files hold anything. What comes in
     may be returned as it is.

@@ -1,4 +1,4 @@
-"""The ring between the thread that captures sound and the worker that reads it.
+"""Ring between the thread that captures sound and the worker.
 
 One writer, one reader, and no lock between them. Both sides count in *stored* samples (those
 that were written, without gaps); a record of each written block maps them to absolute
@@ -28,7 +28,10 @@ _MIN_RECORDS = 1024
 
 
 class Settable(Protocol):
-    """A flag that the writer sets after a block: a `Wake` or `threading.Event`."""
+    """Flag that the writer sets after a block.
+
+    A `Wake` or `threading.Event`.
+    """
 
     def set(self) -> None: ...
 
@@ -82,7 +85,7 @@ class Chunk:
 
 
 class Ring:
-    """Preallocated ring of `capacity_frames` samples of `channels` channels at `rate` Hz.
+    """Ring of `capacity_frames` samples of `channels` channels at `rate` Hz.
 
     With `shed` the writer never waits: it takes all and overwrites the oldest samples, which are
     counted. Without, it takes what fits, and the writer waits with `writer_wake`.
@@ -146,7 +149,7 @@ class Ring:
     # ---- writer -------------------------------------------------------------------------------
 
     def write(self, block: NDArray[np.float32], arrival: float) -> int:
-        """Add `block`, shape (n, channels), that arrived at monotonic time `arrival`.
+        """Write `block`, shape (n, channels), arrived at monotonic time `arrival`.
 
         Returns the number of frames taken: all of them with `shed`, else as many as fit.
         Never blocks. RuntimeError after `finish`.
@@ -191,7 +194,7 @@ class Ring:
         return n
 
     def lose(self, samples: int, reason: str) -> None:
-        """Count `samples` that never arrived between the last write and the next one.
+        """Count `samples` that never arrived before the next write.
 
         Several losses before one write make one gap, named after the largest.
         """
@@ -217,7 +220,7 @@ class Ring:
     # ---- reader -------------------------------------------------------------------------------
 
     def read(self, max_frames: int) -> Chunk | None:
-        """The next samples without a gap, at most `max_frames`; None if there are none now.
+        """Read up to `max_frames` samples without a gap; None if none are there.
 
         A chunk without samples, but with `lost`, comes last if sound was lost at the very end.
         """
@@ -264,8 +267,9 @@ class Ring:
             return chunk
 
     def await_frames(self, frames: int, loud_frames: int = 0, loud_level: float = math.inf) -> None:
-        """Ask to be woken only once `frames` wait to be read, or the ring is finished; `ready`
-        is True if that is so already, and then `wake` may not be set again.
+        """Wake the reader only once `frames` wait, or the ring is finished.
+
+        `ready` is True if that is so already, and then `wake` may not be set again.
 
         With `loud_level`, `loud_frames` suffice if a sample among them, written since this level
         was first set, is larger than that in magnitude. Holds until the next call.
@@ -278,7 +282,7 @@ class Ring:
         )
 
     def shed_to(self, keep: int) -> int:
-        """Shed unread samples at the reader's wish, all but the newest `keep`; how many went.
+        """Shed all unread samples but the newest `keep`; return the number shed.
 
         They are counted in the next chunk. ValueError on a ring that does not shed.
         """
@@ -295,7 +299,7 @@ class Ring:
 
     @property
     def error(self) -> str | None:
-        """The sentence that `finish` was given; None before the end, or if all went well."""
+        """Sentence given to `finish`; None before the end, or if all went well."""
         return self._error
 
     # ---- either -------------------------------------------------------------------------------
@@ -376,7 +380,7 @@ class Ring:
         )
 
     def _last_gap(self) -> Chunk | None:
-        """The samples lost behind the last one that could be read; None if none were."""
+        """Samples lost behind the last readable one; None if none were."""
         if self._tail == self._head and self._gaps_read == self._never_arrived:
             return None
         empty = np.zeros((0, self.channels), dtype=np.float32)

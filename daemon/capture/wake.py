@@ -28,5 +28,8 @@ class Wake:
             pass
 
     def wait(self, timeout: float | None = None) -> bool:
-        """Wait for a signal for up to `timeout` seconds (None: for ever); False if none came."""
+        """Wait up to `timeout` seconds for a signal; False if none came.
+
+        None: for ever.
+        """
         return self._lock.acquire(timeout=-1.0 if timeout is None else max(0.0, timeout))

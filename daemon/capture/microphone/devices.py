@@ -50,7 +50,9 @@ class InputDevice:
 
 
 def portaudio() -> Any:
-    """The module sounddevice, whose import initialises PortAudio; see `with_time_limit`.
+    """The module sounddevice, whose import initialises PortAudio.
+
+    See `with_time_limit`.
 
     Raises: UserError if PortAudio is not installed.
     """
@@ -65,7 +67,9 @@ def portaudio() -> Any:
 
 
 def list_inputs() -> list[InputDevice]:
-    """All inputs, PortAudio's first, as of the last initialisation (see `reinitialise`).
+    """All inputs, PortAudio's first, as of the last initialisation.
+
+    See `reinitialise`.
 
     A device that leads to a sound server stands for the server's default microphone, and is left
     out where the server has none.
@@ -99,8 +103,10 @@ def list_inputs() -> list[InputDevice]:
 
 
 def with_server(devices: Sequence[InputDevice], served: Sequence[InputDevice]) -> list[InputDevice]:
-    """PortAudio's inputs and a sound server's, with one default and no way to a monitor but its
-    name."""
+    """PortAudio's inputs and a sound server's, with a single default.
+
+    No input leads to a monitor but by its name.
+    """
     usual = default_source(served)
     known = []
     for device in devices:
@@ -121,7 +127,7 @@ def with_server(devices: Sequence[InputDevice], served: Sequence[InputDevice]) -
 
 
 def default_source(served: Sequence[InputDevice]) -> InputDevice | None:
-    """The server's default unless that is a monitor; then its only microphone, if it has one."""
+    """The server's default source; its only microphone if that is a monitor."""
     microphones = [source for source in served if not source.is_monitor]
     chosen = [source for source in microphones if source.is_default]
     if not chosen and len(microphones) == 1:
@@ -145,7 +151,7 @@ def _served(source: pulse.PulseSource, first: int, plugin: int) -> InputDevice:
 
 
 def with_rates(device: InputDevice) -> InputDevice:
-    """The device with the rates at which it can be opened, each of which is tried."""
+    """The device with the rates at which it can be opened; tries each."""
     if device.source is not None:
         return replace(device, rates=RATES)  # the server resamples
     sd = portaudio()
@@ -162,8 +168,10 @@ def with_rates(device: InputDevice) -> InputDevice:
 
 
 def find_input(spec: str | int | None, inputs: Sequence[InputDevice] | None = None) -> InputDevice:
-    """The input that `spec` names: an index, a part of a name in any case (an exact name wins),
-    or the default for None, "" and "default".
+    """The input that `spec` names.
+
+    An index, a part of a name in any case (an exact name wins), or the default for None, "" and
+    "default".
 
     Raises: UserError, naming the inputs that exist, if none or more than one fits.
     """
@@ -205,7 +213,7 @@ def find_input(spec: str | int | None, inputs: Sequence[InputDevice] | None = No
 
 @contextmanager
 def routed_to(device: InputDevice) -> Iterator[int]:
-    """The index for PortAudio to open, while the environment names the device's source.
+    """Set the environment to the device's source; yields PortAudio's index.
 
     PulseAudio's ALSA plugin reads PULSE_SOURCE, PipeWire's reads PIPEWIRE_NODE.
     """
@@ -247,13 +255,16 @@ class Rescan:
 
     @property
     def changed(self) -> bool:
-        """Devices or the sound server came or went since the last look; False where the system
-        cannot be asked."""
+        """Whether devices or a sound server came or went since the last look.
+
+        False where the system cannot be asked.
+        """
         return _can_be_asked() and self._state != _hardware_state()
 
     def look(self) -> bool:
-        """Reinitialise PortAudio if devices or the sound server came or went in the last ten
-        seconds (they need a while to be ready), or once an hour.
+        """Reinitialise PortAudio if devices changed in the last ten seconds.
+
+        Devices and the sound server need a while to be ready. Also done once an hour.
 
         Returns whether it was done.
         """
@@ -269,7 +280,7 @@ class Rescan:
 
 
 def _hardware_state() -> object:
-    """A value that changes when devices or the sound server may have come or gone.
+    """A value that changes when devices or a sound server come or go.
 
     Where the system cannot be asked (not Linux) it is different each time.
     """

@@ -9,7 +9,9 @@ _MAX_DRIFT = 1e-3
 
 
 class GapEstimator:
-    """Compares the samples that arrived with the time that passed. Pure: fed with times.
+    """Estimates missing samples from the time that passed.
+
+    Pure: fed with times.
 
     A block's delay is the time that has passed less the stream's length up to the block's end. A
     busy interpreter or a server that delivers in bursts delays single blocks; lost samples delay
@@ -63,7 +65,7 @@ class GapEstimator:
         return missing
 
     def resumed(self, now: float, frames: int, driver: float = 0.0) -> int:
-        """Samples missing before the first block after an outage, by the clock alone."""
+        """Samples missing before the first block after an outage, by the clock."""
         if self._origin is None:
             self.arrived(now, frames, driver)
             return 0
@@ -76,7 +78,7 @@ class GapEstimator:
         return missing
 
     def overdue(self, now: float) -> int:
-        """Samples that should have arrived by `now` and have not; 0 before the first block."""
+        """Samples overdue at `now`; 0 before the first block."""
         if self._origin is None:
             return 0
         due = (now - self._origin - self._delay - self._credit) * self._rate

@@ -181,7 +181,7 @@ class Microphone:
         return f'"{self.device.name}" does not answer: restart the sound server'
 
     def _finish_ring(self) -> None:
-        """Let no callback write any more, and count an outage that lasts until now as a gap."""
+        """Bar callbacks from the ring and count an outage until now as a gap."""
         with self._finishing:
             if self._ended:
                 return
@@ -205,8 +205,10 @@ class Microphone:
         return self._supervisor.state
 
     def searching(self, now: float) -> bool:
-        """Whether the device is away and attempts to reopen it go on; False while a frozen sound
-        server holds one up."""
+        """Whether the device is away and attempts to reopen it go on.
+
+        False while a frozen sound server holds one up.
+        """
         looked = self._looked_at
         away = self._supervisor.state is not State.RUNNING
         return away and looked is not None and now - looked < _LOOK_SECONDS
@@ -282,8 +284,11 @@ class Microphone:
             self._first.set()
 
     def _until_next_look(self) -> float:
-        """Seconds; the stream's end, a move and `stop` set `_wake`, which leaves streams that go
-        silent to be noticed."""
+        """Seconds until the device must be looked at again.
+
+        The stream's end, a move and `stop` set `_wake`, which leaves streams that go silent to be
+        noticed.
+        """
         if self._supervisor.state is not State.RUNNING:
             return 0.025
         age = self.last_callback_age() or 0.0

@@ -1,4 +1,4 @@
-"""Opens an input: finds it again, chooses rate and channels, words refusals."""
+"""Opens an input: finds it, chooses rate and channels, words refusals."""
 
 from __future__ import annotations
 
@@ -40,7 +40,9 @@ class Shape:
 
 
 def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any) -> Any:
-    """A stream of the device, opened as `index` (see `routed_to`) and not started.
+    """A stream of the device, opened as `index` and not started.
+
+    For `index` see `routed_to`.
 
     It is PortAudio's, or the sound server's own where PortAudio would get mixed channels (or, from
     PipeWire's ALSA plugin, no monitor).
@@ -71,7 +73,7 @@ def input_stream(device: InputDevice, index: int, shape: Shape, **callbacks: Any
 
 
 def check_server(device: InputDevice) -> None:
-    """Ask the sound server for the device's source, if it is one, without PortAudio.
+    """Ask the sound server for the device's source, without PortAudio.
 
     Raises: UserError if the server or the source is not there. Then PortAudio need not look for
     devices again, which costs time and memory.
@@ -83,7 +85,10 @@ def check_server(device: InputDevice) -> None:
 
 
 def same_device(device: InputDevice) -> InputDevice:
-    """The same device with its present index. Raises: UserError if it is not there."""
+    """The same device with its present index.
+
+    Raises: UserError if it is not there.
+    """
     inputs = list_inputs()
     sources = {other.source for other in inputs if other.host_api == SOUND_SERVER}
     for other in inputs:

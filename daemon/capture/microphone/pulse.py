@@ -1,4 +1,4 @@
-"""Queries of the sound server (PulseAudio, or PipeWire in its place) beside PortAudio.
+"""Queries of the sound server, PulseAudio or PipeWire in its place.
 
 PortAudio sees one device, `pulse`, `pipewire` or `default`, whatever microphones exist; and when a
 source goes away the server moves a recording to another one and reports nothing. So sources are
@@ -97,8 +97,10 @@ def _sources_of(server: Any) -> list[PulseSource]:
 
 
 def _recorded_source_of(server: Any) -> str | None:
-    """The name of the source that this process's newest recording is connected to; None if that
-    is unknown. Hangs for as long as the server is frozen."""
+    """Name of the source that this process's newest recording is connected to.
+
+    None if that is unknown. Hangs for as long as the server is frozen.
+    """
     names: dict[int, str] = {s.index: s.name for s in server.source_list()}
     own = str(os.getpid())
     # PipeWire's ALSA plugin gives the process to its client alone.
@@ -112,8 +114,10 @@ def _recorded_source_of(server: Any) -> str | None:
 
 
 def socket_states() -> list[tuple[int, int] | None]:
-    """Inode and time of change of each server's socket, None where it has none: they change when
-    the server goes or comes."""
+    """Inode and time of change of each server's socket; None without one.
+
+    They change when the server goes or comes.
+    """
     runtime = Path(os.environ.get("XDG_RUNTIME_DIR", "/"))
     pulse = os.environ.get("PULSE_SERVER", "").removeprefix("unix:")
     if not pulse.startswith("/"):
@@ -131,7 +135,9 @@ def _state(socket: Path) -> tuple[int, int] | None:
 
 
 class MoveWatch:
-    """Notices within half a second that the server moved a recording to another source.
+    """Notices when the server moves a recording to another source.
+
+    Within half a second.
 
     The server reports every change; only then, and for a while after the recording was opened, is
     it asked. In a thread of its own, since queries hang for as long as a server is frozen.
@@ -162,7 +168,7 @@ class MoveWatch:
 
     @property
     def moved_to(self) -> str | None:
-        """The source that is recorded instead; None if there was no move, or none is known."""
+        """Source that is recorded instead; None without a move or if unknown."""
         moved = self._moved
         return moved[1] if moved is not None and moved[0] == self._generation else None
 
@@ -199,7 +205,7 @@ class MoveWatch:
 
 @contextmanager
 def _connected() -> Iterator[Any]:
-    """A connection for the length of the block; None without pulsectl or a server."""
+    """A connection for the block's duration; None without pulsectl or server."""
     try:
         import pulsectl
     except (ImportError, OSError):

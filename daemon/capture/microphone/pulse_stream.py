@@ -1,4 +1,6 @@
-"""A recording from a PulseAudio source with the source's own channels, by libpulse-simple.
+"""Recording of a PulseAudio source with its own channels.
+
+By libpulse-simple.
 
 PortAudio reaches the sound server through ALSA's plugin, which names channels in an order of its
 own. Where the source has other names the server mixes them, and beyond eight channels the plugin
@@ -66,7 +68,9 @@ Callback = Callable[[NDArray[np.float32], int, BlockTime, BlockStatus], None]
 
 
 class PulseStream:
-    """What `sounddevice.InputStream` is for PortAudio's devices, as far as `Microphone` uses it.
+    """Counterpart of `sounddevice.InputStream` for a source of the server.
+
+    It has what `Microphone` uses.
 
     source: the server's name of the source; channel_map: its channels as libpulse numbers them.
     rate in Hz (the server resamples); block in frames.
@@ -102,7 +106,10 @@ class PulseStream:
         self._thread.start()
 
     def close(self, ignore_errors: bool = True) -> None:
-        """Stop. A thread that waits for a frozen server is left behind, and ends with it."""
+        """Stop; a thread that waits for a frozen server is left behind.
+
+        It ends with the server.
+        """
         del ignore_errors
         self._stopping = True
         if self._thread.ident is None:

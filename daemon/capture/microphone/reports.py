@@ -16,7 +16,7 @@ Kind = Literal["lost", "returned", "channels"]
 
 @dataclass(frozen=True, slots=True)
 class DeviceReport:
-    """The loss or the return of a device, or a fault of its channels, as a sentence."""
+    """Loss or return of a device, or a fault of its channels, as a sentence."""
 
     kind: Kind
     text: str

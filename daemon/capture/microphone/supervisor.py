@@ -1,4 +1,7 @@
-"""Decides when a microphone counts as lost and when to reopen it. Pure: fed with times."""
+"""Decides when a microphone counts as lost and when to reopen it.
+
+Pure: fed with times.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Time limits for calls into PortAudio, which hang while a sound server is frozen.
+"""Time limits for calls into PortAudio.
+
+They hang while a sound server is frozen.
 
 Such a call ends neither by itself nor by a signal: Python runs signal handlers in the main thread,
 and only between two instructions. So the main thread has the call made by another thread and waits

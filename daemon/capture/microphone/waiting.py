@@ -17,7 +17,7 @@ def wait_for_microphone(
     cancelled: Callable[[], bool],
     on_wait: Callable[[str], None],
 ) -> Microphone | None:
-    """Try `build` until the microphone it makes can be opened; None once `cancelled` says True.
+    """Retry `build` until its microphone opens; None once `cancelled()`.
 
     `on_wait` is called with a sentence for each cause of the wait, once. Attempts
     come every quarter of a second, and when devices or the sound server have come or gone.

@@ -1,4 +1,6 @@
-"""Finds the samples of CAF, AIFF, AU and WAV files whose header has a wrong length.
+"""Finds the samples of files whose header has a wrong length.
+
+These are CAF, AIFF, AU and WAV files.
 
 A recorder that died, or that writes to a pipe, leaves 0, -1 or a first guess there, and libsndfile
 refuses such a file or reads none or little of it. Formats: Apple Core Audio Format 1.0; Apple AIFF
@@ -18,7 +20,7 @@ _LEAST_REST = 64
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Bytes in place of a header's own, by offset, and the fault of its length."""
+    """Replacement bytes for a header, by offset, and the length's fault."""
 
     replaced: dict[int, bytes]
     missing: int = 0
@@ -48,12 +50,12 @@ _LAYOUTS = {
 
 
 def unknown_length(size: int) -> bool:
-    """Whether a chunk's 32-bit size is what a recorder writes that cannot know it."""
+    """Whether a chunk's 32-bit size means that its recorder did not know it."""
     return size == 0 or 0x7FFFF000 <= size <= 0x80000000 or size >= 0xFFFFF000
 
 
 def is_chunk_name(name: bytes) -> bool:
-    """Whether these four bytes are a chunk's name, or begin a tag, rather than being samples."""
+    """Whether four bytes are a chunk's name or begin a tag; samples otherwise."""
     printable = all(0x20 <= byte < 0x7F for byte in name)
     return len(name) == 4 and ((printable and name[:1].isalnum()) or name[:3] in (b"TAG", b"ID3"))
 

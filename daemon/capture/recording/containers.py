@@ -1,4 +1,4 @@
-"""Names the container of a recording by its first bytes, whatever the file is called."""
+"""Recognises a recording's container by its first bytes."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _LFS = b"version https://git-lfs"
 
 
 def container_of(head: bytes) -> str:
-    """ "wav", "flac", "ogg", "caf", "aiff", "au", "mpeg", or "" for another or none at all."""
+    """ "wav", "flac", "ogg", "caf", "aiff", "au", "mpeg", or "" for others."""
     if head[:4] in WAV_MAGICS and head[8:12] == b"WAVE":
         return "wav"
     if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
@@ -49,7 +49,7 @@ def container_of(head: bytes) -> str:
 
 
 def foreign(head: bytes) -> str | None:
-    """Reason and fix for a file that begins like no recording; completes "NAME …"."""
+    """Reason and fix for a file that is no recording; completes "NAME …"."""
     if head.startswith(_LFS):
         return "is a Git LFS pointer and not the recording; fetch it with git lfs pull"
     aac = len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
@@ -60,7 +60,10 @@ def foreign(head: bytes) -> str | None:
 
 
 def id3_length(head: bytes) -> int:
-    """Bytes of an ID3v2 tag at the start (id3.org, ID3v2.4 section 3.1), 0 if there is none."""
+    """Length in bytes of a leading ID3v2 tag, 0 without one.
+
+    Source: id3.org, ID3v2.4 section 3.1.
+    """
     if len(head) < 10 or head[:3] != b"ID3" or any(byte & 0x80 for byte in head[6:10]):
         return 0
     a, b, c, d = head[6:10]
@@ -69,7 +72,10 @@ def id3_length(head: bytes) -> int:
 
 
 def apev2_length(head: bytes) -> int:
-    """Bytes of an APEv2 tag whose header or footer `head` begins with, 0 if there is none."""
+    """Length in bytes of the APEv2 tag that `head` begins with, 0 without one.
+
+    Either its header or its footer may be there.
+    """
     if len(head) < 32 or head[:8] != b"APETAGEX":
         return 0
     size, _, flags = struct.unpack_from("<III", head, 12)

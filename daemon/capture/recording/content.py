@@ -1,4 +1,4 @@
-"""The bytes of a recording: a regular file, bytes in memory, or parts of them as a file."""
+"""Bytes of a recording: a file, memory, or parts of them as a file."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ class MemoryContent:
 
 
 def find(content: Content, pattern: bytes, start: int = 0, end: int | None = None) -> int:
-    """Offset of the first `pattern` at or after `start`, or -1. Raises: OSError."""
+    """Offset of the first `pattern` at or after `start`, or -1.
+
+    Raises: OSError.
+    """
     end = content.size if end is None else min(end, content.size)
     overlap = len(pattern) - 1
     while start < end:
@@ -63,7 +66,7 @@ def find(content: Content, pattern: bytes, start: int = 0, end: int | None = Non
 
 
 class View(io.RawIOBase):
-    """The bytes [start, end) of `content` as a file that can be read and sought in.
+    """The bytes [start, end) of `content` as a seekable file.
 
     replaced: bytes put over those of the content, by their offset in it.
     claim: the size that it pretends to have, if that is more. What it lacks then reads as the end,

@@ -1,4 +1,7 @@
-"""Opens a recording by its content, from a file, memory or a pipe, and decodes it forwards."""
+"""Opens recordings by their content and decodes them forwards.
+
+From a file, memory or a pipe.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +35,7 @@ class UnreadableError(ValueError):
 
 
 class Decoder(Protocol):
-    """Decodes forwards. `read` may raise `DamagedError`, and be called again after it."""
+    """Decodes forwards; `read` may be called again after a `DamagedError`."""
 
     rate: int
     channels: int
@@ -71,7 +74,7 @@ def open_content(content: Content) -> Decoder:
 
 
 def open_pipe(read_some: Callable[[int], bytes]) -> Decoder:
-    """A decoder for what `read_some(n)` gives: 1 to n bytes, or none at the end.
+    """Decoder of what `read_some(n)` gives: 1 to n bytes, none at the end.
 
     WAV is decoded as it arrives; of other kinds all is taken in first, since their decoders look
     at the end. Raises: UnreadableError, and what `read_some` does.
@@ -183,7 +186,7 @@ def _behind_others(data: bytes) -> tuple[int, str]:
 
 
 def _open_at(content: Content, start: int, kind: str) -> Decoder | None:
-    """A decoder for a recording of that container at `start`; None if it is not for us to say."""
+    """Decoder of a recording of container `kind` at `start`; None for others."""
     match kind:
         case "wav":
             return _open_wav(content, start)
@@ -238,8 +241,10 @@ def _flac_links(content: Content, start: int) -> list[tuple[int, int]]:
 
 
 def _flac(content: Content, start: int, end: int) -> Decoder:
-    """Keeps the number of samples, which may be 0 or wrong, from libsndfile, which stops there
-    (RFC 9639 section 8.2)."""
+    """Decoder of FLAC that ignores the header's number of samples.
+
+    It may be 0 or wrong, and libsndfile stops there (RFC 9639 section 8.2).
+    """
     info = content.read_at(start + 21, 5)
     told = int.from_bytes(info, "big") & 0xFFFFFFFFF
     replaced = {start + 21: bytes((info[0] & 0xF0, 0, 0, 0, 0))} if len(info) == 5 else {}
@@ -301,7 +306,10 @@ def _goes_on(at: str, other: _Kind) -> str:
 
 
 class _Chain:
-    """Recordings joined in one file, decoded one after the other; mostly there is but one."""
+    """Recordings joined in one file, decoded one after the other.
+
+    Mostly there is but one.
+    """
 
     def __init__(self, openers: Sequence[Callable[[], Decoder]]) -> None:
         self._openers = list(openers[1:])

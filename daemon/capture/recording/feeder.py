@@ -1,4 +1,4 @@
-"""The threads that fill the rings of recordings, at their pace or as fast as they are read."""
+"""Threads that fill the rings of recordings, at a pace or at full speed."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ class Feeder:
             thread.start()
 
     def stop(self) -> None:
-        """Stop feeding, finish the rings and close the recordings; waits for the threads."""
+        """Stop feeding, finish the rings, close the recordings, join the threads."""
         self._stopping = True
         for crew in self._crews:
             for feed in crew.feeds:
@@ -123,7 +123,7 @@ class Feeder:
 
 
 class _Clock:
-    """Turns a recording's own time into deadlines; stands still during a pause."""
+    """Converts a recording's time into deadlines; stops during a pause."""
 
     def __init__(self, speed: float | None) -> None:
         self.speed = speed
@@ -147,7 +147,7 @@ class _Clock:
         return self._paused_at is not None
 
     def due(self, seconds: float) -> float | None:
-        """The monotonic time at which a recording has run for so long; None at full speed."""
+        """Monotonic time at which `seconds` have run; None at full speed."""
         return None if self.speed is None else self._start + seconds / self.speed
 
 
@@ -155,8 +155,11 @@ class _Feed:
     """One recording and the block that waits to be written."""
 
     def __init__(self, recording: Recording, frames: int, ahead: int, start: float) -> None:
-        """Blocks of `frames`; at least `ahead` are decoded at once (0: what is there). `start`: of
-        the recording, in seconds of the clock at speed 1."""
+        """Feeds blocks of `frames`, starting at `start` seconds of the clock.
+
+        At least `ahead` frames are decoded at once (0: what is there). The clock is that of speed
+        1.
+        """
         self.recording = recording
         self._start = start
         self._frames = frames
@@ -167,8 +170,10 @@ class _Feed:
         self._arrival: float | None = None
 
     def step(self, clock: _Clock) -> float | None:
-        """Write one block, or part of it. Returns how long to wait before there is more to do:
-        0 for not at all; None if the recording has ended."""
+        """Write one block, or part of it, and return the seconds to wait.
+
+        0 for not at all; None if the recording has ended.
+        """
         if self._block is None:
             self._block = self._next_block()
             if self._block is None:

@@ -28,8 +28,11 @@ class DamagedError(Exception):
 
 
 class _Forward(soundfile.SoundFile):  # type: ignore[misc]
-    """soundfile seeks to where it is after each read of a seekable file, and libsndfile's MP3 and
-    Opus decoders restart there: block by block they gave other samples than the whole."""
+    """A SoundFile that never seeks between reads.
+
+    soundfile seeks to where it is after each read of a seekable file, and libsndfile's MP3 and Opus
+    decoders restart there: block by block they gave other samples than the whole.
+    """
 
     def seekable(self) -> bool:
         return False
@@ -122,7 +125,7 @@ def _missing_bytes(log: str) -> int:
 
 
 def cause(error: Exception) -> str:
-    """The words of an error for a sentence: no capital, no full stop, one line."""
+    """An error's words for a sentence: one line, no capital, no full stop."""
     if isinstance(error, OSError):
         return os_reason(error)
     if isinstance(error, soundfile.LibsndfileError):

@@ -1,4 +1,6 @@
-"""Finds the frames of an MPEG audio stream (MP3): its true length, and where streams are joined.
+"""Finds the frames of an MPEG audio stream (MP3), also of joined ones.
+
+So its true length is known.
 
 libsndfile believes the Xing header, or guesses the length by the first frame, and cuts what is
 behind that. Frame headers: ISO/IEC 11172-3 section 2.4.2.3, 13818-3, and the unofficial MPEG 2.5.
@@ -43,7 +45,10 @@ class MpegLink:
 
     @property
     def trusted(self) -> bool:
-        """The stream's own header is right, or tells of more than is there: then it was cut."""
+        """Whether the stream's own header is right, or the file was cut.
+
+        Cut: the header tells of more than is there.
+        """
         return self.told is not None and self.told >= self.frames
 
     @property
@@ -54,12 +59,12 @@ class MpegLink:
 
     @property
     def claim(self) -> int:
-        """Bytes to pretend that there are, for the guess by the first frame to be long enough."""
+        """Size to pretend, so that a guess by the first frame is long enough."""
         return 2 * frame_length(self.header) * (self.frames + 2) + self.end - self.start
 
 
 def _lengths(second: int) -> tuple[int, ...]:
-    """Frame lengths in bytes by the header's third byte, 0 where there is no such frame."""
+    """Frame lengths in bytes by the header's third byte, 0 for no frame."""
     version, layer = second >> 3 & 3, 4 - (second >> 1 & 3)
     if second & 0xE0 != 0xE0 or version == 1 or layer == 4:
         return (0,) * 256
@@ -82,7 +87,7 @@ _LENGTHS = tuple(_lengths(second) for second in range(256))
 
 
 def _same_stream(a: bytes, b: bytes) -> bool:
-    """Two frame headers of the same version, layer, rate and number of channels."""
+    """Whether two frame headers agree in version, layer, rate and channels."""
     return (
         a[0] == b[0]
         and (a[1] ^ b[1]) & 0xFE == 0
@@ -97,7 +102,7 @@ def frame_length(header: bytes) -> int:
 
 
 def first_frame(data: bytes, run: int = 4) -> int:
-    """Offset of the first of `run` frames that follow each other, -1 without such."""
+    """Offset of the first of `run` consecutive frames, -1 without such."""
     at = data.find(b"\xff")
     while at >= 0:
         place, count = at, 0
@@ -123,7 +128,10 @@ def _info_offset(header: bytes) -> int:
 
 
 def _told_frames(frame: bytes) -> int | None:
-    """Frames by a Xing, Info or VBRI header in this frame; -1 if it does not say, None without."""
+    """Number of frames by a Xing, Info or VBRI header in this frame.
+
+    -1 if it does not say, None without such a header.
+    """
     if frame[1] & 0x06 != 0x02:
         return None  # not layer III
     at = _info_offset(frame)
@@ -175,7 +183,7 @@ def mpeg_links(content: Content, start: int = 0) -> Iterator[MpegLink]:
 
 
 def _run(link: MpegLink, block: bytes, at: int) -> int:
-    """Count the frames from `at` on that are whole and of the stream; returns their bytes.
+    """Count the stream's whole frames from `at` on; return their bytes.
 
     The first is one. Stops ahead of a Xing header, and where the next block has to be read.
     """
@@ -203,7 +211,7 @@ def _run(link: MpegLink, block: bytes, at: int) -> int:
 
 
 def _resumes(link: MpegLink, header: bytes, block: bytes, at: int, length: int) -> bool:
-    """Whether a frame belongs to the stream, or another stream begins with it and goes on."""
+    """Whether a frame continues the stream or begins another that goes on."""
     if _same_stream(header, link.header):
         return True
     following = block[at + length : at + length + 4]
@@ -211,7 +219,7 @@ def _resumes(link: MpegLink, header: bytes, block: bytes, at: int, length: int) 
 
 
 def _skip(block: bytes, at: int, left: int) -> int | None:
-    """Bytes to pass over up to the next frame or tag; None at the end of the file."""
+    """Bytes to skip up to the next frame or tag; None at the file's end."""
     head = block[at : at + 32]
     tag = id3_length(head) or apev2_length(head) or (128 if head[:3] == b"TAG" else 0)
     if tag:

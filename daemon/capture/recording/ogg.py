@@ -1,4 +1,4 @@
-"""Ogg pages (RFC 3533): where joined streams begin, and whether the last one was cut short.
+"""Ogg pages (RFC 3533): where joined streams begin, whether one was cut.
 
 libsndfile reads the first of several streams and takes a file that was cut for whole: there is no
 length in its header that could be missed.
@@ -20,7 +20,10 @@ _END_OF_STREAM = 4
 
 
 def ogg_links(content: Content) -> Iterator[int]:
-    """Offsets at which a stream begins, several side by side counted once. Raises: OSError."""
+    """Offsets at which streams begin, parallel ones counted once.
+
+    Raises: OSError.
+    """
     at = find(content, _FIRST_PAGE)
     following = -1
     while at >= 0:
@@ -33,7 +36,7 @@ def ogg_links(content: Content) -> Iterator[int]:
 
 
 def ogg_was_cut(content: Content) -> bool:
-    """Whether the file ends within a page, or its last page is not the end of its stream.
+    """Whether the file ends within a page or without an end of its stream.
 
     Of streams that are chained or side by side, each of which has an end, that is the last one's.
     False if there is no page near the end. Raises: OSError.

@@ -1,4 +1,4 @@
-"""Reads a recording as one channel of samples, and says what is wrong with it."""
+"""Reads one channel of a recording and names its faults."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ class Reader:
         return None
 
     def _in_scale(self, samples: NDArray[np.float32]) -> NDArray[np.float32]:
-        """The samples ahead of the first that belongs to the scale of integers, mostly all."""
+        """Samples ahead of the first on an integer scale, mostly all."""
         if np.abs(samples).max() <= _BEYOND_SCALE:  # a NaN makes this false
             return samples
         with np.errstate(invalid="ignore"):
@@ -127,7 +127,7 @@ class Reader:
 
 
 def open_regular(path: str) -> int:
-    """A descriptor of a regular file; a pipe or a device is refused and never waited for.
+    """Descriptor of a regular file; pipes and devices are refused, not opened.
 
     Raises: UnreadableError.
     """
@@ -148,7 +148,9 @@ def open_regular(path: str) -> int:
 
 
 def read_whole(content: Content, channel: Channel = "mix") -> tuple[NDArray[np.float32], int, bool]:
-    """All samples, shape (n,), their rate, and whether the channels are uneven (see `Reader`).
+    """All samples, shape (n,), their rate, and whether channels are uneven.
+
+    For uneven see `Reader`.
 
     The samples are those that a replay of the same bytes gives.
 

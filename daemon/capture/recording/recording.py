@@ -1,4 +1,4 @@
-"""A recording as a stream: any file that libsndfile reads, or what comes through a pipe."""
+"""A recording as a stream: any file of libsndfile's, or a pipe."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from daemon.messages import StreamInfo
 
 
 def printable(path: str) -> str:
-    """A path for a sentence: no line breaks, terminal escapes or undecodable bytes."""
+    """A path for a sentence: no line breaks, escapes or undecodable bytes."""
     if path == "-":
         return "standard input"
     return escaped(path)
@@ -117,7 +117,10 @@ class Recording:
     # ---- opening ------------------------------------------------------------------------------
 
     def _open_descriptor(self) -> tuple[int, bool]:
-        """A descriptor of our own, and whether it is a pipe, which may keep a reader waiting."""
+        """A duplicate descriptor, and whether it is a pipe.
+
+        A pipe may keep a reader waiting.
+        """
         if not self.path:
             raise UserError("the name of a recording is empty; name one, or - for standard input")
         try:

@@ -1,4 +1,4 @@
-"""Decodes WAV forwards, out of a file or as the data arrive through a pipe.
+"""Decodes WAV forwards, from a file or a pipe.
 
 Recorders that write to a pipe cannot know the length: ffmpeg, sox and arecord leave 0, 0x7FFFFxxx
 or 0xFFFFFFFF in the header; one that died leaves 0 or a first guess. Formats: "Multiple Channel
@@ -35,7 +35,7 @@ class NotWavError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class WavFormat:
-    """A WAV header. `data_bytes` is None if the writer did not know the length."""
+    """A WAV header; `data_bytes` is None if the writer did not know it."""
 
     code: int
     channels: int
@@ -78,7 +78,7 @@ _KNOWN = {
 
 
 def decode(raw: bytes, form: WavFormat) -> NDArray[np.float32]:
-    """Whole frames of raw samples as float32, shape (frames, channels), full scale 1."""
+    """Whole frames of raw samples, float32 (frames, channels), full scale 1."""
     flat: NDArray[np.float32]
     if form.code in _TABLES:
         flat = _TABLES[form.code][np.frombuffer(raw, np.uint8)]
@@ -99,7 +99,9 @@ def decode(raw: bytes, form: WavFormat) -> NDArray[np.float32]:
 
 
 class WavStream:
-    """Reads WAV through `read_some(n)`, which returns 1 to n bytes, or none at the end.
+    """Reads WAV through `read_some(n)`, which returns 1 to n bytes.
+
+    It returns none at the end.
 
     The header is read at once. WAV files joined in one stream are read one after the other.
     Raises: NotWavError.
@@ -121,7 +123,10 @@ class WavStream:
         self._left = self.format.data_bytes
 
     def read(self, frames: int) -> NDArray[np.float32]:
-        """1 to `frames` frames as soon as one is there, shape (n, channels); n = 0 at the end."""
+        """Read 1 to `frames` frames, shape (n, channels); n = 0 at the end.
+
+        Returns as soon as one is there.
+        """
         size = self.format.frame_bytes
         while True:
             want = frames * size if self._left is None else min(frames * size, self._left)
@@ -176,14 +181,14 @@ class WavStream:
     # ---- chunks -------------------------------------------------------------------------------
 
     def _skip_padding(self, size: int) -> None:
-        """Pass over the byte that pads a chunk of odd size, which many writers leave out."""
+        """Skip the padding byte of a chunk of odd size, which many leave out."""
         if size & 1:
             ahead = self._peek(5)
             if ahead[:4] not in _COMMON_CHUNKS or ahead[1:5] in _COMMON_CHUNKS:
                 self._take(1)
 
     def _find_chunk(self) -> None:
-        """Go to the next chunk if there is none here, for a chunk's size was wrong."""
+        """Search the next chunk if none is here, where a chunk's size was wrong."""
         if is_chunk_name(self._peek(4)) or len(self._pending) < 4:
             return
         ahead = self._peek(_SEARCHED)
@@ -193,7 +198,7 @@ class WavStream:
         self._take(min(places))
 
     def _unfinished(self, magic: bytes, order: str) -> bool:
-        """No chunk is told of behind a data chunk of size 0: a header never completed."""
+        """Whether a data chunk of size 0 is the last: a header never completed."""
         (whole,) = struct.unpack_from(order + "I", magic, 4)
         return unknown_length(whole) or whole + 8 <= self._taken
 
@@ -223,7 +228,7 @@ class WavStream:
                 known = _format(body, order)
 
     def _continues(self) -> bool:
-        """Whether samples follow behind those that the header gave: passes over other chunks."""
+        """Whether samples follow the header's length, behind any other chunks."""
         if self._left is None or self.other is not None:
             return False
         self._discard(self._left)
