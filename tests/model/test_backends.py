@@ -118,3 +118,28 @@ def test_bf16_agrees_to_three_hundredths(tmp_path: Path) -> None:
     rough = load_classifier(directory, backend="torch-bf16", threads=1).classify(sounds)
     difference = np.abs(exact - rough).max()
     assert 0 < difference < 0.03
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for signal stacks")
+def test_openvino_leaves_room_for_several_signals_at_once() -> None:
+    """As when systemd stops a service: SIGTERM and SIGCONT. With AMX each takes 12 kB of stack."""
+    pytest.importorskip("openvino")
+    code = """
+import signal, threading, torch
+from daemon.model.backends.openvino_backend import core
+
+assert core().available_devices
+with torch.inference_mode():  # by AMX, where there is any: the frames of signals hold its state
+    torch.nn.Linear(512, 512).bfloat16()(torch.ones(512, 512, dtype=torch.bfloat16))
+numbers = (signal.SIGTERM, signal.SIGCONT, signal.SIGHUP, signal.SIGUSR1)
+came = []
+for number in numbers:
+    signal.signal(number, lambda number, _: came.append(number))
+signal.pthread_sigmask(signal.SIG_BLOCK, numbers)
+for number in numbers:
+    signal.pthread_kill(threading.get_ident(), number)
+signal.pthread_sigmask(signal.SIG_UNBLOCK, numbers)
+print(len(came))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.strip()) == (0, "4"), done.stderr

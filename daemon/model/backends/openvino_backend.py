@@ -11,6 +11,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.base.signal_stack import kept_signal_stack
+
 _CONVERTER = "openvino.tools.ovc"
 
 
@@ -34,10 +36,13 @@ def _import_openvino() -> ModuleType:
 def core() -> Any:
     """The process's one openvino.Core, never released. ImportError without openvino.
 
-    Its CPU plugin gives the thread that loads it an alternate signal stack, and frees that in
-    whatever thread releases the last Core: the next signal would then kill the process.
+    Its CPU plugin, which is loaded here, gives the thread that loads it an alternate signal stack
+    with room for one signal only, and frees that in whatever thread releases the last Core.
     """
-    return _import_openvino().Core()
+    made = _import_openvino().Core()
+    with kept_signal_stack():
+        made.get_versions("CPU")
+    return made
 
 
 class OpenVinoBackend:
