@@ -1,4 +1,4 @@
-"""intentd: classifies live speech into intents on the machine it is spoken to.
+"""intentd: classifies live speech into intents, on the same machine.
 
 import daemon
 
@@ -54,7 +54,7 @@ for _name, _value in {
 
 
 def __getattr__(name: str) -> Any:
-    """The public names, imported when they are first used: the command line needs none of them."""
+    """Import public names when first used; the command line needs none."""
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     value = globals()[name] = getattr(import_module("daemon.api"), name)

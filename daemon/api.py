@@ -1,4 +1,4 @@
-"""The public Python interface: load a model, classify arrays, replay recordings, listen.
+"""Public Python interface: load a model, classify, replay, listen.
 
 Its names are exported by `daemon` itself, and imported when they are first used.
 """
@@ -110,7 +110,7 @@ class Model:
         self.backend: str = self._classifier.backend
 
     def classify(self, samples: ArrayLike, rate: int = RATE) -> NDArray[np.float32]:
-        """Scores of an array of sound: of one window every hop, also where nobody speaks.
+        """Scores of an array of sound: one window every hop, silence included.
 
         A recording goes through the same resampling and filtering, so that scores are the same;
         the end is padded with zeros.
@@ -146,8 +146,9 @@ class Model:
                 return np.concatenate(rows)
 
     def replay(self, *recordings: str | Path, speed: float | None = None) -> Iterator[Message]:
-        """Messages on recordings, side by side as streams: `Prediction`, `Event`, `Gap`, `Status`,
-        and a `Summary` at the end of each.
+        """Messages of recordings, replayed side by side as streams.
+
+        They are `Prediction`, `Event`, `Gap`, `Status`, and a `Summary` at the end of each.
 
         Args:
             recordings: files that libsndfile reads.
@@ -186,7 +187,7 @@ class Model:
 
 
 class Run:
-    """The messages of a run, in order: an iterator, and a context manager that ends the run.
+    """Iterator over a run's messages, and a context manager that ends the run.
 
     A `Summary` is the last message of each stream; iteration then ends.
     """
@@ -237,8 +238,10 @@ class Run:
         self._dispatcher.close(0.2)
 
     def stop(self) -> None:
-        """Stop listening. What was captured is still processed, and iteration ends with the
-        summary. Any thread may call it."""
+        """Stop listening; iteration ends with the summary.
+
+        What was captured is still processed. Any thread may call it.
+        """
         self._source.stop()
 
     def __iter__(self) -> Iterator[Message]:

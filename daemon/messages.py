@@ -1,4 +1,4 @@
-"""Messages from the worker to the outputs: frozen, with times in seconds of stream time.
+"""Messages from worker to outputs: frozen, times in stream seconds.
 
 Stream time is counted in source samples divided by the source's rate, gaps included; it never
 comes from a clock.
@@ -58,7 +58,7 @@ class RunInfo:
 
 @dataclass(frozen=True, slots=True)
 class Start:
-    """Live only: a stream begins, maybe in a file that an earlier run has begun."""
+    """Start of a live stream, maybe in a file that an earlier run has begun."""
 
     stream: str
     at: str
@@ -136,7 +136,10 @@ class Gap:
 
 @dataclass(frozen=True, slots=True)
 class Level:
-    """Loudness of the latest sound, for meters; several a second, live and at speed 1."""
+    """Loudness of the latest sound, for meters; several a second.
+
+    Live and at speed 1.
+    """
 
     stream: str
     rms_dbfs: float
@@ -147,7 +150,7 @@ class Level:
 
 @dataclass(frozen=True, slots=True)
 class Status:
-    """Something the user should know about a stream or the program; one sentence."""
+    """News of a stream or the program for the user; one sentence."""
 
     stream: str | None
     text: str

@@ -1,4 +1,4 @@
-"""`intentd check`: tries everything that listening needs, and says what to do about the rest."""
+"""`intentd check`: tries all that listening needs, and names the fixes."""
 
 from __future__ import annotations
 
@@ -71,8 +71,10 @@ def run(sources: Sources) -> int:
 
 
 def trials(sources: Sources) -> Iterator[Finding]:
-    """One finding after the other, as they come. Raises `UserError` for settings that are wrong,
-    since nothing can be tried without any."""
+    """Findings, one after the other, as they come.
+
+    Raises: UserError for settings that are wrong, since nothing can be tried without any.
+    """
     settings = load_settings(sources).settings
     yield _attempt("packages", foreign_packages)
     setup: list[Setup] = []
@@ -106,8 +108,10 @@ def _attempt(name: str, trial: Callable[[], Outcome]) -> Finding:
 
 
 def foreign_packages(path: list[str] | None = None) -> Outcome:
-    """Whether another package named `daemon` or `train` (python-daemon is one) stands in the way
-    or mixes its files with ours."""
+    """Whether another package named `daemon` or `train` is in the way.
+
+    python-daemon is one. It hides our files or mixes with them.
+    """
     ours = Path(daemon.__file__).resolve().parent.parent
     strangers = []
     for entry in sys.path if path is None else path:
@@ -143,8 +147,10 @@ def _settings(sources: Sources, setup: list[Setup]) -> Outcome:
 
 
 def _model(setup: list[Setup]) -> Outcome:
-    """Load the model and time it on windows of a stream, one by one, against the hop; the note
-    tells why its backend was chosen."""
+    """Load the model and time it on a stream's windows against the hop.
+
+    They go one by one. The note tells why its backend was chosen.
+    """
     if not setup:
         return False, "not tried, since the settings or the model can't be read", ""
     from daemon.base.audio import RATE
@@ -209,7 +215,7 @@ def gate_works(settings: Settings) -> Outcome:
 
 
 def folders(settings: Settings) -> dict[str, tuple[Path, str]]:
-    """The folders that a run may write to, by what for, each with what sets another one."""
+    """Folders that a run may write to, with the setting of each, by purpose."""
     from daemon.base.stderr import log_path
     from daemon.health import places
 
@@ -226,8 +232,10 @@ def folders(settings: Settings) -> dict[str, tuple[Path, str]]:
 
 
 def writable(folder: Path, key: str) -> Outcome:
-    """Whether a file can be made in `folder`, or in the nearest of its parents that exists. `key`
-    sets another folder."""
+    """Whether a file can be made in `folder` or its nearest existing parent.
+
+    `key` sets another folder.
+    """
     nearest = folder
     while not nearest.exists() and nearest != nearest.parent:
         nearest = nearest.parent
@@ -274,7 +282,10 @@ def _inputs() -> Outcome:
 
 
 def _server() -> Outcome:
-    """Only a server that can be asked tells when a stream silently moves to another source."""
+    """Whether the sound server can be asked.
+
+    Only one that can tells when a stream silently moves to another source.
+    """
     from daemon.capture.microphone.pulse import list_sources
 
     sources = list_sources()
@@ -291,7 +302,7 @@ def _server() -> Outcome:
 
 
 def listen(settings: Settings) -> Outcome:
-    """Two seconds from the microphone: does anything come, how loud is it, and is it sound?"""
+    """Listen for two seconds: any sound, how loud, and does it vary."""
     from daemon.assembly.inputs import open_microphone
     from daemon.capture.wake import Wake
 

@@ -21,8 +21,10 @@ from daemon.config.settings import OnSettings, sections
 
 
 def run(sources: Sources) -> int:
-    """Print every key with its value and origin, as TOML. Status 1 if the model, which may bring
-    settings along, can't be read."""
+    """Print every key with its value and origin, as TOML.
+
+    Status 1 if the model, which may bring settings along, can't be read.
+    """
     failure: UserError | None = None
     try:
         loaded = load_settings(sources, model=model_layer)
@@ -87,7 +89,10 @@ def _toml_key(label: str) -> str:
 
 
 def write(path: Path | None) -> int:
-    """Write the shipped file to `path`, or where the user's settings are looked for."""
+    """Write the shipped file to `path`, by default the user's settings.
+
+    That is where they are looked for.
+    """
     target = path.expanduser() if path is not None else user_file()
     shown = escaped(str(target))
     try:

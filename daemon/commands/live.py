@@ -18,8 +18,10 @@ from daemon.service.notify import Notifier, StartupExtender
 
 
 def run(sources: Sources, *, debug: bool) -> int:
-    """Listen until the user or a signal ends it. Returns the exit status; raises `UserError` if
-    nothing could be started."""
+    """Listen until the user or a signal ends it; return the exit status.
+
+    Raises: UserError if nothing could be started.
+    """
     setup = prepare(sources)
     audio = setup.settings.audio
     wake = Wake()

@@ -21,9 +21,13 @@ DEMO = Path(str(files("daemon"))) / "bundled" / "demo.flac"
 
 
 def run(paths: Sequence[str], speed: str, sources: Sources, *, jobs: int, debug: bool) -> int:
-    """Replay `paths` at `speed` ("max" or a factor). `jobs`: batches that are classified at once
-    where sound is read as fast as it can be; 0: as many as the cores allow. Returns the exit
-    status; raises `UserError` if nothing could be started."""
+    """Replay `paths` at `speed` ("max" or a factor); return the exit status.
+
+    `jobs`: batches that are classified at once where sound is read as fast as it can be; 0: as many
+    as the cores allow.
+
+    Raises: UserError if nothing could be started.
+    """
     factor = parse_speed(speed)
     setup = prepare(sources)
     with nullcontext() if debug else discard_native_stderr():  # libmpg123's remarks

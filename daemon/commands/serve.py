@@ -12,8 +12,12 @@ from daemon.serve.server import ClientServer
 
 
 def run(sources: Sources, *, debug: bool) -> int:
-    """Listen at the addresses of the settings, at `DEFAULT` if there are none, until a signal ends
-    it. Returns the exit status; raises `UserError` if nothing could be started."""
+    """Serve clients until a signal ends it; return the exit status.
+
+    It listens at the addresses of the settings, at `DEFAULT` if there are none.
+
+    Raises: UserError if nothing could be started.
+    """
     setup = prepare(sources)
     if not setup.settings.serve.listen:
         default = Option("serve.listen", "ADDRESS", [DEFAULT])

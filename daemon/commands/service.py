@@ -1,4 +1,7 @@
-"""`intentd service install|uninstall|status`: listening from login on, under systemd."""
+"""`intentd service install|uninstall|status`: a systemd user service.
+
+It listens from login on.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +37,9 @@ def install(
     network: bool,
     write: Sequence[Path] = (),
 ) -> int:
-    """Write the unit for `command` with `arguments`, and start it. Settings are checked first.
+    """Write the unit for `command` with `arguments`, and start it.
+
+    Settings are checked first.
 
     Args:
         sandbox: hide the file system.
@@ -95,7 +100,7 @@ def uninstall() -> int:
 
 
 def status() -> int:
-    """Say whether the service is installed and runs: 0 if it does, 1 if not, 2 if there is none."""
+    """Report the service; return 0 if it runs, 1 if not, 2 without one."""
     _only_linux()
     path = unit_path()
     if not path.exists():
@@ -124,9 +129,12 @@ def program() -> tuple[str, ...]:
 
 
 def written(settings: Settings, log_file: Path | None = None) -> tuple[Path, ...]:
-    """The folders that a service with these settings writes to. A file that is rotated is created
-    again, so that its folder has to be writable. Raises `UserError` if one does not exist, since
-    systemd can't open a way to it then."""
+    """Folders that a service with these settings writes to.
+
+    A file that is rotated is created again, so that its folder has to be writable.
+
+    Raises: UserError if one does not exist, since systemd can't open a way to it then.
+    """
     files = [(kind.name, kind.file(settings)) for kind in OUTPUTS] + [("the log", log_file)]
     files += [
         ("the socket", Path(address.path))
@@ -150,8 +158,10 @@ def _existing(folder: Path, name: str) -> Path:
 
 
 def caches(model: str) -> tuple[Path, ...]:
-    """The folders in which what a start has made is kept for the next one, made if need be:
-    converted models, and those fetched from the hub."""
+    """Folders that keep what a start has made; created if missing.
+
+    That is converted models, and those fetched from the hub.
+    """
     from platformdirs import user_cache_path
 
     folders = [user_cache_path("intentd", appauthor=False)]
@@ -165,7 +175,7 @@ def caches(model: str) -> tuple[Path, ...]:
 
 
 def fetches(model: str) -> bool:
-    """Whether a model's name stands for one that the hub may have to be asked for."""
+    """Whether the hub may have to be asked for a model of this name."""
     return model not in ("", "bundled") and not Path(model).expanduser().exists()
 
 

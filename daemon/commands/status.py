@@ -12,7 +12,7 @@ from daemon.health.snapshot import text
 
 
 def run(*, as_json: bool, pid: int | None) -> int:
-    """Print a report of each daemon of this user (of process `pid` only, if given).
+    """Report each daemon of this user, or only process `pid`.
 
     Status 0 if all are healthy, 1 if one is not, 2 if none runs.
     """

@@ -21,8 +21,10 @@ RETRY_SECONDS: Final = 0.5
 
 
 def run(*, pid: int | None) -> int:
-    """Draw until the user has had enough or the daemon ends. Returns the exit status; raises
-    `UserError` if there is no daemon, or more than one."""
+    """Draw until the user leaves or the daemon ends; return the exit status.
+
+    Raises: UserError if there is no daemon, or more than one.
+    """
     if not dashboard_possible():
         raise UserError("intentd top draws on a terminal, and this is none; use intentd status")
     path, number = _choose(pid)
@@ -54,7 +56,10 @@ def _choose(pid: int | None) -> tuple[Path, int]:
 
 
 class Viewer:
-    """Keeps a display's state as a daemon tells it, in a thread. The daemon is not touched."""
+    """Thread that keeps a display's state as a daemon reports it.
+
+    The daemon is not touched.
+    """
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -72,7 +77,10 @@ class Viewer:
         self.display = Display(self, read_only=True)
 
     def start(self) -> None:
-        """Begin; returns once there is a state to draw. Raises `UserError` if none comes."""
+        """Start; returns once there is a state to draw.
+
+        Raises: UserError if none comes.
+        """
         self._thread.start()
         self._begun.wait()
         if self.display.state is None:

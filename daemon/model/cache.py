@@ -1,4 +1,4 @@
-"""Atomic files in the user's cache. A cache that can't be written only costs time."""
+"""Atomic files in the user's cache; an unwritable one only costs time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def directory(kind: str) -> Path:
 
 
 def put(entry: Path, content: bytes, *, keep: int, first_wins: bool = False) -> None:
-    """Write a file atomically and keep the `keep` newest files with its suffix.
+    """Write a file atomically and keep the newest `keep` with its suffix.
 
     With `first_wins` an existing file stays as it is.
     """

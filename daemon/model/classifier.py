@@ -35,7 +35,7 @@ BATCH_BYTES = 1 << 30
 
 
 class Classifier:
-    """A loaded model; thread-safe only if it was loaded for batches that run at once."""
+    """A loaded model; thread-safe only if loaded for parallel batches."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Processor facts: usable cores, threads for a network, bfloat16, accelerators."""
+"""Processor facts: usable cores, threads, bfloat16, accelerators."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def default_threads(weight_bytes: int) -> int:
 
 
 def usable_cores() -> int:
-    """Physical cores within the process's affinity and its cgroup's quota, >= 1."""
+    """Physical cores within the process's affinity and cgroup quota, >= 1."""
     if hasattr(os, "sched_getaffinity"):
         allowed = os.sched_getaffinity(0)
     else:
@@ -86,7 +86,10 @@ def machine() -> tuple[str, ...]:
 
 
 def accelerators() -> tuple[str, ...]:
-    """Signs of a GPU that torch may use, found without the slow import of torch."""
+    """Signs of a GPU that torch may use, found without importing torch.
+
+    That import is slow.
+    """
     found = sorted(str(path) for path in Path("/dev").glob("nvidia[0-9]*"))
     if sys.platform == "win32" and shutil.which("nvidia-smi"):
         found.append("nvidia-smi")

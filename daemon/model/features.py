@@ -1,4 +1,4 @@
-"""Features: samples to a network's input, as the model's feature extractor does.
+"""Converts samples to a network's input, as its feature extractor does.
 
 Wav2Vec2's extractor does no more than normalise, which numpy does on the whole batch at once. The
 others' spectrograms are left to transformers' own classes.

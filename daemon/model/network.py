@@ -1,4 +1,4 @@
-"""Builds a transformers model from checked files, without code or network access."""
+"""Builds a transformers model from checked files, without code or network."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ _SPARED = ("masked_spec_embed",)
 
 
 def build_network(info: ModelInfo, weights: Path) -> torch.nn.Module:
-    """Build the network in float32 and evaluation mode, with weight norm folded.
+    """Build the network in float32 and evaluation mode, weight norm folded.
 
     Raises:
         UserError: config and weights do not make a whole audio classifier, or a weight is not
@@ -98,7 +98,10 @@ def split_network(network: torch.nn.Module) -> tuple[torch.nn.Module, Scores]:
 
 
 def fold_weight_norm(network: torch.nn.Module) -> None:
-    """Replace weight norm by plain weights, which are not recomputed for each window."""
+    """Replace weight norm by plain weights, computed once.
+
+    They were recomputed for each window.
+    """
     for module in network.modules():
         if parametrize.is_parametrized(module):
             for name in list(module.parametrizations):  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ from daemon.base.audio import RATE
 
 
 def probe_windows(window: int, count: int) -> NDArray[np.float32]:
-    """Different windows at 16 kHz to compare backends on, shape (count, window).
+    """Windows to compare backends on, shape (count, window) at 16 kHz.
 
     Most are cut from the demo recording, evenly; the last three are silence, soft noise and a loud
     tone.
@@ -32,7 +32,9 @@ def probe_windows(window: int, count: int) -> NDArray[np.float32]:
 
 
 def following_windows(window: int, hop: int, count: int) -> NDArray[np.float32]:
-    """Overlapping windows of the demo recording, `hop` samples apart, (count, window).
+    """Overlapping windows of the demo recording, shape (count, window).
+
+    `hop` samples apart.
 
     A view. The recording is repeated where it is too short.
     """

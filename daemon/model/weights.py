@@ -22,7 +22,9 @@ _PICKLES = ("pytorch_model.bin", "pytorch_model.pt", "model.pt", "model.pth", "m
 
 
 def find_weights(info: ModelInfo) -> Path:
-    """The model's safetensors file, whole and of the size that config.json describes.
+    """The model's safetensors file, complete and of the expected size.
+
+    That is the size that config.json describes.
 
     Raises:
         UserError: it is absent (pickles and shards are not read), damaged, or smaller than what the

@@ -1,4 +1,4 @@
-"""The interface of outputs: each is opened with a run, gets every message, and is closed."""
+"""Interface of outputs: opened with a run, given each message, closed."""
 
 from __future__ import annotations
 
@@ -15,11 +15,17 @@ if TYPE_CHECKING:
 
 
 class OutputClosed(Exception):  # noqa: N818 - not an error: the reader has had enough
-    """The reader of an output went away for good, as `| head` does; the run ends quietly."""
+    """The reader of an output closed it, as `| head` does; the run ends.
+
+    It ends quietly.
+    """
 
 
 class MessageDropped(Exception):  # noqa: N818 - of one message; the output itself works
-    """A message can't be delivered, however often it is tried; its text is the reason."""
+    """A message can't be delivered, however often it is tried.
+
+    Its text is the reason.
+    """
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +44,9 @@ class OutputHealth:
 
 
 class Output(Protocol):
-    """Where messages go. The dispatcher calls all methods of one output from one thread at a time.
+    """Receives messages.
+
+    The dispatcher calls all methods of one output from one thread at a time.
 
     An `OSError` means that the world is at fault (a full disk, a lost file): the dispatcher
     switches the output off, says so, and calls `reopen` and the same `publish` again later.
@@ -53,7 +61,7 @@ class Output(Protocol):
 
     @property
     def ignores(self) -> frozenset[type]:
-        """Types of message this output does nothing with; they are not even queued for it."""
+        """Types of message that this output ignores; they are not queued for it."""
         ...
 
     def open(self, run: RunInfo) -> None:
@@ -65,7 +73,7 @@ class Output(Protocol):
         ...
 
     def reopen(self) -> None:
-        """Let go of the file and open it by name again, as after a rotation or a failure."""
+        """Reopen the file by its name, as after a rotation or a failure."""
         ...
 
     def close(self) -> None:
@@ -82,13 +90,17 @@ class ActiveOutput:
     """How long its lane waits for a message before it calls `tick`."""
 
     def tick(self) -> None:
-        """Do what is due while no message comes. OSError switches the output off, as in
-        `Output.publish`."""
+        """Do what is due while no message comes.
+
+        OSError switches the output off, as in `Output.publish`.
+        """
 
     @property
     def unfinished(self) -> int:
-        """What it still does about messages that it took. The end of a replay waits for it. Any
-        thread may ask."""
+        """Work left for messages it took, which the end of a replay waits for.
+
+        Any thread may ask.
+        """
         return 0
 
     @property
@@ -106,12 +118,11 @@ class Screen(Output, Protocol):
 
 
 class RunControls(Protocol):
-    """What an output may ask of the run, and do to it, once the run has begun. Any thread may
-    call."""
+    """What an output may ask or change of a run; callable by any thread."""
 
     @property
     def load(self) -> float | None:
-        """Seconds of work for a second of sound, lately; None while that is not known."""
+        """Recent seconds of work for a second of sound; None if not known yet."""
         ...
 
     @property

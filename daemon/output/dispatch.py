@@ -1,4 +1,6 @@
-"""Hands messages to the outputs; no output can hold up the worker or another output.
+"""Hands messages to outputs, none of which can block the worker.
+
+None can block another output either.
 
 Each output has its own lane (a bounded queue and a thread), since a pipe that nobody empties
 must not freeze the dashboard. Live, a full lane sheds what matters least and counts it; in a
@@ -52,17 +54,20 @@ class Dispatcher:
 
     @property
     def error(self) -> Exception | None:
-        """The first defect of an output, which ended it; the run ends with status 1."""
+        """The first defect of an output, which ends the run with status 1."""
         return next((lane.error for lane in self._lanes if lane.error is not None), None)
 
     @property
     def reader_gone(self) -> bool:
-        """The reader of standard output went away, as `| head` does; the run ends with 0."""
+        """Whether standard output's reader closed it; the run ends with 0.
+
+        `| head` closes it after its last line.
+        """
         return any(lane.state is LaneState.READER_GONE for lane in self._lanes)
 
     @property
     def lost(self) -> dict[str, int]:
-        """Messages that outputs did not get, by the output's name; only those above zero."""
+        """Messages that outputs did not get, by output name; only those above 0."""
         lost = dict(self._lost_before)
         for lane in self._lanes:
             if lane.lost:
@@ -90,7 +95,10 @@ class Dispatcher:
         return sum(lane.pending for lane in self._lanes)
 
     def open(self, run: RunInfo) -> None:
-        """Open the outputs in order and start. Raises UserError (those opened are closed then)."""
+        """Open the outputs in order and start.
+
+        Raises: UserError; the outputs opened before are closed then.
+        """
         opened: list[Output] = []
         try:
             for lane in self._lanes:
@@ -105,10 +113,12 @@ class Dispatcher:
             _begin(lane, run)
 
     def exchange(self, outputs: Sequence[Output], run: RunInfo, timeout: float = 1.0) -> None:
-        """Go on with `outputs`, in that order: those that are there already stay as they are, new
-        ones are opened, the others write what they hold, within `timeout` seconds, and are closed.
+        """Exchange the outputs for `outputs`, in that order, within `timeout`.
 
-        Raises UserError if a new one can't be opened; then everything stays as it was.
+        Those that are there already stay as they are, new ones are opened, the others write what
+        they hold and are closed. timeout: seconds.
+
+        Raises: UserError if a new one can't be opened; then everything stays as it was.
         """
         there = {id(lane.output): lane for lane in self._lanes}
         opened: list[Output] = []
@@ -153,15 +163,18 @@ class Dispatcher:
             lane.hurry()
 
     def close(self, timeout: float = 1.0) -> None:
-        """Write what is queued, then close the outputs in order; at most `timeout` seconds and a
-        fifth of a second for each output, then what is left is given up and counted in `lost`."""
+        """Write what is queued, then close the outputs in order.
+
+        This takes at most `timeout` seconds and a fifth of a second for each output; what is left
+        then is given up and counted in `lost`.
+        """
         deadline = time.monotonic() + timeout
         self.hurry()
         for lane in self._lanes:
             lane.finish(max(deadline, time.monotonic() + 0.2))
 
     def _warn(self, troubled: Lane, sentence: str) -> None:
-        """Through the outputs that show a status; straight to stderr if there is no other."""
+        """Warn through outputs that show a status, or else on stderr."""
         status = Status(None, sentence, "warning")
         shown = False
         for lane in self._lanes:

@@ -10,8 +10,11 @@ from daemon.base.errors import UserError
 
 @contextlib.contextmanager
 def required(key: str, library: str, extra: str) -> Iterator[None]:
-    """Import an output's module inside. Raises UserError where `library` is missing, which the
-    setting `key` needs and intentd's `extra` brings."""
+    """Context for the import of an output's module.
+
+    Raises: UserError where `library` is missing, which the setting `key` needs and intentd's
+    `extra` brings.
+    """
     try:
         yield
     except ModuleNotFoundError as error:

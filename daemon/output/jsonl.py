@@ -1,4 +1,4 @@
-"""JSON lines for other programs: one object a line, written whole, in the published form.
+"""JSON lines for other programs: one object a line, written whole.
 
 Keys, their order and their meaning are a contract (see docs/output.md). Levels and statuses
 are not part of it.
@@ -30,7 +30,7 @@ from daemon.output.line_format import LineFormat
 
 
 class JsonLines:
-    """Lines to a file, or to standard output if `target` is "-"; of `types` only.
+    """Writes lines of `types` to a file, or standard output for "-".
 
     A replay, which can be repeated, overwrites the file; a live run, which a service manager may
     restart, appends to it. Each line is one write, taken back if only part of it found
@@ -57,7 +57,10 @@ class JsonLines:
         return f"JSON lines to {screen_text(self._target)}"
 
     def open(self, run: RunInfo) -> None:
-        """Raises UserError if the file cannot be written, or holds what must not be overwritten."""
+        """Open the file.
+
+        Raises: UserError if it cannot be written, or holds what must not be overwritten.
+        """
         self._format = LineFormat(run.labels)
         if self._standard:
             self._fd = sys.stdout.fileno()
@@ -73,8 +76,11 @@ class JsonLines:
             ) from error
 
     def publish(self, message: Message) -> None:
-        """Write one line. Raises OSError, nothing being written then; OutputClosed if the reader
-        of standard output went away."""
+        """Write one line.
+
+        Raises: OSError, nothing being written then; OutputClosed if the reader of standard output
+        went away.
+        """
         if self._fd is None:
             raise OSError(errno.EBADF, "the file is not open")
         if type(message) in self._left_out:
@@ -98,8 +104,10 @@ class JsonLines:
             self._starts.pop(message.stream, None)
 
     def reopen(self) -> None:
-        """Open the file again by its name, to append; standard output stays. A file that is new
-        begins as the one before did."""
+        """Reopen the file by its name, to append; standard output stays open.
+
+        A file that is new begins as the one before did.
+        """
         if self._standard:
             return
         self._release()
@@ -115,8 +123,10 @@ class JsonLines:
             self._release()
 
     def _refuse_what_would_be_lost(self, run: RunInfo) -> None:
-        """A slip on the command line must not cost a recording. Raises UserError before anything
-        is touched."""
+        """Refuse to overwrite a recording by a slip on the command line.
+
+        Raises: UserError before anything is touched.
+        """
         path = Path(self._target)
         if not path.exists():
             return
@@ -148,7 +158,10 @@ def make(context: OutputContext) -> JsonLines | None:
 
 
 def _open(path: Path, *, overwrite: bool) -> int:
-    """A descriptor to append to. A pipe without a reader is an error (ENXIO) rather than a wait."""
+    """Descriptor to append to; a pipe without reader is an error (ENXIO).
+
+    It does not wait for a reader.
+    """
     flags = os.O_WRONLY | os.O_CREAT | os.O_APPEND | getattr(os, "O_CLOEXEC", 0)
     flags |= getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0)
     fd = os.open(path, flags, 0o644)
@@ -176,7 +189,7 @@ def _end_torn_line(path: Path, fd: int) -> None:
 
 
 def _same_file(path: Path, recording: str) -> bool:
-    """Whether `recording`, a path or - for standard input, is the file at `path`."""
+    """Whether `recording`, a path or - for stdin, is the file at `path`."""
     try:
         there = os.fstat(0) if recording == "-" else os.stat(recording)  # noqa: PTH116
         return os.path.samestat(path.stat(), there)

@@ -1,4 +1,7 @@
-"""One output's queue and thread: delivers in order, waits out failures, sheds by worth."""
+"""One output's queue and thread: ordered delivery, retries, shedding.
+
+What is worth least is shed first.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +64,7 @@ class _Reopen:
 
 
 class _Tick:
-    """Stands for a message while none comes, so that an active output can do what is due."""
+    """Placeholder for a message, so that an active output is called in time."""
 
 
 _WORTH: dict[type, int] = {kind.message: kind.worth for kind in MESSAGE_KINDS} | {_Reopen: 6}
@@ -116,27 +119,34 @@ class Lane:
         self._thread.start()
 
     def put(self, messages: Sequence[Message], *, wait: bool = True) -> None:
-        """Queue messages; waits for room only if lossless, allowed to, and the output works."""
+        """Queue messages; wait for room only if lossless and the output works.
+
+        It waits only if waiting is allowed, too.
+        """
         ignored = self.output.ignores
         self._put([message for message in messages if type(message) not in ignored], wait)
 
     def reopen(self) -> None:
-        """Have the output reopened after what is queued by now; at once if it is switched off,
-        since whoever asks for it (logrotate) has just made room."""
+        """Reopen the output after what is queued now.
+
+        At once if it is switched off, since whoever asks for it (logrotate) has just made room.
+        """
         with self._changed:
             self._try_now = True
             self._changed.notify_all()
         self._put([_Reopen()], wait=False)
 
     def hurry(self) -> None:
-        """From now on `put` sheds rather than waits, also for those who wait already."""
+        """Shed from now on rather than wait, also for those who wait already."""
         with self._changed:
             self._lossless = False
             self._changed.notify_all()
 
     def finish(self, deadline: float) -> None:
-        """Have the queue written and the output closed, by `deadline` (of time.monotonic); what is
-        left then counts as lost."""
+        """Write the queue and close the output by `deadline` (time.monotonic).
+
+        What is left then counts as lost.
+        """
         with self._changed:
             self._closing = True
             self._changed.notify_all()
@@ -152,8 +162,10 @@ class Lane:
 
     @property
     def trouble(self) -> str | None:
-        """Why the output is switched off at this moment, a sentence; None while it works, or
-        waits for a reader to come back."""
+        """Sentence on why the output is switched off now.
+
+        None while it works, or waits for a reader to come back.
+        """
         failure = self._failure
         if self.state is not LaneState.FAILING or failure is None or failure.reader_left:
             return None
@@ -161,8 +173,10 @@ class Lane:
 
     @property
     def failure(self) -> str | None:
-        """What failures have cost by now, a sentence; None if the output got everything, was only
-        too slow, or had a reader that went away."""
+        """Sentence on what failures have cost by now.
+
+        None if the output got everything, was only too slow, or had a reader that went away.
+        """
         failure = self._failure
         cause = self._cost if failure is None or failure.cause is None else failure.cause
         if cause is None:
@@ -172,7 +186,7 @@ class Lane:
 
     @property
     def pending(self) -> int:
-        """Messages that wait for an output that works, and what it does about earlier ones."""
+        """Messages that wait for a working output, and its unfinished work."""
         unfinished = 0 if self._active is None else self._active.unfinished
         with self._changed:  # a message is taken from the queue and in hand at once
             return len(self._queue) + self._in_hand + unfinished if self.working else 0
@@ -286,7 +300,7 @@ class Lane:
             return message
 
     def _deliver(self, message: Message | _Reopen | _Tick) -> bool:
-        """Hand over one message, however often it takes; False if that failed until the end."""
+        """Deliver one message with retries; False if it failed until the end."""
         while True:
             last_try, self._try_now = self._closing, False
             try:

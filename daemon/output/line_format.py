@@ -24,7 +24,10 @@ _NAMES = 1024
 
 
 class LineFormat:
-    """Messages to lines of JSON (UTF-8, newline at the end) for one set of labels."""
+    """Encodes messages as lines of JSON (UTF-8) for one set of labels.
+
+    Each ends with a newline.
+    """
 
     def __init__(self, labels: tuple[str, ...]) -> None:
         self._intents = [_quoted(label) for label in labels]

@@ -1,4 +1,7 @@
-"""Without a terminal: one plain line an event and a summary a stream; trouble goes to stderr."""
+"""Plain lines: one an event, a summary a stream; errors go to stderr.
+
+For runs without a terminal.
+"""
 
 from __future__ import annotations
 
@@ -62,7 +65,10 @@ class Plain:
         self._intent_width = min(24, max((len(screen_text(label)) for label in intents), default=0))
 
     def publish(self, message: Message) -> None:
-        """Raises OutputClosed if the reader of `out` went away, OSError if it cannot be written."""
+        """Print a message.
+
+        Raises: OutputClosed if the reader of `out` went away, OSError if it cannot be written.
+        """
         match message:
             case Event():
                 line = event_line(

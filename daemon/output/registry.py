@@ -1,5 +1,7 @@
-"""The table of outputs. One line here, and an output is built, exchanged on SIGHUP and known to the
-service's unit."""
+"""The table of outputs.
+
+With one line here an output is built, exchanged on SIGHUP and known to the service's unit.
+"""
 
 from __future__ import annotations
 
@@ -38,7 +40,10 @@ class OutputKind:
     """`switch` is a file's path; "-" is standard output."""
 
     def make(self, context: OutputContext) -> Output | None:
-        """The output that the settings ask for. Raises `UserError` if it can't be made."""
+        """The output, or None if the settings don't ask for it.
+
+        Raises: UserError if it can't be made.
+        """
         return cast(Factory, pkgutil.resolve_name(self.factory))(context)
 
     def target(self, settings: Settings) -> str:
@@ -51,8 +56,10 @@ class OutputKind:
         return Path(target).expanduser() if self.writes_file and target not in ("", "-") else None
 
     def exchangeable(self, old: Settings, new: Settings) -> bool:
-        """Whether the output can change while the run goes on. Who writes to standard output is
-        settled at the start."""
+        """Whether the output can change while the run goes on.
+
+        What writes to standard output is fixed at the start.
+        """
         return not (self.writes_file and "-" in (self.target(old), self.target(new)))
 
     def depends_on(self, key: str) -> bool:
@@ -91,7 +98,10 @@ OUTPUTS: Final = (
 
 
 def make_outputs(context: OutputContext) -> dict[str, Output]:
-    """The outputs that the settings ask for, by name. Raises `UserError` if one can't be made."""
+    """The outputs that the settings ask for, by name.
+
+    Raises: UserError if one can't be made.
+    """
     made = {kind.name: kind.make(context) for kind in OUTPUTS}
     return {name: output for name, output in made.items() if output is not None}
 
@@ -99,8 +109,10 @@ def make_outputs(context: OutputContext) -> dict[str, Output]:
 def exchange_outputs(
     outputs: Mapping[str, Output], context: OutputContext, changed: Collection[str]
 ) -> dict[str, Output]:
-    """`outputs` by name, with those replaced that depend on one of the `changed` keys. Raises
-    `UserError` if one can't be made."""
+    """`outputs` by name, those replaced that depend on a `changed` key.
+
+    Raises: UserError if one can't be made.
+    """
     exchanged: dict[str, Output] = {}
     for kind in OUTPUTS:
         replaced = any(kind.depends_on(key) for key in changed)
@@ -111,7 +123,7 @@ def exchange_outputs(
 
 
 def network_families(settings: Settings) -> tuple[str, ...]:
-    """Address families, as systemd names them, that the outputs which the settings ask for need."""
+    """Address families that the settings' outputs need, by systemd's names."""
     targets = [kind.target(settings) for kind in OUTPUTS if kind.needs_network]
     found = [address_families(host_of(target)) for target in targets if target]
     return tuple(dict.fromkeys(family for families in found for family in families))

@@ -1,4 +1,4 @@
-"""Counts messages that are repeated, in place of repeating them. Pure: fed with times."""
+"""Counts repeated messages in place of repeating them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,9 @@ class _Kind:
 
 
 class Repeats:
-    """Lets `burst` messages of a kind pass in each `period` seconds, and counts the others.
+    """Admits `burst` messages of a kind every `period` seconds.
+
+    The others are counted.
 
     Messages are of a kind if they differ in their figures only: "back after 1.2 s" is what was
     shown as "back after 0.9 s".
@@ -31,7 +33,7 @@ class Repeats:
         self._kinds: OrderedDict[str, _Kind] = OrderedDict()
 
     def admit(self, text: str, now: float) -> tuple[bool, int]:
-        """Whether to show `text` at `now`, and how many of its kind were held back before it."""
+        """Whether to show `text` at `now`, and how many of its kind were not."""
         key = _FIGURES.sub("#", text)
         kind = self._kinds.get(key)
         if kind is None:

@@ -1,4 +1,4 @@
-"""Passwords and keys: read from a file or a variable, never shown, logged or handed on."""
+"""Passwords and keys from files or variables; never shown or logged."""
 
 from __future__ import annotations
 
@@ -14,8 +14,12 @@ LONGEST: Final = 4096
 
 
 def read_secret(key: str, file: str, variable: str) -> str:
-    """The secret in `file`, which the setting `key` names, else in the environment's `variable`;
-    empty if there is none. Raises `UserError`, which does not show it."""
+    """Secret in `file`, or else in the environment's `variable`.
+
+    key: the setting that names the file. Empty if there is no secret.
+
+    Raises: UserError, which does not show it.
+    """
     assert variable in SECRETS
     if not file:
         return os.environ.get(variable, "")

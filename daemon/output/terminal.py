@@ -1,4 +1,4 @@
-"""The output for people: the dashboard on a terminal, plain lines elsewhere."""
+"""Output for people: the dashboard on a terminal, plain lines elsewhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,10 @@ def shows_dashboard(settings: Settings) -> bool:
 
 
 def make(context: OutputContext) -> Output:
-    """The dashboard, or plain lines. Raises `UserError` if output.log can't be written."""
+    """The dashboard, or plain lines.
+
+    Raises: UserError if output.log can't be written.
+    """
     output = context.settings.output
     if not shows_dashboard(context.settings):
         # Standard output belongs to the JSON lines alone if they go there.

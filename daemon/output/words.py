@@ -1,4 +1,4 @@
-"""Messages as short lines for people, shared by the plain output and the dashboard."""
+"""Messages as short lines for people, on dashboard and in plain output."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from daemon.messages import Event, Gap, Summary
 
 
 def clock(seconds: float, decimals: int = 0) -> str:
-    """Stream time as 0:07, 12:34 or 1:02:03, with that many decimals; rounded down."""
+    """Stream time as 0:07, 12:34 or 1:02:03 with `decimals`, rounded down."""
     if not math.isfinite(seconds):
         return "-:--"
     scale = 10**decimals
@@ -24,7 +24,10 @@ def clock(seconds: float, decimals: int = 0) -> str:
 
 
 def event_time(event: Event) -> str:
-    """Live the local time of day, in a recording the stream time at which the speech starts."""
+    """Time of day for a live event, its start in the stream for a recording.
+
+    The start is that of the speech.
+    """
     if event.at is not None:
         try:
             moment = datetime.fromisoformat(event.at)
@@ -51,7 +54,10 @@ def gap_line(gap: Gap, count: int = 1) -> str:
 
 
 def summary_lines(summary: Summary) -> list[str]:
-    """A summary in a few lines; the verdict first, since who classifies files looks for that."""
+    """A summary in a few lines, the verdict first.
+
+    Who classifies files looks for that.
+    """
     name = screen_text(summary.stream)
     verdict = ", ".join(f"{screen_text(v.intent)} {v.score:.2f}" for v in summary.top[:3])
     windows = f"{summary.windows} windows, {summary.gated} of them without speech"

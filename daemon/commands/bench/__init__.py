@@ -1,4 +1,4 @@
-"""`intentd bench`: how fast the model runs here, beside transformers' own pipeline."""
+"""`intentd bench`: speed of the model here, beside transformers' pipeline."""
 
 from __future__ import annotations
 
@@ -24,10 +24,9 @@ def run(
     plot_file: Path | None,
     agree: Sequence[Path],
 ) -> int:
-    """Measure and print; with `agree` compare scores on those recordings instead.
+    """Measure and print; with `agree` compare scores on recordings instead.
 
-    Raises `UserError` for a model or recording that can't be read, or a file that can't be
-    written.
+    Raises: UserError for a model or recording that can't be read, or a file that can't be written.
     """
     if plot_file is not None:
         check_plotting()

@@ -1,4 +1,7 @@
-"""Whether every backend, and the daemon's whole path, says what transformers says in float32."""
+"""Compares the scores of each backend and the daemon with transformers'.
+
+The reference runs in float32.
+"""
 
 from __future__ import annotations
 
@@ -28,11 +31,12 @@ Figures = dict[str, Any]
 
 
 def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) -> Figures:
-    """Compare on `count` windows in runs of FOLLOWING spread evenly over `recordings`, at the
-    configured window and hop.
+    """Compare `count` windows of `recordings`, at the configured window, hop.
 
-    For each way of running: the largest difference of a probability, and the share of windows with
-    the same best label. Raises `UserError` if a recording can't be read or there are too few.
+    They are taken in runs of FOLLOWING, spread evenly. For each way of running: the largest
+    difference of a probability, and the share of windows with the same best label.
+
+    Raises: UserError if a recording can't be read or there are too few.
     """
     settings = setup.settings
     window, hop = samples_of(settings.window.seconds), samples_of(settings.window.hop)
@@ -68,7 +72,7 @@ def agreement(setup: Setup, recordings: Sequence[Path], count: int = WINDOWS) ->
 
 
 def _reference(info: ModelInfo, windows: Scores) -> Scores:
-    """Logits, shape (n, labels), of transformers' own model and feature extractor in float32."""
+    """Logits (n, labels) of transformers' model and extractor in float32."""
     import torch
     from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
     from transformers.utils import logging

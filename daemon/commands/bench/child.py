@@ -1,4 +1,6 @@
-"""A subject of the bench in its own process: `python -m daemon.commands.bench.child`.
+"""A subject of the bench in its own process.
+
+Run as `python -m daemon.commands.bench.child`.
 
 So that no subject's threads, memory or settings of torch are another's. The first line on standard
 input says what to be; it is answered when that is ready. Each further line is an order, answered
@@ -23,7 +25,10 @@ Subject = Callable[[Figures], Figures]
 
 
 def make(what: Figures) -> tuple[Subject, Figures]:
-    """The subject that `what` describes, and what there is to say of it. Raises `UserError`."""
+    """The subject that `what` describes, and what to report of it.
+
+    Raises: UserError.
+    """
     if what["kind"] == "pipeline":
         from daemon.commands.bench.subjects import pipeline
 
@@ -42,7 +47,7 @@ def make(what: Figures) -> tuple[Subject, Figures]:
 
 
 def peak_mb() -> float | None:
-    """The most memory this process has held, in MB; None where the system does not tell."""
+    """Peak memory of this process in MB; None where it is not known."""
     status = Path("/proc/self/status")
     if status.is_file():  # Linux, where the resource module counts what the parent held at a fork
         found = re.search(

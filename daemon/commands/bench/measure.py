@@ -1,5 +1,7 @@
-"""The rounds of a bench: everything that is compared is measured in turn in each of them, so that
-a machine that grows slower meanwhile is unfair to nobody. Figures are medians over the rounds."""
+"""Rounds of a bench, in each of which every subject is measured in turn.
+
+A machine that grows slower meanwhile is thus unfair to nobody. Figures are medians over the rounds.
+"""
 
 from __future__ import annotations
 
@@ -51,8 +53,10 @@ class Plan:
 
 
 def measure(setup: Setup, sources: Sources, plan: Plan, tell: Tell) -> Figures:
-    """All figures, ready for JSON. Raises `UserError` for a model or recording that can't be
-    used."""
+    """All figures, ready for JSON.
+
+    Raises: UserError for a model or recording that can't be used.
+    """
     speech = sounds.speech_of(plan.recording)
     with contextlib.ExitStack() as stack:
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="intentd-bench-")))
@@ -81,7 +85,7 @@ class _Files:
         self.speech = sounds.write(folder / "speech.wav", np.resize(speech, rate))
 
     def streams(self, count: int) -> list[str]:
-        """Recordings for `count` streams, whose bouts lie as far apart as they can."""
+        """Recordings for `count` streams, their speech spread evenly in time."""
         step = max(1, len(self.bouts) // count)
         return [self.bouts[(n * step) % len(self.bouts)] for n in range(count)]
 
@@ -159,8 +163,10 @@ class _Bench:
                 self._note(("rival", name), self._rival.ask(file=file))
 
     def _own(self) -> Figures:
-        """The time of a window in a replay without gate, and by the bare backend at once after it,
-        at the same batch size."""
+        """Time of a window in a replay without gate, and by the bare backend.
+
+        The backend is measured at once after the replay, at the same batch size.
+        """
         whole = self._ungated.ask(files=[self._files.speech] * 2, speed=None)
         size = self._setup.settings.model.max_batch
         calls = max(1, 4 * WINDOWS // size)
@@ -263,7 +269,10 @@ class _Bench:
 
 
 def sustained(figures: Figures) -> int:
-    """The most streams, of those tried, that lost nothing and kept p99 below LIMIT_MS; 0: none."""
+    """Most of the streams tried that lost nothing and kept p99 low.
+
+    Below LIMIT_MS. 0: none.
+    """
     kept = [
         each["streams"]
         for each in figures["daemon"]["streams"]

@@ -1,4 +1,4 @@
-"""A bench's figures for people: a table, and a plot of the latency against the streams."""
+"""Shows a bench's figures: a table, and a plot of latency by streams."""
 
 from __future__ import annotations
 
@@ -103,8 +103,12 @@ def check_plotting() -> None:
 
 
 def plot(found: Figures, path: Path) -> None:
-    """Latency and processor time a window against the number of streams, as a picture of the kind
-    that the file's suffix names. Raises `UserError` if it can't be written."""
+    """Plot latency and processor time a window by the number of streams.
+
+    The file's suffix names the kind of picture.
+
+    Raises: UserError if it can't be written.
+    """
     import matplotlib
 
     matplotlib.use("Agg")

@@ -1,4 +1,4 @@
-"""openWakeWord as a subject, where it is installed: what listening costs others."""
+"""openWakeWord as a subject, where it is installed."""
 
 from __future__ import annotations
 
@@ -21,8 +21,12 @@ WORD = "hey_mycroft_v0.1.onnx"
 
 
 def rival() -> tuple[Any, Figures]:
-    """openWakeWord with one of the models that its package carries, under onnxruntime with one
-    thread, as it comes. Raises `UserError` where it is not installed, or carries no models."""
+    """openWakeWord with a model of its package, on ONNX Runtime's one thread.
+
+    Its settings are left as they are.
+
+    Raises: UserError where it is not installed, or carries no models.
+    """
     try:
         import openwakeword
         from openwakeword.model import Model

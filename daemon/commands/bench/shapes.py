@@ -1,4 +1,4 @@
-"""Models of well-known shapes with random weights, to time without fetching anything."""
+"""Models of well-known shapes with random weights, to time offline."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ of facebook/wav2vec2-large-lv60."""
 
 
 def make_shape(name: str, directory: Path) -> Path:
-    """Save a model of the shape `name` in `directory`: always the same weights.
+    """Save a model of the shape `name` in `directory`, always the same.
 
-    Raises `UserError` if there is no such shape.
+    Raises: UserError if there is no such shape.
     """
     if name not in SHAPES:
         raise UserError(f"there is no shape {name!r:.40}; --shape must be {' or '.join(SHAPES)}")

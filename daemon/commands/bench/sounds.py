@@ -28,9 +28,11 @@ _PAUSE = round(0.3 * RATE)
 
 
 def speech_of(recording: Path | None) -> Mono:
-    """Speech without long pauses, shape (n,) at 16 kHz: of a recording, or of the demo's.
+    """Speech without long pauses, shape (n,) at 16 kHz.
 
-    Raises `UserError` if it can't be read or is silent.
+    Of a recording, or of the demo's.
+
+    Raises: UserError if it can't be read or is silent.
     """
     dense = _without_pauses(read(recording or DEMO))
     if len(dense) < RATE // 2:
@@ -52,7 +54,7 @@ def read(recording: Path) -> Mono:
 
 
 def _without_pauses(sound: Mono) -> Mono:
-    """Pauses cut down to 0.3 s; a pause is what stays 25 dB below the loudest frame."""
+    """Sound with pauses cut to 0.3 s; a pause is 25 dB below the peak frame."""
     frames = sound[: len(sound) // _FRAME * _FRAME].reshape(-1, _FRAME)
     power = np.square(frames).mean(axis=1)
     loud = np.flatnonzero(power > 10 ** (-25 / 10) * power.max(initial=1e-12))
@@ -63,8 +65,10 @@ def _without_pauses(sound: Mono) -> Mono:
 
 
 def bouts(speech: Mono, seconds: float, phase: float) -> Mono:
-    """A room in which BOUT of every PERIOD seconds are speech, from `phase` seconds on, shape
-    (seconds * 16000,)."""
+    """Sound of which BOUT of every PERIOD seconds are speech.
+
+    It begins at `phase` seconds; shape (seconds * 16000,).
+    """
     sound = quiet(seconds)
     positions = (np.arange(len(sound)) / RATE - phase) % PERIOD < BOUT
     sound[positions] += np.resize(speech, int(positions.sum()))

@@ -1,5 +1,7 @@
-"""Subjects that take windows: transformers' pipeline and intentd's backends. The windows follow
-each other as those of a stream do."""
+"""Subjects that take windows: transformers' pipeline, intentd's backends.
+
+The windows follow each other as those of a stream do.
+"""
 
 from __future__ import annotations
 
@@ -15,8 +17,10 @@ Figures = dict[str, Any]
 
 
 def pipeline(what: Figures) -> tuple[Any, Figures]:
-    """transformers' own way from one window to scores, on the processor, with as many threads as
-    torch gives it. `what`: model, window (samples), hop (seconds)."""
+    """transformers' own pipeline on the processor, with torch's threads.
+
+    `what`: model, window (samples), hop (seconds).
+    """
     import torch
     from transformers import pipeline as make
     from transformers.utils import logging
@@ -36,8 +40,11 @@ def pipeline(what: Figures) -> tuple[Any, Figures]:
 
 
 def backend(what: Figures) -> tuple[Any, Figures]:
-    """intentd's classifier on one backend. `what`: model, backend, threads, window and hop
-    (seconds), batch (the largest), sizes (of batches)."""
+    """intentd's classifier on one backend.
+
+    `what`: model, backend, threads, window and hop (seconds), batch (the largest), sizes (of
+    batches).
+    """
     from daemon.model.classifier import load_classifier
 
     classifier = load_classifier(

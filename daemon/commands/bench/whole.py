@@ -1,4 +1,7 @@
-"""The whole daemon as a subject: recordings through feeder, rings, gates, model and outputs."""
+"""The whole daemon as a subject, from recordings to outputs.
+
+That is: feeder, rings, gates, model and outputs.
+"""
 
 from __future__ import annotations
 
@@ -26,8 +29,10 @@ Figures = dict[str, Any]
 
 
 def whole(what: Figures) -> tuple[Any, Figures]:
-    """The daemon without a screen: JSON lines go to the null device. `what`: sources, the
-    fields of `Sources`."""
+    """The daemon without a screen; JSON lines go to the null device.
+
+    `what`: sources, the fields of `Sources`.
+    """
     given = what["sources"]
     setup = prepare(
         Sources(
@@ -82,8 +87,7 @@ def whole(what: Figures) -> tuple[Any, Figures]:
 
 
 def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.float32]:
-    """The scores that the whole path gives the windows of a recording, shape (n, labels), with the
-    gate off."""
+    """Scores (n, labels) by the whole path for a recording, with the gate off."""
     settings = setup.settings
     recordings, _ = open_recordings([file], settings.audio)
     source = Recordings(recordings, None, block_ms=settings.audio.block_ms)
@@ -127,8 +131,11 @@ class _Collected:
             self._summaries.append(message)
 
     def figures(self) -> Figures:
-        """Sound in seconds over all streams; windows, and how many went through the model; source
-        samples that were lost; latency in ms over all windows that went through the model."""
+        """Sound, windows, lost samples and latency of a run.
+
+        Sound in seconds over all streams; windows, and how many went through the model; source
+        samples that were lost; latency in ms over all windows that went through the model.
+        """
         latencies = np.array(self._latencies) if self._latencies else np.zeros(1)
         return {
             "sound_seconds": sum(summary.seconds for summary in self._summaries),

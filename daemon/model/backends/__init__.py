@@ -1,4 +1,4 @@
-"""Runtimes that can run a model, by name. Each is imported when it is chosen."""
+"""Runtimes that can run a model, by name, imported when chosen."""
 
 from daemon.model.backends.base import Backend
 from daemon.model.backends.job import Job

@@ -1,4 +1,4 @@
-"""Cache of the backends that "auto" chose, so that later runs repeat the choice."""
+"""Cache of the backends that "auto" chose, for later runs."""
 
 from __future__ import annotations
 

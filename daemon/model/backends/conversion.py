@@ -143,7 +143,7 @@ def _read(entry: Path) -> bytes | None:
 
 
 def _write(entry: Path, content: bytes) -> None:
-    """Store a graph. If the cache can't be written, the next start converts again."""
+    """Store a graph; an unwritable cache means a conversion at each start."""
     first = _MAGIC + hashlib.sha256(content).hexdigest().encode() + b"\n"
     cache.put(entry, first + content, keep=KEPT)
 
@@ -247,7 +247,7 @@ def _difference(
     batch: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
     expected: np.ndarray[tuple[int, ...], np.dtype[np.float32]],
 ) -> float:
-    """Largest difference between a chain of graphs and torch, batched and one by one."""
+    """Largest difference between graphs and torch, batched and one by one."""
     from daemon.model.backends.onnx_backend import OnnxBackend
 
     backends = [OnnxBackend(content, threads=1) for content in graphs]

@@ -37,8 +37,10 @@ class Job:
         threads: int,
         parallel: int = 0,
     ) -> Job:
-        """With `threads` 0: as many as suit the model. Raises `UserError` if the model has no
-        weights that can be used or can't take such windows."""
+        """Build a job; with `threads` 0 as many as suit the model.
+
+        Raises: UserError if the model has no weights that can be used or can't take such windows.
+        """
         weights = find_weights(info)
         return cls(
             info,

@@ -1,4 +1,4 @@
-"""ONNX Runtime on the processor. Torch is not imported if the graph is cached."""
+"""ONNX Runtime on the processor, without torch if the graph is cached."""
 
 from __future__ import annotations
 

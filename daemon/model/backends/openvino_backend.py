@@ -17,7 +17,9 @@ _CONVERTER = "openvino.tools.ovc"
 
 
 def _import_openvino() -> ModuleType:
-    """Import openvino without its converter, which reports usage over the network.
+    """Import openvino without its converter, which reports usage.
+
+    It does so over the network.
 
     openvino treats the converter as not installed.
     """
@@ -34,7 +36,9 @@ def _import_openvino() -> ModuleType:
 
 @cache
 def core() -> Any:
-    """The process's one openvino.Core, never released. ImportError without openvino.
+    """The process's one openvino.Core, never released.
+
+    Raises: ImportError without openvino.
 
     Its CPU plugin, which is loaded here, gives the thread that loads it an alternate signal stack
     with room for one signal only, and frees that in whatever thread releases the last Core.
@@ -51,7 +55,10 @@ class OpenVinoBackend:
     def __init__(
         self, graph: bytes, threads: int, *, bf16: bool = False, parallel: int = 1
     ) -> None:
-        """`parallel`: threads that call `run` at once, each with `threads` of OpenVINO's."""
+        """A backend for `parallel` threads that call `run` at once.
+
+        Each with `threads` of OpenVINO's.
+        """
         options = {
             "INFERENCE_NUM_THREADS": threads * parallel,
             "NUM_STREAMS": parallel,

@@ -1,4 +1,6 @@
-"""Chooses the backend for "auto": tries each installed one on the real model, once.
+"""Chooses the backend for "auto": tries each installed one, once.
+
+Each runs the real model.
 
 A backend is passed over if its probabilities differ from torch's in float32 by more than
 `TOLERANCE`, or move by more than `BATCH_TOLERANCE` when other windows share the batch. Of the
@@ -55,10 +57,11 @@ Open = Callable[[str], Backend]
 
 
 def choose(job: Job, features: Features, batch: int, open_: Open) -> tuple[Backend, Choice]:
-    """The backend that "auto" stands for, opened, and why it is that one. `batch`: windows that
-    go through the network at once, at most.
+    """The backend that "auto" stands for, opened, and why it was chosen.
 
-    Raises `UserError` where the model can't be run at all.
+    `batch`: windows that go through the network at once, at most.
+
+    Raises: UserError where the model can't be run at all.
     """
     names = candidates(job)
     if len(names) == 1:
@@ -150,7 +153,7 @@ def _compare(
     batch: int,
     job: Job,
 ) -> Trial:
-    """Distance of a backend's scores to `expected`, and dependence on the batch."""
+    """Difference of a backend's scores to `expected`, and batch dependence."""
     together = _scores(backend, features, windows, batch, job)
     few = len(windows) // 4
     alone = _scores(backend, features, windows[:few], 1, job)
@@ -181,7 +184,7 @@ def _largest(*differences: NDArray[np.float32]) -> float:
 
 
 def _timed(backend: Backend, inputs: NDArray[np.float32]) -> Callable[[int], object]:
-    """Runs so many of `inputs` at a time, one after the other and from the start again."""
+    """Function that runs a number of `inputs` in turn, again and again."""
     at = 0
 
     def run(count: int) -> object:
@@ -199,9 +202,12 @@ def time_all(
     batch: int,
     clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, tuple[float, float]]:
-    """Seconds a window takes, alone and in a batch of `batch`, for each of `runs`, which are given
-    a number of windows. In turns, so that other work on the machine disturbs all alike; the
-    shortest of some rounds counts, since nothing but the run itself makes it longer than that."""
+    """Seconds a window, alone and in a batch of `batch`, of each of `runs`.
+
+    Each is given a number of windows. They run in turns, so that other work on the machine disturbs
+    all alike; the shortest of some rounds counts, since nothing but the run itself makes it longer
+    than that.
+    """
     sizes = (1, batch)
     best = {name: [math.inf, math.inf] for name in runs}
 

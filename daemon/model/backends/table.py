@@ -1,4 +1,7 @@
-"""The table of backends. One entry here, and a backend can be named and is tried by "auto"."""
+"""The table of backends.
+
+With one entry here a backend can be named and is tried by "auto".
+"""
 
 from __future__ import annotations
 
@@ -122,10 +125,10 @@ def backend_names() -> tuple[str, ...]:
 
 
 def open_backend(name: str, job: Job) -> Backend:
-    """Open the backend `name`, one of `backend_names()` but "auto", on a model.
+    """Open the backend `name`, one of `backend_names()` but "auto".
 
-    Raises `UserError` where there is no such backend, it is not available here, or the weights
-    don't fit.
+    Raises: UserError where there is no such backend, it is not available here, or the weights don't
+    fit.
     """
     for kind in BACKENDS:
         if kind.name == name:

@@ -88,7 +88,7 @@ def open_torch(
 def _all_recorded(
     parts: Sequence[torch.nn.Module], window: int, tails: Sequence[slice]
 ) -> list[torch.nn.Module]:
-    """Record parts that run in a row; the first takes windows and `tails` of windows."""
+    """Record a chain of parts; the first takes windows and window `tails`."""
     noise = torch.from_numpy(np.random.default_rng(0).standard_normal((3, window), np.float32))
     values = [0.1 * noise[:count] for count in (2, 1, 3)]
     others = [values[0][:, tail] for tail in tails]

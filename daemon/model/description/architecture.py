@@ -1,4 +1,4 @@
-"""Size of a model by its config.json, checked before anything is allocated.
+"""Size of a model by its config.json, checked before any allocation.
 
 transformers allocates what a config asks for. So the figures that allocations depend on are read
 and bounded here, and added up to an estimate of parameters and of working memory.
@@ -92,7 +92,7 @@ class Architecture:
         return needed
 
     def working_bytes(self, samples: int) -> int:
-        """Estimate of the peak memory for one window of `samples`, in bytes of float32.
+        """Estimated peak memory for one window, in bytes of float32.
 
         The largest of: a convolution's input, output and a copy of each; the scores and
         activations of an attention layer.
@@ -143,7 +143,10 @@ def read_architecture(config: Fields, labels: int) -> Architecture:
 
 
 def check_working_memory(config: Fields, architecture: Architecture, samples: int) -> None:
-    """Raise `UserError` if one window of `samples` would take more than `MAX_WORKING_BYTES`."""
+    """Check that one window of `samples` takes at most `MAX_WORKING_BYTES`.
+
+    Raises: UserError if it would take more.
+    """
     needed = architecture.working_bytes(samples)
     if needed > MAX_WORKING_BYTES:
         raise UserError(

@@ -1,4 +1,4 @@
-"""The `intentd` key of a model's config.json: window, thresholds, settings.
+"""The `intentd` key of config.json: window, thresholds, settings.
 
 Reading and writing are here side by side, so that both know one schema:
 
@@ -136,7 +136,9 @@ def read_calibration(config: Fields, labels: Sequence[str]) -> Calibration:
 
 
 def write_intentd_key(directory: Path, calibration: Calibration) -> None:
-    """Write `calibration` into a saved model's config.json; the rest stays as it is.
+    """Write `calibration` into a saved model's config.json.
+
+    The rest stays as it is.
 
     The file is replaced atomically.
 

@@ -1,4 +1,4 @@
-"""Typed, bounded reading of untrusted JSON, with errors that name file and key."""
+"""Typed, bounded reading of untrusted JSON; errors name file and key."""
 
 from __future__ import annotations
 

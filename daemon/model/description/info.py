@@ -96,7 +96,7 @@ class ModelInfo:
         return self.calibration.settings()
 
     def window_samples(self, seconds: float | None = None) -> int:
-        """Samples of a window of `seconds`; None: of the model's window, else of 1 s.
+        """Samples of a window of `seconds`; None: of the model's, else of 1 s.
 
         Raises:
             UserError: the network can't take a window of that length.
@@ -120,7 +120,7 @@ class ModelInfo:
 
 
 def read_model_info(directory: str | Path) -> ModelInfo:
-    """Describe the model in `directory` by its config.json and preprocessor_config.json.
+    """Read a model's config.json and preprocessor_config.json.
 
     Nothing is allocated by what they say; neither torch nor transformers is imported.
 

@@ -10,7 +10,9 @@ LONGEST = 256
 
 
 def read_labels(config: Fields) -> tuple[str, ...]:
-    """Labels from `id2label`, {"0": "up", …}, else LABEL_0 … as transformers names them.
+    """Labels from `id2label`, else LABEL_0 … as transformers names them.
+
+    `id2label` is {"0": "up", …}.
 
     Raises:
         UserError: the list is incomplete, or names are not distinct or not printable; each label

@@ -1,1 +1,4 @@
-"""The verifier: a second, larger network that confirms or rejects events that are about to fire."""
+"""The verifier: a larger network that confirms or rejects events.
+
+It is asked when they are about to fire.
+"""

@@ -69,14 +69,16 @@ class VerifierInfo:
 
 
 def bundled_network() -> Path:
-    """The network that comes with intentd, whether this installation has it or not."""
+    """Path of the network that comes with intentd, installed or not."""
     return Path(str(files("daemon") / "bundled" / "word_embedding" / NETWORK))
 
 
 def find_verifier(
     directory: Path, setting: str, labels: Sequence[str], unit: str = "word"
 ) -> VerifierInfo | None:
-    """The verifier of the model in `directory` with `labels`, None where it has none.
+    """Verifier of the model in `directory` with `labels`, or None.
+
+    None: it has none.
 
     `setting`: `model.verifier`, which is "auto", "off" or a verifier's folder.
 

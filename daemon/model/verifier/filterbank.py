@@ -43,7 +43,7 @@ def mel_filters() -> NDArray[np.float32]:
 
 
 def log_filterbank(windows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
-    """Logarithm of mel energies of windows (n, samples), shape (n, frames, BANDS).
+    """Log mel energies of windows (n, samples), shape (n, frames, BANDS).
 
     Frames of 25 ms every 10 ms, no taper, no pre-emphasis; the last one is filled up with zeros.
     The same as python_speech_features' logfbank with nfilt = 64 and preemph = 0.
@@ -61,7 +61,10 @@ def log_filterbank(windows: NDArray[np.floating[Any]]) -> NDArray[np.float32]:
 
 
 def at_one_level(windows: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Windows (n, SOUND), each at `LEVEL` and with the same noise at `FLOOR` added."""
+    """Windows (n, SOUND) at `LEVEL`, with fixed noise at `FLOOR` added.
+
+    The noise is the same for all.
+    """
     power = np.mean(np.square(windows, dtype=np.float64), axis=1, keepdims=True)
     gain = LEVEL / np.sqrt(power + 1e-12)
     return np.asarray(windows * gain + noise_floor(), np.float32)

@@ -1,4 +1,4 @@
-"""EfficientWord-Net's network, run by ONNX Runtime: 1.5 s of sound to a vector."""
+"""EfficientWord-Net's network on ONNX Runtime: 1.5 s of sound to a vector."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ MAX_BYTES = 256 << 20
 
 
 class WordEmbedding:
-    """A ResNet-50 trained on spoken words; vectors of one word in different voices are near."""
+    """ResNet-50 trained on spoken words.
+
+    Vectors of one word in different voices are near.
+    """
 
     def __init__(self, file: Path, threads: int = 1) -> None:
         """Load an ONNX file.
@@ -51,7 +54,7 @@ class WordEmbedding:
             ) from error
 
     def vectors(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Unit vectors, shape (n, width), of 1.5 s of sound each, shape (n, SOUND)."""
+        """Unit vectors (n, width) of sound of 1.5 s each, shape (n, SOUND)."""
         found = np.empty((len(windows), self.width), np.float32)
         # The network takes one at a time.
         for row, features in enumerate(log_filterbank(at_one_level(windows))):

@@ -1,4 +1,4 @@
-"""The verifier: the word embedding of 1.5 s of sound, and a linear layer on it."""
+"""The verifier: a word embedding of 1.5 s and a linear layer on it."""
 
 from __future__ import annotations
 
@@ -51,13 +51,16 @@ class Verifier:
         self._lock = threading.Lock()
 
     def posterior(self, sound: NDArray[np.float32]) -> Scores:
-        """The probability of each label, shape (labels,), of 1.5 s at 16 kHz, shape (SOUND,)."""
+        """Probability of each label, shape (labels,), of sound of shape (SOUND,).
+
+        1.5 s at 16 kHz.
+        """
         with self._lock:
             vector = self._embedding.vectors(sound[None])[0]
         return softmax((self._weight @ vector + self._bias).astype(np.float64))
 
     def __call__(self, sound: NDArray[np.float32], index: int) -> Scores:
-        """What a `Segment` asks; `index` is the window's number, which does not matter."""
+        """Answer to a `Segment`; the window's number `index` does not matter."""
         return self.posterior(sound)
 
 

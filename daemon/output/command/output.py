@@ -1,4 +1,7 @@
-"""Runs the commands that [on] names, so many at a time, when their intents are spoken."""
+"""Runs the commands of [on] when their intents are spoken.
+
+A limited number runs at a time.
+"""
 
 from __future__ import annotations
 

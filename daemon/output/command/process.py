@@ -1,4 +1,4 @@
-"""One command from start to end: its input, its output, its time limit, its process group."""
+"""One command's life: its input, output, time limit and process group."""
 
 from __future__ import annotations
 
@@ -59,7 +59,10 @@ class _Tail:
 
 
 class Command:
-    """A running command. Everything that it starts is of one process group, and ends with it."""
+    """A running command in its own process group, which ends with it.
+
+    Everything that it starts belongs to that group.
+    """
 
     def __init__(
         self,
@@ -71,7 +74,10 @@ class Command:
         title: str,
         reaper: Reaper | None,
     ) -> None:
-        """Start it with `given` on its standard input. Raises OSError if it can't be started."""
+        """Start it with `given` on its standard input.
+
+        Raises: OSError if it can't be started.
+        """
         self._reaper = reaper
         self._process = subprocess.Popen(
             list(words),
@@ -101,7 +107,10 @@ class Command:
         self._stopped.set()
 
     def wait(self, seconds: float) -> str:
-        """Wait for its end, at most `seconds`, then end it. Why it failed; empty if it did not."""
+        """Wait `seconds` for its end, then end it; return why it failed.
+
+        Empty if it did not.
+        """
         end = time.monotonic() + seconds
         while self._runs() and time.monotonic() < end and not self._stopped.is_set():
             try:

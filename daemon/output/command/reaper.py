@@ -1,4 +1,6 @@
-"""Kills the commands of a daemon that is gone: a small process, started beside the daemon.
+"""Kills the commands that a daemon left behind; its own small process.
+
+It is started beside the daemon.
 
 It learns process groups from standard input, "+GROUP" when one begins and "-GROUP" when it is over.
 That input ends with the daemon, however the daemon ended; what still runs then is killed. This

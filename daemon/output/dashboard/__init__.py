@@ -1,4 +1,4 @@
-"""Full-screen dashboard: a pure state, a pure view, one thread for the terminal."""
+"""Full-screen dashboard: pure state, pure view, a thread for the terminal."""
 
 from daemon.output.dashboard.dashboard import (
     Dashboard,

@@ -1,4 +1,7 @@
-"""The dashboard's picture on a terminal, and its keys: one thread draws, any thread changes."""
+"""Draws the dashboard on a terminal and reads its keys, in one thread.
+
+Any thread may change the state.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +33,7 @@ PAGE = 10
 
 
 class DisplayControls(Protocol):
-    """What a display may ask of the run that it shows, and do to it (see `RunControls`)."""
+    """What a display may ask or change of the run (see `RunControls`)."""
 
     @property
     def load(self) -> float | None: ...
@@ -47,7 +50,10 @@ class DisplayControls(Protocol):
 
 
 class Display:
-    """A full-screen picture of `state`. The main thread calls `run_until` if Ctrl-Z is to work."""
+    """A full-screen view of `state`.
+
+    The main thread calls `run_until` if Ctrl-Z is to work.
+    """
 
     def __init__(
         self,

@@ -71,7 +71,7 @@ class Keyboard(Protocol):
 
 
 class PosixKeyboard:
-    """Keys from a terminal in cbreak mode, where Ctrl-C and Ctrl-Z stay signals."""
+    """Keys of a terminal in cbreak mode, where Ctrl-C and Ctrl-Z stay signals."""
 
     def __init__(self, fd: int, names: Mapping[bytes, str] = KEYS) -> None:
         self._fd, self._names = fd, names
@@ -165,7 +165,7 @@ class NoKeyboard:
 
 @contextlib.contextmanager
 def keyboard(names: Mapping[bytes, str] = KEYS) -> Iterator[Keyboard]:
-    """Open the keyboard of this terminal, also if standard input is a recording.
+    """Open the terminal's keyboard, also if standard input is a recording.
 
     Args:
         names: of the keys that are wanted, by what a terminal sends for them.

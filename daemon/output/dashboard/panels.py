@@ -36,7 +36,7 @@ class Scene:
 
 
 def header(scene: Scene, width: int) -> Row:
-    """Title row: program and state at the left, model and backend at the right."""
+    """Title row: program and state left, model and backend right."""
     state, theme, line = scene.state, scene.theme, scene.line(width)
     line.raw("intentd", theme.brand).raw("  ")
     sign, word, style = _condition(scene)
@@ -80,7 +80,7 @@ def level_line(scene: Scene, stream: StreamState, width: int) -> Row:
 
 
 def bars(scene: Scene, stream: StreamState, width: int, rows: int) -> list[Row]:
-    """Smoothed posteriors: a bar for each label, its threshold marked, in `rows` rows."""
+    """Smoothed posteriors in `rows` rows: a bar and its threshold each."""
     run, theme = scene.state.run, scene.theme
     shown = _worth_a_row(scene.state, stream, rows)
     apart = len(shown) * 2 - 1 <= rows
@@ -229,7 +229,7 @@ def _trouble(scene: Scene, stream: StreamState) -> tuple[str, str] | None:
 
 
 def _worth_a_row(state: DashboardState, stream: StreamState, rows: int) -> list[int]:
-    """Labels in order; if there are too many, those with the highest recent scores."""
+    """Labels in order; if too many, those with the highest recent scores."""
     labels = range(len(state.run.labels))
     if len(labels) <= rows:
         return list(labels)

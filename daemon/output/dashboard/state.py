@@ -1,4 +1,4 @@
-"""State of the dashboard: updated by messages, read by the view, bounded in memory.
+"""Dashboard state: updated by messages, read by the view, bounded.
 
 Pure: no clock and no thread. `now` is an argument, in seconds of any monotonic clock.
 """
@@ -188,8 +188,10 @@ class DashboardState:
     def take_counts(
         self, streams: Mapping[str, Mapping[str, Any]], gone: Mapping[str, float]
     ) -> None:
-        """Counts since the run began, where not every message was seen: of the streams by name,
-        and of those that are gone."""
+        """Take counts since the run's start, where not every message was seen.
+
+        Of the streams by name, and of those that are gone.
+        """
         for name, counts in streams.items():
             stream = self.streams.get(name)
             if stream is not None:
@@ -209,7 +211,7 @@ class DashboardState:
         self._enter(Entry(self._moment(now), "", "paused" if paused else "listening", "info", now))
 
     def select(self, step: int) -> None:
-        """Move the selection of the stream that is shown in detail, up to the ends."""
+        """Move the selection of the detailed stream, as far as the ends."""
         self.selected = min(max(0, self.selected + step), max(0, len(self.streams) - 1))
 
     def tick(self, now: float) -> None:
@@ -264,7 +266,7 @@ class DashboardState:
         return self._gone.seconds_lost + sum(going)
 
     def _begin(self, info: StreamInfo, now: float) -> None:
-        """A client's stream begins; another one of that client may have ended just before."""
+        """Begin a client's stream; another one of that client may have ended."""
         known = self.streams.get(info.name)
         if known is not None:
             if known.summary is None:

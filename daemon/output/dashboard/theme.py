@@ -13,7 +13,7 @@ from rich.style import Style
 
 @dataclass(frozen=True, slots=True)
 class Glyphs:
-    """Characters for bars, rules and the timeline; each string is of one cell width."""
+    """Characters for bars, rules and timeline, each string one cell wide."""
 
     heavy: str
     half: str
@@ -71,7 +71,10 @@ ASCII = Glyphs(
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Theme:
-    """Styles by role, and the glyphs; one instance a terminal, compared by identity."""
+    """Styles by role, and the glyphs; one instance a terminal.
+
+    Compared by identity.
+    """
 
     glyphs: Glyphs
     ascii: bool

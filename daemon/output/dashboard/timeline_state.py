@@ -1,4 +1,4 @@
-"""Timeline of a stream's last minute in small bins: kind, loudness, events."""
+"""Last minute of a stream in small bins: kind, loudness, events."""
 
 from __future__ import annotations
 
@@ -51,7 +51,10 @@ class Timeline:
         return self._next * BIN
 
     def mark(self, start: float, end: float, kind: int, level: float | None = None) -> None:
-        """Mark [start, end) as `kind`, at least one bin; drop what is over a minute old."""
+        """Mark [start, end), at least one bin, as `kind`; drop what is too old.
+
+        That is what lies more than a minute back.
+        """
         first = max(0, int(start / BIN + 1e-6))
         last = max(first + 1, int(np.ceil(end / BIN - 1e-6)))
         self._advance(last)

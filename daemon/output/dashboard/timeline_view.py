@@ -21,7 +21,7 @@ LOUD = -9.0
 
 
 def rule(line: Line, title: str, width: int, note: str = "") -> Line:
-    """Thin line of `width` cells with a title at its left and a note at its right."""
+    """Thin line of `width` cells with a title left and a note right."""
     theme, glyph = line.theme, line.theme.glyphs.rule
     end = min(line.width, line.used + width)
     line.raw(title, theme.title).raw(" ")
@@ -72,7 +72,7 @@ def meter(line: Line, rms: float, hold: float, width: int, style: Style) -> Line
 
 
 def lanes(theme: Theme, columns: Columns, rows: int = 1) -> tuple[Row, ...]:
-    """Timeline in `rows` rows, top first: height is loudness, colour is the kind."""
+    """Timeline in `rows` rows, top first: height is loudness, colour is kind."""
     eighths = np.rint(_heights(columns) * (8 * rows)).astype(np.int16)
     return _lanes(columns.kinds.tobytes(), eighths.tobytes(), rows, theme)
 

@@ -1,4 +1,4 @@
-"""View of the dashboard: a pure function from state and screen size to a frame.
+"""Dashboard view: a pure function from state and screen size to a frame.
 
 On a large enough screen it has five panels under thin titled rules: input level, smoothed
 posteriors, the last minute, the latest events, health. With several streams each has a row for
@@ -56,8 +56,10 @@ def frame(
     *,
     pausable: bool = True,
 ) -> Frame:
-    """The whole screen, `height` rows of `width` cells, whatever they are. `pausable`: there is a
-    key to stop listening."""
+    """The whole screen: `height` rows of `width` cells, whatever they are.
+
+    pausable: there is a key to stop listening.
+    """
     scene = Scene(state, now, theme, pausable)
     if width < SMALLEST[0] or height < SMALLEST[1]:
         return Frame(_small(scene, width, height), width, height)

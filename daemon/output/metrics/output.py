@@ -23,7 +23,7 @@ GAP_REASONS = ("overflow", "hole", "device lost", "paused", "shed", "stopped")
 
 
 class Metrics(ActiveOutput):
-    """Counts messages, and serves the counts and the run's health at `/metrics`."""
+    """Counts messages and serves counts and health at `/metrics`."""
 
     ignores: ClassVar[frozenset[type]] = frozenset({Start, Level, Status, Summary})
 

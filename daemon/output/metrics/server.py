@@ -1,4 +1,4 @@
-"""HTTP server of the metrics: a bounded number of short connections, whatever they send."""
+"""HTTP server of the metrics: a bounded number of short connections."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LONGEST_SECONDS = 10.0
 
 
 class MetricsServer(WSGIServer):
-    """A WSGI server with a thread a connection; `serve` starts it, `stop` ends it."""
+    """WSGI server with a thread a connection; `serve` starts, `stop` ends it."""
 
     def __init__(self, host: str, port: int, app: Callable[..., Any]) -> None:
         """Listen. Raises OSError."""

@@ -1,4 +1,7 @@
-"""One connection to a broker at a time; each failure is an OSError with its reason."""
+"""Connection to an MQTT broker; each failure is an OSError with a reason.
+
+There is one connection at a time.
+"""
 
 from __future__ import annotations
 
@@ -48,7 +51,9 @@ class Broker:
         return self._connected
 
     def connect(self, will: tuple[str, str], topic: str, on_command: Callable[[str], None]) -> None:
-        """Connect, and subscribe to one topic. Raises OSError with what the broker says.
+        """Connect and subscribe to one topic.
+
+        Raises: OSError with what the broker says.
 
         Args:
             will: topic and payload that the broker publishes, retained, should we vanish.
@@ -93,8 +98,10 @@ class Broker:
         client.subscribe(topic, qos=1)
 
     def publish(self, topic: str, payload: str, *, retain: bool, wait: bool = True) -> None:
-        """Publish with QoS 1, and wait for the acknowledgement. Raises OSError if there is none;
-        the broker may have the message then."""
+        """Publish with QoS 1 and wait for the acknowledgement.
+
+        Raises: OSError if there is none; the broker may have the message then.
+        """
         client = self._client
         if client is None or not self._connected:
             raise OSError(self._refused or "not connected")

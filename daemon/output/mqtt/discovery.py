@@ -1,4 +1,7 @@
-"""What Home Assistant is told of the device (its "MQTT discovery", since 2024.11). Pure."""
+"""Home Assistant's description of the device (MQTT discovery). Pure.
+
+As of Home Assistant 2024.11.
+"""
 
 from __future__ import annotations
 
@@ -13,7 +16,10 @@ ON, OFF = "ON", "OFF"
 
 
 def object_id(name: str) -> str:
-    """A name in the letters that Home Assistant allows in topics and identifiers."""
+    """A name in the letters that Home Assistant allows in identifiers.
+
+    Topics allow no others either.
+    """
     return "intentd_" + re.sub(r"[^A-Za-z0-9_-]", "_", name)
 
 
@@ -25,7 +31,9 @@ def topic(prefix: str, name: str) -> str:
 def description(
     base: str, name: str, *, intents: Sequence[str], model: str, version: str
 ) -> dict[str, Any]:
-    """One device: an event entity with the intents as types, sensors, a switch that pauses.
+    """One device: event entity with the intents as types, sensors, a switch.
+
+    The switch pauses.
 
     Keys: https://www.home-assistant.io/integrations/mqtt/#device-discovery-payload, and the pages
     of event, binary_sensor, sensor and switch.

@@ -1,4 +1,4 @@
-"""Makes the MQTT output where the settings ask for it and its library is installed."""
+"""Builds the MQTT output if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -18,8 +18,10 @@ if TYPE_CHECKING:
 
 
 def make(context: OutputContext) -> Mqtt | None:
-    """The MQTT output that the settings ask for. Raises UserError if paho-mqtt is missing, or a
-    setting is wrong."""
+    """The MQTT output; None if the settings don't ask for it.
+
+    Raises: UserError if paho-mqtt is missing, or a setting is wrong.
+    """
     address, about = context.settings.output.mqtt, context.settings.mqtt
     if not address:
         return None

@@ -1,4 +1,4 @@
-"""Publishes events as they fire and the state now and then; takes the wish to pause.
+"""Publishes events and the run's state; takes requests to pause.
 
 Below `base`, for example intentd/kitchen: `event` (not retained: an old word is no word), `state`,
 `availability` and `pause` (retained); `pause/set` is listened to.
@@ -27,8 +27,11 @@ log = logging.getLogger(__name__)
 
 
 class Mqtt(ActiveOutput):
-    """One device at one broker. Events that come while the broker is away wait in the output's
-    lane, which connects again with longer and longer pauses."""
+    """One device at one broker.
+
+    Events that come while the broker is away wait in the output's lane, which connects again with
+    longer and longer pauses.
+    """
 
     ignores: ClassVar[frozenset[type]] = frozenset(
         kind.message for kind in MESSAGE_KINDS if kind.message is not Event
@@ -95,7 +98,10 @@ class Mqtt(ActiveOutput):
         self._events += 1
 
     def tick(self) -> None:
-        """Connect, and publish what has changed. Raises OSError if that can't be done."""
+        """Connect, and publish what has changed.
+
+        Raises: OSError if that can't be done.
+        """
         self.tick_seconds = 0.5
         self._ensure()
         paused = self._controls.paused

@@ -1,4 +1,4 @@
-"""Makes the webhook where the settings ask for it and its library is installed."""
+"""Builds the webhook output if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ if TYPE_CHECKING:
 
 
 def make(context: OutputContext) -> Webhook | None:
-    """The webhook that the settings ask for. Raises UserError if urllib3 is missing, or a setting
-    is wrong."""
+    """The webhook output; None if the settings don't ask for it.
+
+    Raises: UserError if urllib3 is missing, or a setting is wrong.
+    """
     url, about = context.settings.output.webhook, context.settings.webhook
     if not url:
         return None

@@ -113,7 +113,10 @@ class Webhook(ActiveOutput):
         self._format = LineFormat(run.labels)
 
     def publish(self, message: Message) -> None:
-        """Send one event. Raises OSError if a later attempt may succeed, MessageDropped if not."""
+        """Send one event.
+
+        Raises: OSError if a later attempt may succeed, MessageDropped if not.
+        """
         if not isinstance(message, Event):
             return
         identifier, since = self._attempt(message)
@@ -190,8 +193,10 @@ class Webhook(ActiveOutput):
 
     @contextlib.contextmanager
     def _deadline(self) -> Iterator[None]:
-        """Cut the connection once the whole attempt has taken too long: timeouts of sockets begin
-        again with each byte."""
+        """Cut the connection once the whole attempt has taken too long.
+
+        Timeouts of sockets begin again with each byte.
+        """
         self._late = False
         timer = threading.Timer(self._timeout, self._cut)
         timer.daemon = True

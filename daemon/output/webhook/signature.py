@@ -9,8 +9,10 @@ import hmac
 
 
 def signing_key(secret: str) -> bytes:
-    """The key that a secret stands for: base64 behind "whsec_", else the text itself. Raises
-    ValueError."""
+    """Signing key of a secret: base64 behind "whsec_", else its own text.
+
+    Raises: ValueError.
+    """
     if not secret.startswith("whsec_"):
         return secret.encode()
     try:
