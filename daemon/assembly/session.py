@@ -14,13 +14,14 @@ from daemon.base.program import exit_process
 from daemon.base.stderr import discard_native_stderr
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
+from daemon.config import Settings
 from daemon.health.snapshot import Health
 from daemon.health.vitals import HealthObserver, Vitals
 from daemon.health.watch import Watch
-from daemon.messages import Level, Start, Status, StreamInfo
+from daemon.messages import Level, RunInfo, Start, Status, StreamInfo
 from daemon.output.base import Output, OutputContext, OutputHealth
 from daemon.output.dispatch import Dispatcher
-from daemon.output.registry import exchange_outputs, make_outputs
+from daemon.output.registry import OUTPUTS, exchange_outputs, make_outputs
 from daemon.output.terminal import shows_dashboard
 from daemon.runtime.engine import AudioInput, Engine
 from daemon.runtime.observer import Observer
@@ -215,9 +216,12 @@ class Session:
         settings that are wrong in any place leave everything as it was."""
         try:
             news = reread(self._setup)
-            self._exchange(news)
-            if self._server is not None:
-                self._server.adopt(news.setup.settings.serve)
+            self._listen(news.setup.settings)
+            try:
+                self._exchange(news)
+            except UserError:
+                self._listen(self._setup.settings)
+                raise
         except UserError as error:
             return [Status(None, f"{error} (nothing was reloaded, the old settings stay)", "error")]
         self._setup = news.setup
@@ -230,13 +234,34 @@ class Session:
             )
         return news.statuses
 
+    def _listen(self, settings: Settings) -> None:
+        """Listen to clients at the addresses of `settings`. Raises `UserError`, and nothing has
+        changed then."""
+        if self._server is not None:
+            self._server.adopt(settings.serve)
+
     def _exchange(self, news: Reread) -> None:
-        settings = news.setup.settings
-        outputs = exchange_outputs(self._outputs, OutputContext(settings, self), news.applied)
-        if outputs != self._outputs:
-            run = replace(self._run, hop=settings.window.hop)
-            self._dispatcher.exchange([*outputs.values(), *self._lasting], run)
-            self._outputs = outputs
+        """Replace the outputs that have changed. Raises `UserError`, and the old ones go on."""
+        old, new = self._setup.settings, news.setup.settings
+        outputs = exchange_outputs(self._outputs, OutputContext(new, self), news.applied)
+        if outputs == self._outputs:
+            return
+        run = replace(self._run, hop=new.window.hop)
+        blocking = [kind for kind in OUTPUTS if kind.blocks(old, new)]
+        names = {kind.name for kind in blocking}
+        others = {name: output for name, output in self._outputs.items() if name not in names}
+        if blocking:
+            self._use(others, run)
+        try:
+            self._use(outputs, run)
+        except UserError:
+            keys = [kind.switch for kind in blocking]
+            self._use(exchange_outputs(others, OutputContext(old, self), keys), run)
+            raise
+
+    def _use(self, outputs: dict[str, Output], run: RunInfo) -> None:
+        self._dispatcher.exchange([*outputs.values(), *self._lasting], run)
+        self._outputs = outputs
 
     # ---- observers -------------------------------------------------------------------------------
 

@@ -26,6 +26,14 @@ def host_of(target: str) -> str:
         return ""
 
 
+def port_of(address: str) -> int | None:
+    """The port of "host:port"; None if there is none."""
+    try:
+        return split_address(address)[1]
+    except ValueError:
+        return None
+
+
 def address_families(host: str) -> tuple[str, ...]:
     """Address families, by systemd's names, that a socket to `host` needs."""
     try:

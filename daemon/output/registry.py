@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final, cast
 
-from daemon.base.network import address_families, host_of
+from daemon.base.network import address_families, host_of, port_of
 from daemon.config import Settings
 from daemon.config.settings import value_of
 from daemon.output.base import Output, OutputContext
@@ -36,6 +36,8 @@ class OutputKind:
     of them or `switch` changed."""
     needs_network: bool = False
     """`switch` is a host with its port, or a URL."""
+    listens: bool = False
+    """`switch` is an address that the output listens at."""
     writes_file: bool = False
     """`switch` is a file's path; "-" is standard output."""
 
@@ -62,6 +64,12 @@ class OutputKind:
         """
         return not (self.writes_file and "-" in (self.target(old), self.target(new)))
 
+    def blocks(self, old: Settings, new: Settings) -> bool:
+        """Whether the old output must be closed before the new one can be opened: nobody can listen
+        at 0.0.0.0 as long as 127.0.0.1 has the port."""
+        before, after = self.target(old), self.target(new)
+        return self.listens and before != after and port_of(before) == port_of(after)
+
     def depends_on(self, key: str) -> bool:
         """Whether the output is another one when the setting `key` changes."""
         return bool(self.switch) and any(
@@ -77,6 +85,7 @@ OUTPUTS: Final = (
         "daemon.output.metrics.factory:make",
         switch="output.metrics",
         needs_network=True,
+        listens=True,
     ),
     OutputKind(
         "MQTT",

@@ -8,37 +8,30 @@ import logging
 import secrets
 import socket
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar, Final, Protocol
+from collections.abc import Callable
+from functools import partial
+from typing import ClassVar, Final
 
-from daemon.base.errors import UserError, os_reason
+from daemon.base.errors import UserError
 from daemon.base.loop_thread import LoopThread
-from daemon.base.text import escaped
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.config import ServeSettings
 from daemon.messages import Level, Message, RunInfo, Start, Status, StreamInfo, Summary
-from daemon.serve.address import Address, Listener, host_port, listen, parse_address
+from daemon.serve.address import Address, Listener, host_port
 from daemon.serve.client_stream import ClientStream
+from daemon.serve.listeners import Listeners, Serve, parsed
 from daemon.serve.pcm import PcmFormat
+from daemon.serve.token import read_token
 
 log = logging.getLogger(__name__)
 
 CLOSE_SECONDS: Final = 0.3
 """What clients get at the end to take their last answers."""
-START_SECONDS: Final = 5.0
+_MOST_STATUSES: Final = 256
+"""Between two looks at them; strangers may cause any number."""
 _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 """Seconds and probes after which a client counts as gone that vanished without a word."""
-
-
-class Closes(Protocol):
-    """A server of asyncio or of websockets."""
-
-    def close(self) -> None: ...
-
-
-Serve = Callable[[Address, socket.socket], Awaitable[Closes]]
 
 
 class ClientServer:
@@ -63,16 +56,17 @@ class ClientServer:
         self._wake = wake
         self._run: RunInfo | None = None
         self._loop = LoopThread("clients")
-        self._wanted = _parsed(settings.listen)
-        self._listeners: dict[Address, tuple[Listener, list[Closes]]] = {}
+        self._wanted = parsed(settings.listen)
+        self._listeners = Listeners(
+            self._loop, server_of=self._server_of, left=self._disconnect_from, say=self._say
+        )
         self._connections: dict[asyncio.Task[None], Address] = {}
         self._browsers = 0
         self._token = ""
         self._streams: dict[str, ClientStream] = {}
         self._numbers: dict[Address, int] = {}
-        self._statuses: deque[Status] = deque()
+        self._statuses: deque[Status] = deque(maxlen=_MOST_STATUSES)
         self._closing = False
-        self._refused = 0
 
     # ---- for the main thread ---------------------------------------------------------------------
 
@@ -84,7 +78,7 @@ class ClientServer:
     @property
     def addresses(self) -> tuple[str, ...]:
         """Where it listens."""
-        return tuple(str(listener.address) for listener, _ in self._listeners.values())
+        return self._listeners.addresses
 
     @property
     def clients(self) -> int:
@@ -94,19 +88,23 @@ class ClientServer:
     @property
     def failed(self) -> bool:
         """Its thread has died."""
-        return bool(self._listeners) and not self._closing and not self._loop.running
+        return bool(self._listeners.addresses) and not self._closing and not self._loop.running
 
     def start(self) -> None:
         """Listen. Raises `UserError` if it can't at one of the addresses."""
         self._token = read_token(self._settings.token_file)
-        self._exchange(self._wanted)
+        self._listeners.exchange(self._wanted)
 
     def adopt(self, settings: ServeSettings) -> None:
         """Listen at other addresses; clients at those that stay notice nothing. Raises `UserError`,
         and everything stays as it was."""
-        wanted = _parsed(settings.listen)
+        wanted, before = parsed(settings.listen), self._token
         self._token = read_token(settings.token_file)
-        self._exchange(wanted)
+        try:
+            self._listeners.exchange(wanted)
+        except UserError:
+            self._token = before
+            raise
         self._wanted, self._settings = wanted, settings
 
     def stop(self) -> None:
@@ -148,44 +146,20 @@ class ClientServer:
 
     # ---- addresses -------------------------------------------------------------------------------
 
-    def _exchange(self, wanted: Sequence[Address]) -> None:
-        opened: list[Listener] = []
-        try:
-            opened += [listen(each) for each in wanted if each not in self._listeners]
-        except UserError:
-            for listener in opened:
-                listener.close()
-            raise
-        if opened:
-            self._loop.start()
-        left = [address for address in self._listeners if address not in wanted]
-        if opened or left:
-            asked = [each for each in wanted if each not in self._listeners]
-            news = dict(zip(asked, opened, strict=True))
-            self._loop.run(self._switch(news, left), START_SECONDS)
+    def _say(self, sentence: str, level: str = "info") -> None:
+        self._statuses.append(Status(None, sentence, level))
 
-    async def _switch(self, news: Mapping[Address, Listener], left: Sequence[Address]) -> None:
-        for asked, listener in news.items():
-            self._statuses.append(Status(None, f"listening to clients at {listener.address}"))
-            serve: Serve = self._serve_wyoming
-            if listener.address.scheme == "http":
-                serve = self._serve_browsers(listener)
-            elif not listener.local:
-                self._statuses.append(Status(None, _open_to_all(listener.address), "warning"))
-            servers = [await serve(listener.address, each) for each in listener.sockets]
-            self._listeners[asked] = (listener, servers)
-            log.info("listening to clients at %s", listener.address)
-        for address in left:
-            listener, servers = self._listeners.pop(address)
-            for server in servers:
-                server.close()
-            listener.close()
-            for task, at in list(self._connections.items()):
-                if at == listener.address:
-                    task.cancel()
-            self._statuses.append(
-                Status(None, f"no longer listening to clients at {listener.address}")
-            )
+    def _server_of(self, listener: Listener) -> Serve:
+        if listener.address.scheme == "http":
+            return self._serve_browsers(listener)
+        if not listener.local:
+            self._say(_open_to_all(listener.address), "warning")
+        return partial(self._serve_wyoming, listener.address)
+
+    def _disconnect_from(self, address: Address) -> None:
+        for task, at in list(self._connections.items()):
+            if at == address:
+                task.cancel()
 
     def _serve_browsers(self, listener: Listener) -> Serve:
         """Without a token of the user's, another address than loopback gets one for this run."""
@@ -195,7 +169,7 @@ class ClientServer:
         if own and not self._token:
             where = f"{listener.address}/#token={own}"
             text = f"{listener.address} is open to the network; the page for this run is {where}"
-            self._statuses.append(Status(None, text, "warning"))
+            self._say(text, "warning")
         web = WebListener(
             listener.address,
             self,
@@ -204,7 +178,7 @@ class ClientServer:
             crowded=lambda: self._closing or self.clients >= self._settings.clients,
             attended=self._count_browser,
         )
-        return lambda _address, at: web.start(at)
+        return web.start
 
     def _count_browser(self, comes: bool) -> None:
         self._browsers += 1 if comes else -1
@@ -248,11 +222,10 @@ class ClientServer:
 
     def _refuse(self, writer: asyncio.StreamWriter) -> None:
         writer.transport.abort()
-        self._refused += 1
         if not self._closing:
             most = self._settings.clients
             text = f"a client was refused, since {most} are connected; serve.clients allows more"
-            self._statuses.append(Status(None, text, "warning"))
+            self._say(text, "warning")
 
     def _name(self, writer: asyncio.StreamWriter, address: Address) -> str:
         """The client's address, or its number at a Unix socket."""
@@ -292,9 +265,7 @@ class ClientServer:
     # ---- the end ---------------------------------------------------------------------------------
 
     async def _finish_streams(self) -> None:
-        for _, servers in self._listeners.values():
-            for server in servers:
-                server.close()
+        await self._listeners.stop()
         for stream in list(self._streams.values()):
             stream.finish()
 
@@ -303,47 +274,7 @@ class ClientServer:
             task.cancel()
         if self._connections:
             await asyncio.wait(list(self._connections), timeout=CLOSE_SECONDS)
-        for listener, servers in self._listeners.values():
-            for server in servers:
-                server.close()
-            listener.close()
-
-
-def _parsed(listen: Sequence[str]) -> list[Address]:
-    addresses = list(dict.fromkeys(parse_address(text) for text in listen))
-    if addresses:
-        try:
-            import websockets  # noqa: F401
-            import wyoming  # noqa: F401
-        except ImportError:
-            raise UserError(
-                "listening to clients needs packages that are not installed; "
-                "pip install 'intentd[serve]'"
-            ) from None
-    return addresses
-
-
-def read_token(file: str) -> str:
-    """What clients have to know, from the first line of a file; empty if `file` is. Raises
-    `UserError`."""
-    if not file:
-        return ""
-    path = Path(file).expanduser()
-    try:
-        with path.open(encoding="utf-8") as opened:
-            token = opened.readline(4096).strip()
-    except (OSError, UnicodeDecodeError) as error:
-        why = os_reason(error) if isinstance(error, OSError) else "it is no text"
-        raise UserError(
-            f"serve.token_file is {escaped(str(path))}, which can't be read ({why}); name a file "
-            "with the token on its first line"
-        ) from None
-    if len(token) < 16:
-        raise UserError(
-            f"the token in {escaped(str(path))} has {len(token)} characters; give it 16 or more, "
-            "for example those of `openssl rand -hex 16`"
-        )
-    return token
+        await self._listeners.close()
 
 
 def _open_to_all(address: Address) -> str:

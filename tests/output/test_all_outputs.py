@@ -39,7 +39,7 @@ class House:
         self.broker = Mosquitto(folder, free_port())
         self.broker.start()
         self.subscriber = Subscriber(self.broker.port)
-        self.metrics_port = free_port()
+        self.metrics_host, self.metrics_port = "127.0.0.1", free_port()
         self.posted: list[str] = []
         posted = self.posted
 
@@ -63,7 +63,7 @@ class House:
         targets = {
             "mqtt": f"127.0.0.1:{self.broker.port}",
             "webhook": self.url,
-            "metrics": f"127.0.0.1:{self.metrics_port}",
+            "metrics": f"{self.metrics_host}:{self.metrics_port}",
         }
         lines = [f'{name} = "{targets[name]}"' for name in outputs if name in targets]
         lines = ["[output]", *lines, "[mqtt]", 'name = "kitchen"', "[command]", "parallel = 1"]
@@ -161,6 +161,14 @@ def test_each_output_is_switched_on_changed_and_off_by_sighup(house: House) -> N
         assert until(lambda: house.scraped() != {})
         assert until(lambda: socket.socket().connect_ex(("127.0.0.1", before)) != 0)
         assert house.availability() == ["online"]  # what did not change stays as it was
+        house.metrics_host = "0.0.0.0"  # with the port that the old address still has
+        reload("mqtt", "metrics", "command")
+        assert until(lambda: any("can be read by others in the network" in line for line in lines))
+        assert until(lambda: house.scraped() != {})
+        house.metrics_host = "192.0.2.1"  # of no machine (RFC 5737)
+        reload("mqtt", "metrics", "command")
+        assert until(lambda: any("192.0.2.1" in line for line in lines))
+        assert until(lambda: house.scraped() != {})
         reload("command")
         assert until(lambda: house.availability() == ["online", "offline"])
         assert until(lambda: house.scraped() == {})

@@ -22,6 +22,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 from support.making import TINY_LABELS, speechlike
+from support.run_controls import free_port
 from support.served import (
     Served,
     detections,
@@ -362,6 +363,28 @@ def test_settings_change_with_sighup_and_a_term_ends_in_order(
         last = served.lines("summary")[-1]
         assert 2 * RATE < last["samples_captured"] <= 6 * RATE
         assert last["samples_captured"] == last["samples_classified"] + last["samples_gated"]
+
+
+def test_with_sighup_everything_changes_or_nothing(word_model: Path, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text('[serve]\nlisten = ["tcp://127.0.0.1:0"]\n')
+    with Served(tmp_path, "--config", str(config), "--model", str(word_model)) as served:
+        tcp = served.address
+        port, metrics = int(tcp.rpartition(":")[2]), free_port()
+        taken = socket.create_server(("", 0))
+        config.write_text(
+            f'[output]\nmetrics = "127.0.0.1:{metrics}"\n[serve]\n'
+            f'listen = ["tcp://0.0.0.0:{port}", "tcp://127.0.0.1:{taken.getsockname()[1]}"]\n'
+        )
+        served.send_signal(signal.SIGHUP)
+        served.wait_for("nothing was reloaded, the old settings stay")
+        assert served.status()["listening"] == [tcp]
+        assert socket.socket().connect_ex(("127.0.0.1", metrics)) != 0
+        taken.close()
+        served.send_signal(signal.SIGHUP)
+        served.wait_for("is open to the network")
+        assert served.status()["listening"][0] == f"tcp://0.0.0.0:{port}"
+        assert socket.socket().connect_ex(("127.0.0.1", metrics)) == 0
 
 
 def test_another_address_than_loopback_is_said_aloud(word_model: Path, tmp_path: Path) -> None:
