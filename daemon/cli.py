@@ -203,7 +203,10 @@ def serve(
     log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
-    """Listen to clients: satellites and Home Assistant (the Wyoming protocol), browsers."""
+    """Listen to clients: satellites, Home Assistant, browsers.
+
+    Satellites and Home Assistant speak the Wyoming protocol.
+    """
     from daemon.commands.serve import run
 
     return run(
@@ -251,7 +254,10 @@ def replay(
     log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
-    """Replay recordings as if they were microphones, side by side, each as a stream."""
+    """Replay recordings as if they were microphones, side by side.
+
+    Each is a stream.
+    """
     from daemon.commands.replay import DEMO, run
 
     paths = _expanded(recordings or []) + ([str(DEMO)] if demo else [])
@@ -275,7 +281,7 @@ def replay(
 
 @app.command()
 def devices(debug: Debug = False) -> int:
-    """List the microphones with their rates and channels; the default is marked."""
+    """List microphones with rates and channels; the default is marked."""
     from daemon.commands.devices import run
 
     return run()
@@ -292,7 +298,7 @@ def check(
     log_file: LogFile = None,
     debug: Debug = False,
 ) -> int:
-    """Try everything that listening needs, and say what to do about what does not work."""
+    """Try everything that listening needs; say how to mend what fails."""
     from daemon.commands.check import run
 
     return run(
@@ -343,8 +349,10 @@ def bench(
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> int:
-    """Measure how fast the model runs here, beside transformers' own pipeline; or, with --agree,
-    whether every backend gives its scores."""
+    """Measure how fast the model runs here, beside transformers' pipeline.
+
+    With --agree: whether every backend gives its scores.
+    """
     if sum(name is not None for name in (path, shape, model)) > 1:
         raise UserError("name one model: MODEL, --model or --shape")
     counts = streams.split(",")
@@ -402,7 +410,7 @@ def status(
     ] = None,
     debug: Debug = False,
 ) -> int:
-    """Say how the running intentd is: status 0 if healthy, 1 if not, 2 if none runs."""
+    """Report a running intentd: status 0 if healthy, 1 if not, 2 if none runs."""
     from daemon.commands.status import run
 
     return run(as_json=as_json, pid=pid)
@@ -415,7 +423,7 @@ def top(
     ] = None,
     debug: Debug = False,
 ) -> int:
-    """Show the dashboard of an intentd that runs already; q ends the view, never the other."""
+    """Show the dashboard of a running intentd; q ends only this view."""
     from daemon.commands.top import run
 
     return run(pid=pid)
@@ -475,16 +483,17 @@ def service_uninstall(debug: Debug = False) -> int:
 
 @service.command("status")
 def service_status(debug: Debug = False) -> int:
-    """Say whether the service is installed and runs: status 0 if so, 1 if not, 2 if there is
-    none."""
+    """Report the service: status 0 if it runs, 1 if not, 2 if there is none."""
     from daemon.commands.service import status
 
     return status()
 
 
 def _options_of(name: str, options: Sequence[str]) -> tuple[list[str], Sources, Path | None]:
-    """Validates options of `live` or `serve`; returns them with absolute paths, as sources of
-    settings, and the file of the log."""
+    """Validate options of `live` or `serve`.
+
+    Returns them with absolute paths, as sources of settings, and the file of the log.
+    """
     group: Any = typer.main.get_command(app)
     command = group.commands[name]
     with command.make_context(f"intentd {name}", list(options)) as context:
@@ -518,7 +527,10 @@ def _options_of(name: str, options: Sequence[str]) -> tuple[list[str], Sources, 
 
 
 def run(arguments: Sequence[str]) -> int:
-    """Run one command; the exit status. Whatever goes wrong is one sentence on stderr."""
+    """Run one command and return the exit status.
+
+    Whatever goes wrong is one sentence on stderr.
+    """
     return run_app(app, arguments)
 
 

@@ -14,8 +14,10 @@ _OTHER_UNIT = {
 
 
 def without_effect(loaded: Loaded, model: ModelInfo) -> dict[str, str]:
-    """Dotted key to a sentence, for each setting of a file, a variable or an option that changes
-    nothing with `model`."""
+    """Settings that change nothing with `model`: dotted key to a sentence.
+
+    Of files, variables and options.
+    """
     origins = loaded.origins
     reasons: dict[str, str] = {}
     thresholds = loaded.settings.events.thresholds

@@ -1,4 +1,4 @@
-"""Opens the microphone and the recordings that settings and arguments name."""
+"""Opens the microphone and recordings that settings and arguments name."""
 
 from __future__ import annotations
 
@@ -19,8 +19,10 @@ RING_SECONDS = 4.0
 
 
 def open_microphone(audio: AudioSettings, wake: Wake | None = None) -> Microphone:
-    """The microphone that the settings name; its ring sets `wake`. Raises `UserError` if there is
-    none."""
+    """The microphone of the settings; its ring sets `wake`.
+
+    Raises: UserError if there is none.
+    """
     return Microphone(
         audio.device,
         rate=audio.rate,
@@ -33,16 +35,21 @@ def open_microphone(audio: AudioSettings, wake: Wake | None = None) -> Microphon
 
 
 def open_recording(path: str, audio: AudioSettings) -> Recording:
-    """A file, a FIFO, or "-" for standard input. Raises `UserError` if it can't be read."""
+    """Open a file, a FIFO, or "-" for standard input.
+
+    Raises: UserError if it can't be read.
+    """
     return Recording(path, channel=audio.channel, buffer_seconds=RING_SECONDS)
 
 
 def open_recordings(
     paths: Sequence[str], audio: AudioSettings
 ) -> tuple[list[Recording], list[UserError]]:
-    """The recordings that can be opened, and the errors of the others, which are on stderr too.
+    """The recordings that can be opened, and the others' errors.
 
-    Raises `UserError` if none can be opened, or standard input is named twice.
+    The errors are on stderr too.
+
+    Raises: UserError if none can be opened, or standard input is named twice.
     """
     if list(paths).count("-") > 1:
         raise UserError("- names standard input, which can be read only once; name it once")

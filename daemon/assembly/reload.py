@@ -1,4 +1,4 @@
-"""SIGHUP in a daemon: reads the settings again and finds what can change while it listens."""
+"""SIGHUP in a daemon: rereads settings and finds what can change live."""
 
 from __future__ import annotations
 
@@ -33,8 +33,10 @@ class Reread:
 
 
 def reread(setup: Setup) -> Reread:
-    """The settings that `setup` was made from, read again. Raises `UserError` if they are wrong in
-    any place."""
+    """Read the settings of `setup` again.
+
+    Raises: UserError if they are wrong in any place.
+    """
     loaded = _load(setup)
     old, wanted = setup.settings, loaded.settings
     if wanted.window.hop > old.window.seconds:

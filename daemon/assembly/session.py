@@ -45,7 +45,9 @@ def run_session(
     threads: int = 0,
     debug: bool,
 ) -> int:
-    """Run to the end; the exit status. Ends the process itself where a thread can't be ended.
+    """Run to the end; return the exit status.
+
+    Ends the process itself where a thread can't be ended.
 
     Args:
         server: its clients add streams to those of `source`, which starts and stops it.
@@ -153,19 +155,22 @@ class Session:
         )
 
     def run(self) -> int:
-        """Run to the end; the exit status. Raises `UserError` if nothing could be started."""
+        """Run to the end; return the exit status.
+
+        Raises: UserError if nothing could be started.
+        """
         return self._engine.run(self._screen)
 
     @property
     def stuck(self) -> bool:
-        """A thread could not be ended; the process must end without waiting for it."""
+        """Whether a thread could not be ended; exit without waiting for it."""
         return self._engine.stuck
 
     # ---- what outputs may ask and do (`RunControls`) ---------------------------------------------
 
     @property
     def load(self) -> float | None:
-        """Seconds of work for a second of sound, lately; None while that is not known."""
+        """Recent seconds of work for a second of sound; None if not known yet."""
         return self._worker.load
 
     @property
@@ -205,15 +210,20 @@ class Session:
         self._worker.add(StreamFeed(stream, ring))
 
     def _show_levels(self, watched: bool) -> None:
-        """The first watcher has come, or the last one has gone. Any thread may call it."""
+        """React to the first watcher's arrival or the last one's departure.
+
+        Any thread may call it.
+        """
         if not self._levels:
             self._worker.show_levels(watched)
 
     # ---- reload ----------------------------------------------------------------------------------
 
     def reload(self) -> list[Status]:
-        """Read the settings again and apply those that can change; what came of it. Never raises:
-        settings that are wrong in any place leave everything as it was."""
+        """Reload the settings and apply those that can change; return statuses.
+
+        Never raises: settings that are wrong in any place leave everything as it was.
+        """
         try:
             news = reread(self._setup)
             self._listen(news.setup.settings)

@@ -1,4 +1,4 @@
-"""Settings and model, checked against each other, and what is built from them."""
+"""Settings and model, checked against each other, and what they build."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def note(sentence: str) -> None:
 
 
 def model_layer(settings: ModelSettings) -> tuple[str, Mapping[str, Any]]:
-    """Name and settings of the model that the settings name (see `load_settings`)."""
+    """Name and settings of the configured model (see `load_settings`)."""
     info = read_info(settings)
     layer = layer_of(info, read_verifier_info(settings, info))
     return settings.path or "that comes with intentd", layer
@@ -58,13 +58,16 @@ def read_info(settings: ModelSettings) -> ModelInfo:
 
 
 def read_verifier_info(settings: ModelSettings, info: ModelInfo) -> VerifierInfo | None:
-    """The verifier that the settings name for the model. Raises `UserError` if it can't be used."""
+    """The verifier that the settings name for the model.
+
+    Raises: UserError if it can't be used.
+    """
     return find_verifier(info.directory, settings.verifier, info.labels, info.unit)
 
 
 @dataclass(frozen=True, slots=True)
 class Setup:
-    """Everything known before the first sample and before the weights are loaded."""
+    """All facts of a run before its first sample and the model's weights."""
 
     settings: Settings
     info: ModelInfo
@@ -86,7 +89,10 @@ class Setup:
 
     @property
     def thresholds(self) -> tuple[float, ...]:
-        """The rolling value at which an event of each label may begin, in the labels' order."""
+        """Smoothed posterior at which each label's event may begin, in order.
+
+        The labels' order.
+        """
         if self.verifier is not None:
             return (self.verifier.verification.candidate,) * len(self.info.labels)
         found = thresholds_of(self.info.labels, self.settings.events)
@@ -98,7 +104,10 @@ class Setup:
         return layer_of(self.info, self.verifier)
 
     def load_gates(self) -> GateBank:
-        """The gates of all streams. Raises `UserError` if their detector can't run here."""
+        """The gates of all streams.
+
+        Raises: UserError if their detector can't run here.
+        """
         return load_gates(self.settings)
 
     def new_stream(
@@ -169,7 +178,10 @@ class Setup:
         *,
         serves: bool = False,
     ) -> RunInfo:
-        """Description of the run for the outputs; call it when the run is about to begin."""
+        """Description of the run for the outputs.
+
+        Call it when the run is about to begin.
+        """
         live = serves or any(info.live for info, _ in streams)
         return RunInfo(
             streams=tuple(info for info, _ in streams),
@@ -192,8 +204,12 @@ def prepare(
     environ: Mapping[str, str] | None = None,
     on_warning: Callable[[str], None] = note,
 ) -> Setup:
-    """Settings and model, checked against each other; warnings go to stderr. `environ`:
-    `os.environ` by default. Raises `UserError`."""
+    """Read and check settings and model; warnings go to stderr.
+
+    `environ`: `os.environ` by default.
+
+    Raises: UserError.
+    """
     loaded = load_settings(sources, environ=environ, model=model_layer)
     settings = loaded.settings
     info = read_info(settings.model)
@@ -209,8 +225,12 @@ def prepare(
 
 
 def load_model(setup: Setup, parallel: int = 0) -> Classifier:
-    """The classifier with its verifier, warmed up, for `parallel` batches at once (see
-    `load_classifier`). Raises `UserError` if they can't be loaded."""
+    """Load and warm up the classifier and verifier, for `parallel` batches.
+
+    See `load_classifier`.
+
+    Raises: UserError if they can't be loaded.
+    """
     from daemon.model.classifier import load_classifier
     from daemon.model.verifier.verifier import Verifier
 
@@ -239,5 +259,8 @@ def parallel_batches(setup: Setup) -> int:
 
 
 def load_gates(settings: Settings) -> GateBank:
-    """The gates that the settings ask for. Raises `UserError` if their detector can't run here."""
+    """The gates that the settings ask for.
+
+    Raises: UserError if their detector can't run here.
+    """
     return GateBank.load(settings.gate)

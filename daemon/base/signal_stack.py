@@ -21,7 +21,7 @@ class _Stack(ctypes.Structure):
 
 @contextlib.contextmanager
 def kept_signal_stack() -> Iterator[None]:
-    """Give this thread back the alternate signal stack that it has now, or none, at the end."""
+    """Restore this thread's alternate signal stack, or none, at the end."""
     if not sys.platform.startswith("linux"):
         yield
         return

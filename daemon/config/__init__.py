@@ -1,4 +1,4 @@
-"""config.toml as typed settings, in layers, with the origin of every value.
+"""config.toml as typed settings, in layers, with each value's origin.
 
 Precedence: built-in defaults < what the model's `intentd` key says < file < environment < command
 line.

@@ -1,4 +1,4 @@
-"""Layers of settings, one a source: each is checked, then laid over those below it."""
+"""Layers of settings, one a source, each checked, then merged."""
 
 from __future__ import annotations
 
@@ -84,8 +84,11 @@ def _unknown(layer: Layer, path: tuple[str, ...]) -> UserError:
 
 
 def check_layer(layer: Layer) -> None:
-    """Raise `UserError`, one sentence with source, key and what is allowed, for the first key of
-    the layer that is unknown or has a value it can't have."""
+    """Check a layer's keys and values.
+
+    Raises: UserError, one sentence with source, key and what is allowed, for the first key of the
+    layer that is unknown or has a value it can't have.
+    """
     try:
         Settings.model_validate(dict(layer.values))
     except ValidationError as error:
@@ -155,8 +158,12 @@ class Merged:
 
 
 def merge(layers: Iterable[Layer]) -> Merged:
-    """Lay checked layers over each other, the later over the earlier; tables of labels are merged
-    label by label. Raises `UserError` where two keys do not go together."""
+    """Merge checked layers, later ones over earlier ones.
+
+    Tables of labels are merged label by label.
+
+    Raises: UserError where two keys do not go together.
+    """
     values: dict[str, dict[str, Any]] = {name: {} for name in sections()}
     origins = {f"{section}.{key}": Origin("default") for section, key, _ in keys()}
     blames: dict[str, str] = {}

@@ -45,8 +45,10 @@ class Loaded:
     """The name of the model that was asked."""
 
     def warnings(self, idle: Mapping[str, str] | None = None) -> list[str]:
-        """What the user should know of these settings, a sentence each. `idle`: dotted keys that
-        change nothing with the model, each with its sentence."""
+        """Warnings about these settings, a sentence each.
+
+        `idle`: dotted keys that change nothing with the model, each with its sentence.
+        """
         idle = idle or {}
         overruled = [
             f"{each.origin} sets {each.key} = {value_text(each.value)} in place of the "
@@ -57,7 +59,10 @@ class Loaded:
         return [*self.remarks, *overruled, *idle.values()]
 
     def check_labels(self, labels: Sequence[str]) -> None:
-        """Raise `UserError` for a threshold or a command of a label that the model lacks."""
+        """Check that the model has the labels of thresholds and commands.
+
+        Raises: UserError for one that it lacks.
+        """
         named = [("events.thresholds", label) for label in self.settings.events.thresholds]
         named += [("on", label) for label in self.settings.on.actions if label != EVERY_INTENT]
         for table, label in named:

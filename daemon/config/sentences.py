@@ -46,7 +46,7 @@ def _choices(kind: Any, limits: Sequence[Any], unit: str, highest: str) -> str:
 
 
 def _interval(limits: Sequence[Any], unit: str, highest: str) -> str:
-    """Limits of a number; `highest` is the key of another that it must not exceed."""
+    """A number's limits in words; `highest` is a key it must not exceed."""
     found = {name: getattr(each, name) for each in limits for name in ("ge", "gt", "le")
              if hasattr(each, name)}  # fmt: skip
     if "gt" in found:

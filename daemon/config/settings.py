@@ -29,7 +29,10 @@ EVERY_INTENT: Final = "*"
 
 
 def _without_credentials(target: str) -> str:
-    """Refuse a user or a password in a URL, which would be shown wherever the setting is."""
+    """Refuse a user or password in a URL, which would be shown.
+
+    It would be shown wherever the setting is.
+    """
     if "@" in target.rsplit("//", maxsplit=1)[-1].split("/", maxsplit=1)[0]:
         raise PydanticCustomError("credentials", "a password")
     return target
@@ -349,7 +352,10 @@ class ServeSettings(Section):
 
 
 class Settings(Section):
-    """All settings of a run; `load_settings` makes them from files, variables and options."""
+    """All settings of a run, made by `load_settings`.
+
+    From files, variables and options.
+    """
 
     audio: AudioSettings = AudioSettings()
     window: WindowSettings = WindowSettings()
@@ -386,8 +392,7 @@ def keys() -> Iterator[tuple[str, str, FieldInfo]]:
 
 
 def field_of(section: str, key: str, inner: str = "") -> FieldInfo | None:
-    """The field of `section.key`, or of `section.key.inner` where keys of the section are tables;
-    None if there is none."""
+    """Field of `section.key`, or `section.key.inner` in tables; else None."""
     table = sections().get(section)
     if table is OnSettings:
         return ActionSettings.model_fields.get(inner)
@@ -395,7 +400,7 @@ def field_of(section: str, key: str, inner: str = "") -> FieldInfo | None:
 
 
 def value_of(settings: Settings, key: str) -> Any:
-    """The value of a section, or of a dotted key; None for an intent of [on] without a table."""
+    """Value of a section or dotted key; None for an [on] intent without table."""
     section, _, name = key.partition(".")
     table = getattr(settings, section)
     if isinstance(table, OnSettings) and name:
@@ -409,7 +414,7 @@ def from_model(field: FieldInfo) -> bool:
 
 
 def at_most(field: FieldInfo) -> tuple[str, str] | None:
-    """The key that the setting must not exceed, and what would happen if it did."""
+    """The key that a setting must not exceed, and the reason."""
     found = hints(field).get("at_most")
     return (str(found[0]), str(found[1])) if isinstance(found, list) else None
 

@@ -1,4 +1,4 @@
-"""The layers a user writes: config.toml, INTENTD_… variables, command-line options."""
+"""The user's layers: config.toml, INTENTD_… variables, options."""
 
 from __future__ import annotations
 
@@ -64,14 +64,17 @@ class Sources:
 
 
 def user_file() -> Path:
-    """config.toml in the user's config folder (XDG where the system follows it)."""
+    """config.toml in the user's config folder (XDG where used)."""
     from platformdirs import user_config_path
 
     return user_config_path("intentd", appauthor=False) / "config.toml"
 
 
 def read_file(path: Path) -> Layer:
-    """The layer of one file. Raises `UserError` if it can't be read or is no TOML."""
+    """The layer of one file.
+
+    Raises: UserError if it can't be read or is no TOML.
+    """
     name = escaped(str(path))
     if not path.exists():
         raise UserError(f"there is no settings file {name}; give --config a file that exists")
@@ -96,7 +99,10 @@ def read_file(path: Path) -> Layer:
 
 
 def _parse(text: str) -> dict[str, Any]:
-    """TOML. ValueError (TOMLDecodeError is one) or RecursionError if it is none."""
+    """Parse TOML.
+
+    Raises: ValueError (TOMLDecodeError is one) or RecursionError if it is none.
+    """
     # The parser's time grows with the square of a key's parts, and nobody's keys have so many.
     if any(line.count(".") > MOST_DOTS for line in text.splitlines()):
         raise RecursionError
@@ -104,7 +110,9 @@ def _parse(text: str) -> dict[str, Any]:
 
 
 def find_file(directory: Path) -> tuple[Layer | None, str | None]:
-    """Search ./config.toml, then the user's. Returns the layer and a remark, either may be None.
+    """Find ./config.toml, or else the user's; return its layer and a remark.
+
+    Either may be None.
 
     A config.toml in the working directory may belong to another program (Hugo's, Cargo's): it is
     taken for intentd's if it has one of our sections, or nothing at all, and is passed over with a
@@ -133,8 +141,11 @@ def find_file(directory: Path) -> tuple[Layer | None, str | None]:
 
 
 def _without_commands(layer: Layer) -> tuple[Layer, str | None]:
-    """A file that is merely found in the working directory may be a stranger's, whose commands
-    must not be run."""
+    """The layer of a file without its commands, and a remark on them.
+
+    A file that is merely found in the working directory may be a stranger's, whose commands must
+    not be run.
+    """
     if not layer.values.get("on"):
         return layer, None
     kept = {name: table for name, table in layer.values.items() if name != "on"}
@@ -154,16 +165,18 @@ def _ours(values: Mapping[str, Any]) -> bool:
 
 
 def _keys_of(section: str, table: Mapping[str, Any]) -> set[str]:
-    """The keys that the section has; of [on] those of `table` that look like commands."""
+    """Keys of a section; of [on] those of `table` that look like commands."""
     if sections()[section] is OnSettings:
         return {name for name, value in table.items() if isinstance(value, dict) and "run" in value}
     return set(sections()[section].model_fields)
 
 
 def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
-    """Variables INTENTD_SECTION__KEY, and INTENTD_EVENTS__THRESHOLDS__LABEL; the value as on a
-    line of config.toml, quotes left out. Returns the layer and warnings about variables that look
-    like a setting and are none."""
+    """Layer of variables INTENTD_SECTION__KEY, and warnings.
+
+    Also INTENTD_EVENTS__THRESHOLDS__LABEL. A value is written as on a line of config.toml, quotes
+    left out. The warnings are about variables that look like a setting and are none.
+    """
     values: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     warnings: list[str] = []
@@ -186,7 +199,10 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
 
 
 def from_command_line(sources: Sources) -> Layer:
-    """The layer of assignments and options. Raises `UserError` for what is no assignment."""
+    """The layer of assignments and options.
+
+    Raises: UserError for what is no assignment.
+    """
     values: dict[str, dict[str, Any]] = {}
     names: dict[str, str] = {}
     for assignment in sources.assignments:
@@ -204,7 +220,10 @@ def from_command_line(sources: Sources) -> Layer:
 
 
 def commands_by_intent(assignments: Sequence[str]) -> list[Option]:
-    """INTENT=COMMAND arguments of --on as options. Raises `UserError` for what is none."""
+    """INTENT=COMMAND arguments of --on as options.
+
+    Raises: UserError for what is none.
+    """
     options: dict[str, Option] = {}
     for assignment in assignments:
         intent, equals, command = assignment.partition("=")
@@ -272,8 +291,10 @@ def _is_table(model_field: FieldInfo) -> bool:
 
 
 def _parsed(model_field: FieldInfo | None, text: str, source: str) -> Any:
-    """Text from the shell in the type of its key; what doesn't parse stays text, and is refused
-    by the check of the layer in the words of its key."""
+    """Text from the shell as a value of its key's type.
+
+    What doesn't parse stays text, and is refused by the check of the layer in the words of its key.
+    """
     if model_field is None:
         return text
     if _is_table(model_field):
@@ -315,7 +336,10 @@ def _words(text: str, source: str) -> list[Any]:
 
 
 def split_command(text: str, source: str) -> list[str]:
-    """Words as a POSIX shell splits them; nothing is expanded. Raises `UserError`."""
+    """Words as a POSIX shell splits them; nothing is expanded.
+
+    Raises: UserError.
+    """
     try:
         return shlex.split(text)
     except ValueError as error:

@@ -1,4 +1,7 @@
-"""The config.toml that ships, made from the settings: every key with its comment and default."""
+"""The shipped config.toml, made from the settings.
+
+It has every key with its comment and default.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Scores to intents: smoothed posteriors, events, verdicts. No threads or clocks."""
+"""Scores to intents: smoothed posteriors, events, verdicts.
+
+No threads or clocks.
+"""
 
 from daemon.config.settings import EventSettings, RollingSettings
 from daemon.decide.events import EventDetector, Fired, thresholds_of

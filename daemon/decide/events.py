@@ -1,4 +1,7 @@
-"""Event detection on smoothed posteriors: thresholds, hysteresis, refractory time."""
+"""Event detection on smoothed posteriors: thresholds, hysteresis.
+
+And a refractory time.
+"""
 
 from __future__ import annotations
 
@@ -121,8 +124,9 @@ class EventDetector:
         utterance: int = 0,
         ask: Ask | None = None,
     ) -> list[Fired]:
-        """Add the next window, [start, end) in samples; return the events that fire, and those
-        that the verifier has rejected.
+        """Add window [start, end) in samples; return events that fire or fail.
+
+        Those that fail the verifier has rejected.
 
         `scores`: the window's posterior, shape (labels,), None if gated. `rolling`: the smoothed
         posterior after it. `utterance`: `Rolling.utterance`. `ask`: the verifier, called at most
@@ -155,8 +159,11 @@ class EventDetector:
         return found
 
     def _top(self, rolling: Scores) -> int:
-        """The label that may become active. What a verifier is asked about need only be the
-        likeliest intent: it also knows better than the model what is none."""
+        """The label that may become active.
+
+        What a verifier is asked about need only be the likeliest intent: it also knows better than
+        the model what is none.
+        """
         if self._verification is None or not self._intents:
             return int(rolling.argmax())
         return max(self._intents, key=lambda label: rolling[label])

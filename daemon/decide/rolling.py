@@ -1,4 +1,4 @@
-"""Posterior smoothing: from the posteriors of single windows to those of a stream.
+"""Posterior smoothing: from single windows to a stream.
 
 Both kinds take the windows of one segment in order, gated ones as None. Training pools with
 `evidence_weights`, so that it optimises what runs.
@@ -160,8 +160,10 @@ class UtteranceRolling:
         hop: float = HOP_SECONDS,
         max_seconds: float = 15.0,
     ) -> None:
-        """`window`, `hop`, `max_seconds` in seconds. ValueError unless 0 < forgetting <= 1 and
-        0 < hop <= window."""
+        """Smoothing for `labels`; `window`, `hop`, `max_seconds` in seconds.
+
+        Raises: ValueError unless 0 < forgetting <= 1 and 0 < hop <= window.
+        """
         if not 0.0 < forgetting <= 1.0:
             raise ValueError("forgetting must lie above 0 and not above 1")
         if not 0.0 < hop <= window:

@@ -33,7 +33,10 @@ class VerdictKeeper:
         self._evidence = Evidence(len(labels), 1.0, overlap)
 
     def update(self, scores: Scores | None, rolling: Scores) -> None:
-        """Add a window's posterior (None if gated) and the smoothed one, (labels,) each."""
+        """Add a window's posterior (None if gated) and the smoothed one.
+
+        Shape (labels,) each.
+        """
         np.maximum(self._highest, rolling, out=self._highest)
         if scores is None:
             return

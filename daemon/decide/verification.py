@@ -1,4 +1,4 @@
-"""Verification: a second network's posterior of a candidate, combined with the smoothed one."""
+"""Combines a verifier's posterior of a candidate with the smoothed one."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Ask = Callable[[], Scores]
 
 @dataclass(frozen=True, slots=True)
 class Verification:
-    """When the verifier is asked, and how its posterior is combined with the smoothed one.
+    """When the verifier is asked, and how its posterior is combined.
 
     The score is a logistic regression on both log odds, sigmoid(smoothed_weight · logit(smoothed)
     + verifier_weight · logit(verifier) + bias), so that it is a probability again.

@@ -19,8 +19,11 @@ SILENCE = 10.0
 
 
 def ask(path: Path, timeout: float = TIMEOUT) -> dict[str, Any] | None:
-    """Answer of the daemon at `path`. None if nobody is there; TimeoutError if it does not answer
-    within `timeout` seconds; ValueError if the answer is none."""
+    """Answer of the daemon at `path`; None if nobody is there.
+
+    Raises: TimeoutError if it does not answer within `timeout` seconds; ValueError if the answer is
+    none.
+    """
     deadline = time.monotonic() + timeout
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
@@ -46,9 +49,13 @@ def ask(path: Path, timeout: float = TIMEOUT) -> dict[str, Any] | None:
 
 
 def watch(path: Path, timeout: float = SILENCE) -> Iterator[bytes]:
-    """Lines of the daemon at `path` (see `daemon.health.wire`), the run first, until it ends or
-    drops this watcher. Ends at once if nobody is there. Raises TimeoutError if nothing comes for
-    `timeout` seconds, ValueError if a line has no end."""
+    """Lines of the daemon at `path`, the run first, until it ends.
+
+    See `daemon.health.wire`. Also ends if the daemon drops this watcher, and at once if nobody is
+    there.
+
+    Raises: TimeoutError if nothing comes for `timeout` seconds, ValueError if a line has no end.
+    """
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
         connection.settimeout(timeout)
         rest = b""

@@ -53,7 +53,7 @@ def trusted(path: Path) -> bool:
 
 
 def sockets() -> list[Path]:
-    """The sockets that lie there, dead ones included; none if the folder is not to be trusted."""
+    """Sockets in the folder, dead ones included; none in an untrusted folder."""
     path = folder()
     if not trusted(path):
         return []

@@ -1,4 +1,4 @@
-"""Tells everybody who connects to a Unix socket of ours how the daemon is, and lets them watch."""
+"""Unix socket that reports the daemon's health and lets clients watch."""
 
 from __future__ import annotations
 
@@ -47,8 +47,10 @@ class HealthServer:
         """Where it listens; None while it does not."""
 
     def start(self) -> None:
-        """Listen. Sockets that nobody listens to any more are removed first. UserError if there is
-        no place for the socket."""
+        """Listen, after removing sockets that nobody listens at any more.
+
+        Raises: UserError if there is no place for the socket.
+        """
         if not hasattr(socket, "AF_UNIX"):
             raise UserError("this system has no Unix sockets, so intentd status can't ask")
         place = own_folder()

@@ -18,7 +18,10 @@ DEAF_SECONDS = 2.0
 
 @dataclass(frozen=True, slots=True)
 class StreamHealth:
-    """One stream. Counts are of source samples from its beginning; times in seconds."""
+    """Health of one stream: counts in source samples, times in seconds.
+
+    Counts are from its beginning.
+    """
 
     name: str
     rate: int

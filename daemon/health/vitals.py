@@ -24,8 +24,9 @@ IDLE_SECONDS = 3.0
 
 
 class Vitals:
-    """Looks at a worker from any thread. What it finds may be a moment apart, since nothing is
-    stopped for it.
+    """Reads a worker's state from any thread.
+
+    What it finds may be a moment apart, since nothing is stopped for it.
 
     paused: whether the user has stopped listening.
     away: whether a microphone is away and looked for, at a moment of the clock.
@@ -97,11 +98,11 @@ class Vitals:
         return self._outputs()
 
     def processed(self) -> int:
-        """Source samples of all streams that the worker has taken and is done with."""
+        """Source samples of all streams that the worker is done with."""
         return self._worker.processed
 
     def searching(self) -> bool:
-        """A microphone is away and looked for, and the worker is well and has nothing to do."""
+        """Whether a microphone is searched for while the worker is well and idle."""
         now = self._clock()
         worker = self._worker
         idle = worker.busy_since is None and now - worker.last_turn < IDLE_SECONDS
@@ -135,7 +136,9 @@ def _stream(feed: StreamFeed, now: float) -> StreamHealth:
 
 
 class HealthObserver(Observer):
-    """Serves the health of a run on its socket while the run lasts, and those who watch it.
+    """Serves a run's health and its messages on a socket while it lasts.
+
+    The messages are for watchers.
 
     on_warning: called with a sentence if there is no place for a socket; the run goes on without.
     """

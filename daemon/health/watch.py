@@ -1,4 +1,4 @@
-"""The messages of a run for those who watch it from other processes (`intentd top`).
+"""A run's messages for watchers in other processes (`intentd top`).
 
 It is an output like others, so that its lane keeps it from slowing the worker down. It remembers
 enough for who comes later to see the last minute, and levels are measured only while somebody
@@ -39,7 +39,10 @@ _BRIEF = (Level, Prediction)
 
 @dataclass(slots=True)
 class _Tally:
-    """Counts of one stream since it began, of which not all messages are remembered."""
+    """Counts of one stream since it began, whose messages may be forgotten.
+
+    Not all of them are remembered.
+    """
 
     info: StreamInfo
     windows: int = 0
@@ -89,8 +92,10 @@ class Watch:
     # ---- watchers, in any thread -----------------------------------------------------------------
 
     def subscribe(self, take: Callable[[bytes], None]) -> list[bytes]:
-        """What has been so far, as lines; `take` is called with each later line, until it is
-        unsubscribed. It must not wait."""
+        """Lines so far; `take` gets each later one until it is unsubscribed.
+
+        `take` must not wait.
+        """
         with self._lock:
             lines = self._history()
             self._watchers.append(take)
@@ -110,7 +115,7 @@ class Watch:
             self._on_watched(False)
 
     def send_vitals(self, **values: Any) -> None:
-        """Tell watchers figures that no message has; without watchers nothing is done."""
+        """Send watchers figures that no message has; without watchers do nothing."""
         with self._lock:
             if self._watchers:
                 line = encode("vitals", at=self._now(), **values)
@@ -171,7 +176,7 @@ class Watch:
         self._seconds_lost += tally.samples_lost / max(1, tally.info.rate)
 
     def _history(self) -> list[bytes]:
-        """The run with the streams that go on, what was remembered of them, and the counts."""
+        """The run and its active streams, remembered messages, and the counts."""
         assert self._run is not None
         streams = tuple(tally.info for tally in self._tallies.values())
         run = replace(self._run, streams=streams)

@@ -1,4 +1,4 @@
-"""One who watches a run over the status socket: gets every line, or is dropped for being slow."""
+"""A watcher on the status socket: gets each line, dropped if too slow."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ class Watcher:
         self._ready = False
 
     async def run(self, watch: Watch) -> None:
-        """Send everything until the other side goes. Raises TimeoutError, ConnectionError."""
+        """Send everything until the other side goes.
+
+        Raises: TimeoutError, ConnectionError.
+        """
         history = watch.subscribe(self._take)
         try:
             self._writer.write(b"".join(history))

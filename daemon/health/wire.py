@@ -1,4 +1,4 @@
-"""The run and its messages as lines of JSON between a daemon and `intentd top`.
+"""A run and its messages as JSON lines from daemon to `intentd top`.
 
 Both are of the same installation as a rule; a line of another version raises ValueError. The form
 is not published: JSON lines are (see docs/output.md).
@@ -52,7 +52,12 @@ def encode_run(run: RunInfo, **values: Any) -> bytes:
 
 
 def decode(line: bytes) -> tuple[str, Mapping[str, Any]]:
-    """Kind and values of a line; `message` and `run` are objects. ValueError if it is none."""
+    """Decode a line to its kind and values.
+
+    `message` and `run` are objects.
+
+    Raises: ValueError if it is none.
+    """
     values = json.loads(line)
     try:
         kind = values.pop("kind")

@@ -1,4 +1,7 @@
-"""Widens the hop while the model can't keep up, and narrows it again. Pure: fed with times."""
+"""Widens the hop while the model is too slow, and narrows it again.
+
+Pure: fed with times.
+"""
 
 from __future__ import annotations
 
@@ -37,8 +40,10 @@ class AdaptiveHop:
         self._cost = each if self._cost is None else 0.8 * self._cost + 0.2 * each
 
     def update(self, lag: float, limit: float, streams: int, now: float) -> float | None:
-        """The new hop, if it has to change. `lag` and its `limit` in seconds; `streams`: how many
-        share the model."""
+        """The new hop, if it has to change.
+
+        `lag` and its `limit` in seconds; `streams`: how many share the model.
+        """
         if self._widest <= self._narrow or self._cost is None:
             return None
         need = self._cost * streams  # seconds of the model for each hop

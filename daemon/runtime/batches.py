@@ -1,4 +1,7 @@
-"""Batches of windows on their way through the model, given back in the order they were made."""
+"""Batches of windows on their way through the model, kept in order.
+
+They come back in the order in which they were made.
+"""
 
 from __future__ import annotations
 

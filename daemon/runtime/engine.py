@@ -1,4 +1,4 @@
-"""Threads of a run, their lifecycle, and what happens when one of them fails.
+"""Threads of a run, their lifecycle, and the handling of failures.
 
 Sources fill rings from their own threads, one worker turns what they hold into messages, and
 the dispatcher's lanes hand those to the outputs. The main thread starts them, looks after them,
@@ -51,7 +51,7 @@ class Ending(enum.Enum):
 
 
 class AudioInput(Protocol):
-    """The source of a run's sound: recordings with their feeder, or a supervised microphone."""
+    """Source of a run's sound: recordings with their feeder, or a microphone."""
 
     @property
     def streams(self) -> Sequence[tuple[StreamInfo, Ring]]:
@@ -64,9 +64,9 @@ class AudioInput(Protocol):
         ...
 
     def start(self, on_news: Callable[[], None]) -> None:
-        """Begin. `on_news` may be called from any thread when `tick` has something to say.
+        """Start; any thread may call `on_news` when `tick` has news.
 
-        Raises UserError if nothing can be started.
+        Raises: UserError if nothing can be started.
         """
         ...
 
@@ -75,8 +75,10 @@ class AudioInput(Protocol):
         ...
 
     def tick(self, now: float) -> Sequence[Status]:
-        """Check devices and threads; the statuses to publish. The main thread calls it every `TICK`
-        seconds. Raises whatever ended a thread."""
+        """Check devices and threads; return the statuses to publish.
+
+        The main thread calls it every `TICK` seconds. Raises: whatever ended a thread.
+        """
         ...
 
     def pause(self) -> None: ...
@@ -84,7 +86,7 @@ class AudioInput(Protocol):
     def resume(self) -> None: ...
 
     def searching(self, now: float) -> bool:
-        """Whether a device is away and looked for, at a moment of the monotonic clock."""
+        """Whether a device is away and searched for, at monotonic time `now`."""
         ...
 
     @property
@@ -152,10 +154,12 @@ class Engine:
     # ---- the run --------------------------------------------------------------------------------
 
     def run(self, screen: Screen | None = None) -> int:
-        """Run to the end; the exit status. `screen` owns the calling thread meanwhile.
+        """Run to the end; return the exit status.
 
-        Raises UserError if nothing could be started. After a second SIGINT or SIGTERM it returns
-        with `stuck` set; outputs that can't be closed at once are left open.
+        `screen` owns the calling thread meanwhile. After a second SIGINT or SIGTERM it returns with
+        `stuck` set; outputs that can't be closed at once are left open.
+
+        Raises: UserError if nothing could be started.
         """
         with Signals(self._hurry, self._wake.set, self._worker.resumed) as signals:
             try:
@@ -182,8 +186,10 @@ class Engine:
                 return 130 if signals.ending == signal.SIGINT else 1
 
     def _hurry(self) -> None:
-        """Stop waiting for slow outputs: a signal is handled in the main thread, which may be
-        waiting for one at this moment."""
+        """Stop waiting for slow outputs.
+
+        A signal is handled in the main thread, which may be waiting for one at this moment.
+        """
         self._dispatcher.hurry()
         self._wake.set()
 
@@ -214,7 +220,7 @@ class Engine:
         return endings[0]
 
     def _check(self, signals: Signals) -> Ending | None:
-        """Handle requests and run the observers; the run's ending, if there is one."""
+        """Handle requests and run the observers; return the run's ending, if any."""
         ending = self._ending(signals)
         if ending is not None:
             return ending
@@ -230,7 +236,7 @@ class Engine:
         return None if self._poll_source() else Ending.FAILED
 
     def _hang_up(self) -> None:
-        """Read the settings again, and reopen files by their names (SIGHUP in a daemon)."""
+        """Reload the settings and reopen files by name (SIGHUP in a daemon)."""
         for observer in self._observers:
             observer.reloading()
         for status in self._reload():
@@ -311,12 +317,12 @@ class Engine:
         return 1 if failures or (self._source.failed and not cut_short) else 0
 
     def _flush(self, signals: Signals) -> None:
-        """Wait until the outputs have written what they hold, however slow their reader."""
+        """Wait until the outputs have written their queues, however slow."""
         while self._lossless and self._dispatcher.pending and signals.ending is None:
             self._wake.wait(0.02)
 
     def _drain(self) -> None:
-        """Stop the source, process what was captured as far as time allows, and count the rest."""
+        """Stop the source, process captured sound in time, and count the rest."""
         self._dispatcher.hurry()
         deadline = time.monotonic() + DRAIN_SECONDS
         self._worker.drain(deadline)

@@ -13,7 +13,9 @@ from daemon.messages import Status, StreamInfo
 
 
 class Recordings:
-    """Recordings side by side. `speed`: 1.0 is their own pace, None as fast as the worker reads.
+    """Recordings replayed side by side.
+
+    `speed`: 1.0 is their own pace, None as fast as the worker reads.
 
     `spread`: seconds over which their starts are spread (see `Feeder`).
     `refused`: some recording beside these could not be opened, so that the run has failed.
@@ -55,7 +57,10 @@ class Recordings:
         self._feeder.resume()
 
     def tick(self, _now: float) -> Sequence[Status]:
-        """New notices and errors of the recordings. Raises what ended the feeder's thread."""
+        """New notices and errors of the recordings.
+
+        Raises: what ended the feeder's thread.
+        """
         if self._feeder.failure is not None:
             raise self._feeder.failure
         statuses = []
@@ -109,7 +114,10 @@ class LiveInput:
         self._microphone.resume()
 
     def tick(self, _now: float) -> Sequence[Status]:
-        """Losses and returns of the device. Raises what ended the microphone's thread."""
+        """Losses and returns of the device.
+
+        Raises: what ended the microphone's thread.
+        """
         if self._microphone.failure is not None:
             raise self._microphone.failure
         return [

@@ -13,15 +13,17 @@ LOAD_SECONDS = 10.0
 
 
 class LagMonitor:
-    """Warns while the worker lags behind live sound, and reports when it has caught up."""
+    """Warns when the worker lags behind live sound and when it caught up."""
 
     def __init__(self, limit: float) -> None:
         self._limit = limit
         self._warned_at: float | None = None
 
     def update(self, lag: float, now: float) -> Status | None:
-        """The status to publish, if any. `lag`: seconds from the arrival of sound to `now`, for the
-        oldest that is not processed."""
+        """The status to publish, if any.
+
+        `lag`: seconds from the arrival of sound to `now`, for the oldest that is not processed.
+        """
         if lag >= self._limit:
             if self._warned_at is None or now - self._warned_at >= REPEAT_SECONDS:
                 self._warned_at = now
@@ -38,7 +40,10 @@ class LagMonitor:
 
 
 class Load:
-    """Seconds of work for a second of sound, exponentially averaged over LOAD_SECONDS."""
+    """Seconds of work for a second of sound, exponentially averaged.
+
+    Over LOAD_SECONDS.
+    """
 
     def __init__(self) -> None:
         self._work = 0.0

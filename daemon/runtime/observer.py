@@ -1,4 +1,4 @@
-"""The interface of observers of a run: the notifier of systemd, the health socket."""
+"""Interface of a run's observers: systemd's notifier, the health socket."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker: reads all rings, classifies due windows in batches, publishes messages.
+"""The worker: reads rings, classifies windows in batches, publishes.
 
 It waits on one `Wake` that every ring sets, and never spins. What it holds for each stream is
 bounded: live, a ring that the worker can't keep up with is shed down to its newest second, all at
@@ -75,7 +75,7 @@ class StreamFeed:
 
     @property
     def waiting(self) -> float:
-        """Seconds of sound in the ring; 0 where that is less than it was asked to wait for."""
+        """Seconds of sound in the ring; 0 if less than was asked to wait for."""
         return self.ring.unread / self.ring.rate if self.ring.ready else 0.0
 
     def lag(self, now: float) -> float:
@@ -99,8 +99,10 @@ class StreamFeed:
         return min(now - self.begun - processed, self.waiting) < ON_TIME_SECONDS
 
     def await_sound(self, frames: int, *, all_of_it: bool) -> None:
-        """Have the ring wake the worker once there is enough sound for a message, of which the next
-        turn reads at most `frames`; or, with `all_of_it`, once they all are there."""
+        """Have the ring wake the worker once a message's worth of sound is there.
+
+        The next turn reads at most `frames` of it; with `all_of_it`, once they all are there.
+        """
         self.next_read = min(frames, self.ring.capacity)
         if all_of_it:
             self.ring.await_frames(self.next_read)
@@ -114,7 +116,9 @@ Due = tuple[StreamFeed, DueWindow]
 
 
 class Worker:
-    """Runs `run` in its own thread; other threads may read its figures, drain and abandon it.
+    """Runs `run` in its own thread.
+
+    Other threads may read its figures, drain and abandon it.
 
     max_batch: windows classified at once, at most.
     hop: seconds from window to window.
@@ -189,8 +193,10 @@ class Worker:
     # ---- for other threads ----------------------------------------------------------------------
 
     def drain(self, deadline: float) -> None:
-        """Process what the rings hold until `deadline` of the clock and give up the rest; the rings
-        are about to be finished."""
+        """Process the rings' content until `deadline`, and give up the rest.
+
+        `deadline` is of the clock; the rings are about to be finished.
+        """
         self._deadline = deadline
         self._wake.set()
 
@@ -200,8 +206,10 @@ class Worker:
         self._wake.set()
 
     def resumed(self) -> None:
-        """The process was stopped and goes on: sound waited meanwhile, which is not the model's
-        fault."""
+        """Go on after the process was stopped.
+
+        Sound waited meanwhile, which is not the model's fault.
+        """
         self._resumed_at = self._clock()
 
     def adopt(self, *, hop: float, events: EventSettings, lag_warning: float) -> None:
@@ -222,7 +230,7 @@ class Worker:
         self._wake.set()
 
     def add(self, feed: StreamFeed) -> None:
-        """Take on one more stream from the next turn on. Once it has ended it is forgotten."""
+        """Add a stream from the next turn on; it is forgotten once it has ended."""
 
         def take_on() -> None:
             feed.begun = feed.on_time_at = self._clock()
@@ -259,14 +267,14 @@ class Worker:
 
     @property
     def lag(self) -> float:
-        """Seconds from the arrival of live sound to now, for the oldest that is not processed."""
+        """Seconds since the arrival of the oldest unprocessed live sound."""
         now = self._clock()
         going = [feed.lag(now) for feed in self._feeds if feed.live and not feed.ended]
         return max(*going, self._latency) if going else 0.0
 
     @property
     def load(self) -> float | None:
-        """Seconds of work for a second of sound, lately; None while that is not known."""
+        """Recent seconds of work for a second of sound; None if not known yet."""
         return self._load.value
 
     def status_line(self) -> str:
@@ -312,7 +320,10 @@ class Worker:
         return self._closed or late or not self._open_ended()
 
     def _more(self) -> bool:
-        """Whether there is enough for a turn; if not, the ring that makes it enough wakes."""
+        """Whether there is enough for a turn; if not, a ring will wake us.
+
+        It is the ring that makes it enough.
+        """
         if self._changes:
             return True
         going = [feed for feed in self._feeds if not feed.read_all]
@@ -326,8 +337,10 @@ class Worker:
         return ready if self._batches is None or len(ready) == len(going) else []
 
     def _await_sound(self, turn: Sequence[StreamFeed], going: Sequence[StreamFeed]) -> None:
-        """Have the streams of a turn wake the worker for the next, which fills one batch: more at
-        once would only make the first of it wait."""
+        """Have a turn's streams wake the worker once the next batch is full.
+
+        More at once would only make the first of it wait.
+        """
         seconds = self._hop * max(1.0, self._max_batch / max(1, len(going)))
         for feed in turn:
             frames = max(1, round(seconds * feed.ring.rate))
@@ -413,7 +426,7 @@ class Worker:
         self._publish_messages({id(feed): feed for feed, _ in batch}.values())
 
     def _publish_messages(self, feeds: Iterable[StreamFeed]) -> None:
-        """Publish the messages of these streams in one call, which wakes the outputs once."""
+        """Publish the streams' messages in one call, which wakes outputs once."""
         messages = [message for feed in feeds for message in self._messages_of(feed)]
         if messages:
             self._publish(*messages)
@@ -472,7 +485,7 @@ class Worker:
     # ---- the end --------------------------------------------------------------------------------
 
     def _give_up(self) -> None:
-        """Count what is still unclassified as shed, and publish a gap for it: time is up."""
+        """Count unclassified sound as shed and publish a gap: time is up."""
         for feed in self._feeds:
             if feed.ended:
                 continue

@@ -1,1 +1,1 @@
-"""Clients that send their sound over the network: the Wyoming protocol, as streams of a run."""
+"""Network clients' sound as streams: Wyoming protocol, browsers."""

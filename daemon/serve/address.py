@@ -1,4 +1,4 @@
-"""Addresses to listen at, as users write them, and the sockets that listen there."""
+"""Addresses to listen at, and the sockets that listen there."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _BACKLOG = 64
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """A parsed address. `path` belongs to "unix", `host` and `port` to the others."""
+    """A parsed address: "unix" has a `path`, others `host` and `port`."""
 
     scheme: str
     host: str = ""
@@ -129,7 +129,10 @@ def _is_loopback(host: str) -> bool:
 
 
 def _listen_at_path(path: str) -> socket.socket:
-    """A socket that only this user may connect to. One that nobody listens at is replaced."""
+    """A socket that only this user may connect to.
+
+    One that nobody listens at is replaced.
+    """
     if not hasattr(socket, "AF_UNIX"):
         raise OSError(0, "this system has no Unix sockets")
     place = Path(path)

@@ -1,4 +1,4 @@
-"""A client's sound on its way to the worker, and the messages on it on their way back."""
+"""A client's sound on its way to the worker, and messages back."""
 
 from __future__ import annotations
 
@@ -24,7 +24,10 @@ PAUSED: Final = "paused"
 
 
 class _RoomWake(Wake):
-    """Wakes a coroutine that waits for room in a ring, from the worker's thread."""
+    """Wakes a coroutine that waits for room in a ring.
+
+    From the worker's thread.
+    """
 
     __slots__ = ("_loop", "_room")
 
@@ -38,7 +41,9 @@ class _RoomWake(Wake):
 
 
 class ClientStream:
-    """One stream of a client, from its first sample to its summary. Lives in the server's loop.
+    """One stream of a client, from first sample to summary.
+
+    Lives in the server's loop.
 
     take: called in the loop with each message on this stream whose type is among `wants`, in
         order, the summary in any case.
@@ -71,8 +76,10 @@ class ClientStream:
         self._finished = False
 
     async def feed(self, payload: bytes, *, paused: bool) -> None:
-        """Hand on the next bytes; waits while the worker has enough. What comes while `paused`
-        counts as lost."""
+        """Pass on the next bytes; waits while the worker has enough.
+
+        What comes while `paused` counts as lost.
+        """
         block = self._decoder.feed(payload)[:, None]
         if paused and not self._finished:
             self.ring.lose(len(block), PAUSED)

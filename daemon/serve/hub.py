@@ -22,6 +22,10 @@ class Hub(Protocol):
     def begin_stream(
         self, name: str, form: PcmFormat, take: Callable[[Message], None], wants: frozenset[type]
     ) -> ClientStream:
-        """A stream; `take` is called with its messages of the types `wants`, and with its summary.
-        Raises ConnectionAbortedError once the server ends."""
+        """Begin a stream whose messages of types `wants` go to `take`.
+
+        Its summary does in any case.
+
+        Raises: ConnectionAbortedError once the server ends.
+        """
         ...

@@ -13,7 +13,7 @@ from daemon.serve.server import ClientServer
 
 
 class ServedInput:
-    """The streams of a server's clients, and those of `microphone`, if there is one."""
+    """Streams of a server's clients, and of `microphone` if there is one."""
 
     def __init__(self, server: ClientServer, microphone: AudioInput | None, wake: Wake) -> None:
         """`wake` is what the rings of all set."""
@@ -23,7 +23,7 @@ class ServedInput:
 
     @property
     def streams(self) -> Sequence[tuple[StreamInfo, Ring]]:
-        """The microphone's; those of clients are given to `ClientServer.on_stream`."""
+        """Stream of the microphone; clients' go to `ClientServer.on_stream`."""
         return [] if self._microphone is None else self._microphone.streams
 
     def start(self, on_news: Callable[[], None]) -> None:
@@ -58,7 +58,10 @@ class ServedInput:
         return [*self._server.take_statuses(), *found]
 
     def searching(self, now: float) -> bool:
-        """No sound is due: the microphone is away and looked for, or there is none."""
+        """Whether no sound is due: the microphone is away, or there is none.
+
+        One that is away is looked for.
+        """
         return self._microphone is None or self._microphone.searching(now)
 
     @property

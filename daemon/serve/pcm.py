@@ -21,7 +21,10 @@ class FormatError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class PcmFormat:
-    """Interleaved little-endian integers; signed, but for single bytes (as in WAV files)."""
+    """Interleaved little-endian integers; signed, but for single bytes.
+
+    As in WAV files.
+    """
 
     rate: int
     """Hz."""
@@ -46,7 +49,7 @@ def _check(name: str, value: Any, least: int, greatest: int) -> None:
 
 
 class PcmDecoder:
-    """Bytes to mono samples; what is cut in the middle of a frame is kept for the next call."""
+    """Bytes to mono samples; a partial frame is kept for the next call."""
 
     def __init__(self, form: PcmFormat) -> None:
         self._form = form

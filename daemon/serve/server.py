@@ -1,4 +1,4 @@
-"""Listens to clients at the addresses of the settings, in a thread of its own."""
+"""Listens to clients at the addresses of the settings, in its own thread."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _KEEPALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 
 
 class ClientServer:
-    """Clients' sound as streams of a run, and the messages on them back to the clients.
+    """Clients' sound as streams of a run, and messages back to the clients.
 
     It is a source of sound, which the engine starts and stops, and an output, which gets all
     messages and hands each to the client whose stream it is on.
@@ -47,7 +47,10 @@ class ClientServer:
     ignores: ClassVar[frozenset[type]] = frozenset({Level, Start, Status})
 
     def __init__(self, settings: ServeSettings, wake: Wake) -> None:
-        """Raises `UserError` for what is no address, and where a package is missing."""
+        """A server at the addresses of `settings`.
+
+        Raises: UserError for what is no address, and where a package is missing.
+        """
         self.on_stream: Callable[[StreamInfo, Ring], None] = lambda _info, _ring: None
         """Called in the server's thread with each new stream, before its first sample."""
         self.paused = False
@@ -96,8 +99,10 @@ class ClientServer:
         self._listeners.exchange(self._wanted)
 
     def adopt(self, settings: ServeSettings) -> None:
-        """Listen at other addresses; clients at those that stay notice nothing. Raises `UserError`,
-        and everything stays as it was."""
+        """Listen at other addresses; clients at those that stay are unaffected.
+
+        Raises: UserError, and everything stays as it was.
+        """
         wanted, before = parsed(settings.listen), self._token
         self._token = read_token(settings.token_file)
         try:
@@ -108,7 +113,10 @@ class ClientServer:
         self._wanted, self._settings = wanted, settings
 
     def stop(self) -> None:
-        """Take no more sound; what has come is still processed. May be called twice."""
+        """Take no more sound; what has come is still processed.
+
+        May be called twice.
+        """
         self._closing = True
         if self._loop.running:
             with contextlib.suppress(RuntimeError, TimeoutError):
@@ -162,7 +170,10 @@ class ClientServer:
                 task.cancel()
 
     def _serve_browsers(self, listener: Listener) -> Serve:
-        """Without a token of the user's, another address than loopback gets one for this run."""
+        """Serve browsers at `listener`.
+
+        Without a token of the user's, another address than loopback gets one for this run.
+        """
         from daemon.serve.web import WebListener
 
         own = "" if listener.local else secrets.token_urlsafe(18)
@@ -245,8 +256,12 @@ class ClientServer:
     def begin_stream(
         self, name: str, form: PcmFormat, take: Callable[[Message], None], wants: frozenset[type]
     ) -> ClientStream:
-        """A stream of the run; `take` is called with its messages of the types `wants`, and with
-        its summary. Raises ConnectionAbortedError once the server ends."""
+        """Begin a stream whose messages of types `wants` go to `take`.
+
+        Its summary does in any case.
+
+        Raises: ConnectionAbortedError once the server ends.
+        """
         if self._closing:
             raise ConnectionAbortedError("the server ends")
         while name in self._streams:  # what it sent before it vanished is still processed

@@ -1,4 +1,4 @@
-"""The page that listens to a browser's microphone, and the WebSocket that takes its sound.
+"""Web page that listens to a microphone, and the WebSocket for its sound.
 
 `GET /` is the page. A WebSocket at `/stream?rate=48000&channels=1` takes binary messages of 16-bit
 little-endian PCM; an empty text message ends the stream. What comes back are text messages: first

@@ -1,4 +1,4 @@
-"""One client that speaks the Wyoming protocol, as wake word services answer it.
+"""A client of the Wyoming protocol, served as by a wake word service.
 
 https://github.com/OHF-Voice/wyoming: an event is a line of JSON, then JSON and bytes as long as
 the line says. `describe` is answered by `info` with the model's intents as wake words. Sound comes
@@ -57,14 +57,20 @@ class _IdleError(Exception):
 
 
 class _BoundedReader:
-    """What `async_read_event` reads from: no part longer than allowed, none slower."""
+    """Reader for `async_read_event` with limits on length and time.
+
+    No part is longer than allowed, none slower.
+    """
 
     def __init__(self, reader: asyncio.StreamReader) -> None:
         self._reader = reader
         self.idle = IDLE_SECONDS
 
     async def readline(self) -> bytes:
-        """Raises ValueError for a line that is too long, `_IdleError`, TimeoutError."""
+        """Read a line.
+
+        Raises: ValueError for a line that is too long, `_IdleError`, TimeoutError.
+        """
         try:
             async with asyncio.timeout(self.idle):
                 first = await self._reader.read(1)
@@ -76,7 +82,10 @@ class _BoundedReader:
             return first + await self._reader.readline()
 
     async def readexactly(self, count: Any) -> bytes:
-        """Raises ValueError for a count that is none, or too large, and TimeoutError."""
+        """Read `count` bytes.
+
+        Raises: ValueError for a count that is none, or too large, and TimeoutError.
+        """
         if type(count) is not int or count > DATA_BYTES:
             raise ValueError("too long")
         async with asyncio.timeout(EVENT_SECONDS):
@@ -159,7 +168,7 @@ class WyomingConnection:
         self._stream = self._hub.begin_stream(self._name, form, take, frozenset({Event}))
 
     async def _end_stream(self) -> None:
-        """End the stream, if there is one, and wait until all of it has been processed."""
+        """End the stream, if any, and wait until all of it has been processed."""
         stream, self._stream = self._stream, None
         if stream is not None:
             stream.finish()
@@ -194,7 +203,7 @@ class WyomingConnection:
     # ---- answers --------------------------------------------------------------------------------
 
     def _send(self, event: WyomingEvent) -> None:
-        """Write an event without waiting; one who reads none of them is disconnected."""
+        """Write an event without waiting; disconnect a client that reads none."""
         line = io.BytesIO()
         write_event(event, line)
         transport = self._writer.transport

@@ -1,1 +1,1 @@
-"""intentd as a systemd user service: the unit, its installation, and sd_notify."""
+"""systemd user service: the unit, its installation, and sd_notify."""

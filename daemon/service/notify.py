@@ -1,4 +1,4 @@
-"""Notifies a service manager by datagrams to the socket that NOTIFY_SOCKET names.
+"""Notifies a service manager through NOTIFY_SOCKET, by datagrams.
 
 The protocol is sd_notify(3); without the variable everything here does nothing. A watchdog ping
 is sent only if sound was processed since the one before, so that a daemon that has gone deaf is
@@ -43,7 +43,7 @@ class Notifier:
         return bool(self._address) and hasattr(socket, "AF_UNIX")
 
     def send(self, *assignments: str) -> None:
-        """Send `NAME=value` strings in one datagram. Nobody may be there to read it: no error."""
+        """Send `NAME=value` strings in one datagram; an absent reader is no error."""
         if not self.wanted:
             return
         log.debug("to the service manager: %s", assignments)
@@ -105,7 +105,10 @@ class SystemdNotifier(Observer):
             self._notifier.send(f"STATUS={away}{self._status()}")
 
     def _get_ready(self, now: float, searching: bool) -> None:
-        """The service has started once sound was processed; until then it may take its time."""
+        """Report readiness once sound was processed.
+
+        Until then the service may take its time.
+        """
         if self._processed() > 0 or not self._waits_for_sound:
             self._ready = True
             self._notifier.send("READY=1", "STATUS=listening")
@@ -139,7 +142,7 @@ class SystemdNotifier(Observer):
 
 
 class StartupExtender:
-    """Extends a service manager's start-up time while the daemon waits for its microphone."""
+    """Extends the start-up time while the daemon waits for its microphone."""
 
     def __init__(self, notifier: Notifier, clock: Callable[[], float] = time.monotonic) -> None:
         self._notifier = notifier
@@ -147,7 +150,10 @@ class StartupExtender:
         self._next = 0.0
 
     def cancelled(self) -> bool:
-        """Never, as `wait_for_microphone` asks; to be called more often than every ten seconds."""
+        """Always False; extends the time as `wait_for_microphone` polls it.
+
+        To be called more often than every ten seconds.
+        """
         now = self._clock()
         if now >= self._next:
             self._next = now + _MORE_EVERY

@@ -28,7 +28,10 @@ def unit_path() -> Path:
 
 
 def write_unit(unit: Unit) -> bool:
-    """Write the unit; whether anything has changed. Raises UserError if it can't be written."""
+    """Write the unit; return whether anything has changed.
+
+    Raises: UserError if it can't be written.
+    """
     path = unit_path()
     try:
         text = unit.text()
@@ -51,7 +54,10 @@ def write_unit(unit: Unit) -> bool:
 
 
 def remove_unit() -> bool:
-    """Remove the unit; whether there was one. Raises UserError if it can't be removed."""
+    """Remove the unit; return whether there was one.
+
+    Raises: UserError if it can't be removed.
+    """
     path = unit_path()
     try:
         path.unlink()

@@ -1,4 +1,4 @@
-"""The text of the systemd user unit. Pure: nothing is read or written here."""
+"""Text of the systemd user unit. Pure: no files are read or written."""
 
 from __future__ import annotations
 
@@ -89,8 +89,12 @@ class Unit:
 
 
 def quoted(argument: str) -> str:
-    """An argument as one word of a unit file (systemd.syntax(7), "Quoting"): specifiers and
-    variables are no more than text. ValueError for characters that no unit can hold."""
+    """An argument as one word of a unit file (systemd.syntax(7), "Quoting").
+
+    Specifiers and variables are no more than text.
+
+    Raises: ValueError for characters that no unit can hold.
+    """
     if any(character in argument for character in "\0\n\r"):
         raise ValueError("a unit file cannot hold a line break")
     text = argument.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%").replace("$", "$$")
@@ -101,7 +105,10 @@ def quoted(argument: str) -> str:
 def command_line(
     program: Sequence[str], arguments: Sequence[str], command: str = "live"
 ) -> tuple[str, ...]:
-    """`live` or `serve` as a service runs it: without a screen, and waiting for its microphone."""
+    """Command line of `live` or `serve` as a service.
+
+    Without a screen, and waiting for its microphone.
+    """
     wanted = ["--headless", "--wait-for-device"] if command == "live" else ["--headless"]
     extra = [flag for flag in wanted if flag not in arguments]
     return (*program, command, *extra, *arguments)

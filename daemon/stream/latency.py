@@ -24,7 +24,10 @@ class Latencies:
         self._counts[min(bucket, _BUCKETS - 1)] += 1
 
     def percentile(self, percent: float) -> float | None:
-        """The value below or at which `percent` of all lie, in ms; None if there are none."""
+        """Percentile of the latencies in ms; None if there are none.
+
+        The value below or at which `percent` of all lie.
+        """
         total = int(self._counts.sum())
         if not total:
             return None

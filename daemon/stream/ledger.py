@@ -1,4 +1,4 @@
-"""Every sample accounted for: what a stream was given against what became of it.
+"""Accounts for every sample: what came in against what became of it.
 
 All counts are source samples. A sample is classified if any classified window covers it, else
 gated; what a stop left undone is shed. captured = classified + gated + shed, and lost = shed +
@@ -26,8 +26,10 @@ class Counts(Protocol):
 
 @dataclass(slots=True)
 class Ledger:
-    """The counts of one stream. Each is kept by a different part of the path, so that they check
-    one another."""
+    """Counts of one stream, each kept by a different part of the path.
+
+    So they check one another.
+    """
 
     received: int = 0
     """Samples that came in chunks."""
@@ -46,10 +48,12 @@ class Ledger:
     def receive(
         self, start: int, samples: int, lost: int, captured: int, shed: int, never_arrived: int
     ) -> None:
-        """A chunk: where it starts, its length, what was lost before it, and the ring's counts up
-        to its end (captured) and start (shed, never arrived).
+        """Count a chunk, its samples and the loss before it.
 
-        AccountingError if it does not join on to the one before.
+        start: where it starts; lost: before it; captured, shed and never_arrived: the ring's
+        counts, the first up to the chunk's end, the others up to its start.
+
+        Raises: AccountingError if it does not join on to the one before.
         """
         if start != self.position + lost:
             raise AccountingError(
@@ -67,9 +71,9 @@ class Ledger:
         return self.lost_before + self.undone
 
     def close(self, counts: Counts | None = None) -> None:
-        """Check everything at a stream's end, against the ring's own counts if given.
+        """Check all counts at a stream's end, and against the ring's if given.
 
-        Raises AccountingError that names both sides of what does not balance.
+        Raises: AccountingError that names both sides of what does not balance.
         """
         if counts is not None:
             self._check("captured by the ring", counts.captured, self.captured)
@@ -86,7 +90,10 @@ class Ledger:
 
 
 class SegmentCount:
-    """Tells a segment's samples into classified and gated, from its windows in order."""
+    """Counts a segment's samples as classified or gated, by its windows.
+
+    These come in order.
+    """
 
     def __init__(self, ledger: Ledger, rate: int, window_rate: int) -> None:
         self._ledger = ledger
@@ -109,8 +116,10 @@ class SegmentCount:
         self._done = self.received
 
     def abandon(self, start: int | None) -> int:
-        """Close without the windows from the one at `start` on (None: all were told); how many
-        samples that leaves undone."""
+        """Close without the windows from `start` on; return the samples left.
+
+        None: all windows were counted.
+        """
         undone = 0
         if start is not None:
             first = max(self._done, self._source(start))

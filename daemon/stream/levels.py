@@ -18,7 +18,10 @@ FAINTEST: Final = 1e-3
 
 
 class LevelMeter:
-    """RMS and peak of consecutive blocks of `period` samples, whatever chunks these come in."""
+    """RMS and peak of consecutive blocks of `period` samples.
+
+    Whatever chunks these come in.
+    """
 
     def __init__(self, period: int) -> None:
         self._period = max(1, period)
@@ -27,8 +30,10 @@ class LevelMeter:
         self._filled = 0
 
     def feed(self, mono: NDArray[np.float32]) -> Iterator[tuple[int, float, float]]:
-        """Samples, shape (n,), to (samples up to the block's end, RMS dBFS, peak dBFS) for each
-        block that they fill."""
+        """Levels of each block that is complete: (end, RMS dBFS, peak dBFS).
+
+        `mono`: samples, shape (n,); the end is counted in samples.
+        """
         at = 0
         while at < len(mono):
             part = mono[at : at + self._period - self._filled]
@@ -58,8 +63,10 @@ class NoiseFloor:
         self._last: tuple[float, int] | None = None  # peak and length, if it was quiet till then
 
     def feed(self, mono: NDArray[np.float32], speaking: bool) -> None:
-        """The next samples, shape (n,), n > 0; `speaking`: whether there was speech at the end of
-        those before, which only now is known."""
+        """Add samples, shape (n,), n > 0.
+
+        `speaking`: whether there was speech at the end of those before, which only now is known.
+        """
         if self._last is not None and not speaking:
             peak, length = self._last
             self._peak = max(peak, self._peak * 0.5 ** (length / (HALF_LIFE * self._rate)))
@@ -68,8 +75,10 @@ class NoiseFloor:
 
     @property
     def loud(self) -> float:
-        """Amplitude, 0 to 1, above which a sample counts as loud: 3 dB above the peaks of the last
-        seconds."""
+        """Amplitude, 0 to 1, above which a sample counts as loud.
+
+        3 dB above the peaks of the last seconds.
+        """
         return max(FAINTEST, 1.4 * self._peak)
 
 

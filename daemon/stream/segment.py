@@ -1,5 +1,7 @@
-"""The sound between two gaps: its windows, what the gate and the model say of them, and what
-follows. A gap ends it; the next segment begins with everything new."""
+"""The sound between two gaps: its windows, gate, model and events.
+
+A gap ends it; the next segment begins with everything new.
+"""
 
 from __future__ import annotations
 
@@ -69,7 +71,10 @@ class DueWindow:
 
     @property
     def samples(self) -> NDArray[np.float32]:
-        """Shape (window,) at 16 kHz, read-only: a view, valid until the stream is fed again."""
+        """Samples, shape (window,) at 16 kHz.
+
+        A read-only view, valid until the stream is fed again.
+        """
         return self._segment.windows.view(self._record.index)
 
     @property
@@ -90,9 +95,11 @@ class DueWindow:
 
     @property
     def arrival(self) -> float:
-        """When the block arrived that made the window due, in the clock of the chunks: the one
-        that completes it, or, if the gate only let it in because speech began within the pre-roll
-        after it, the one with that speech."""
+        """Arrival of the block that made the window due, in the chunks' clock.
+
+        That is the one that completes it, or, if the gate only let it in because speech began
+        within the pre-roll after it, the one with that speech.
+        """
         return self._record.arrival
 
     def resolve(self, scores: Scores, now: float) -> float:
@@ -124,8 +131,10 @@ class Segment:
         verdict: VerdictKeeper,
         verify: Verify | None = None,
     ) -> None:
-        """`origin`: its first source sample's position in the stream. `verify` is needed where the
-        settings have a verification."""
+        """A segment whose first source sample is at `origin` in the stream.
+
+        `verify` is needed where the settings have a verification.
+        """
         self.labels = settings.labels
         self._info = info
         self.gate = gate
@@ -165,7 +174,10 @@ class Segment:
     # ---- sound in -------------------------------------------------------------------------------
 
     def feed(self, mono: NDArray[np.float32], arrival: Callable[[int], float]) -> None:
-        """Source samples, shape (n,), n > 0; `arrival` of an absolute position among them."""
+        """Add source samples, shape (n,), n > 0.
+
+        `arrival` of an absolute position among them.
+        """
         first = self._origin + self._count.received
         self._count.received += len(mono)
         last = first + len(mono) - 1
@@ -183,21 +195,28 @@ class Segment:
 
     @property
     def missing_for_speech(self) -> int:
-        """Source samples without which no window is let in: those that the gate has not decided on
-        need another of its chunks."""
+        """Source samples that the gate needs to let in a window.
+
+        Those windows that the gate has not decided on need another of its chunks.
+        """
         if not any(record.fate is _Fate.WAITS for record in self._records):
             return self.missing
         return self._in_source(min(self.gate.missing, self.windows.missing))
 
     def _in_source(self, samples: int) -> int:
-        """How many source samples make `samples` more at 16 kHz, of which the resampler may hold
-        some already; at least 1."""
+        """Source samples that give `samples` more at 16 kHz; at least 1.
+
+        The resampler may hold some already.
+        """
         held = self._count.received * RATE // self._info.rate - self.windows.end
         return max(1, (samples - held) * self._info.rate // RATE)
 
     def close(self, known: float | None = None) -> None:
-        """No more sound: pad the tail. `known`: when the sound behind a gap arrived, which is when
-        the windows that are padded became due; None at the end, or where sound goes on."""
+        """End the segment and pad its tail.
+
+        `known`: when the sound behind a gap arrived, which is when the windows that are padded
+        became due; None at the end, or where sound goes on.
+        """
         if known is not None:
             self._last_arrival = max(self._last_arrival, known)
         self._take(self._resampler.flush())
@@ -208,8 +227,10 @@ class Segment:
         self.closed = True
 
     def _arrival(self, end: int) -> float:
-        """When the source sample arrived before which the position `end` at 16 kHz can't be
-        reached; of what was fed last, the sample next to it."""
+        """Arrival of the source sample that completes position `end` at 16 kHz.
+
+        Of what was fed last, the sample next to it.
+        """
         first, arrival = self._fed
         last = self._origin + self._count.received - 1
         completed_by = self._origin + -(-end * self._info.rate // RATE) - 1
@@ -275,7 +296,7 @@ class Segment:
         self._count.close()
 
     def abandon(self) -> int:
-        """Give up the windows that are not told yet; how many source samples count as shed."""
+        """Give up unreported windows; return their source samples, now shed."""
         at = self._records[0].index * self.windows.hop if self._records else None
         self._records.clear()
         return self._count.abandon(at)

@@ -1,4 +1,4 @@
-"""Finds faults of a stream's sound: offset, clipping, low level, a narrow band.
+"""Finds faults of sound: offset, clipping, low level, narrow band.
 
 Pure: fed with blocks, no clocks. Each fault is told once, with its figure and the fix.
 """
@@ -49,7 +49,10 @@ class SoundMonitor:
     """Faults of one stream's sound."""
 
     def __init__(self, rate: int, *, live: bool) -> None:
-        """`rate` of the source in Hz. Of live sound nothing is concluded from its end."""
+        """A monitor of a source at `rate` Hz.
+
+        Of live sound nothing is concluded from its end.
+        """
         self._rate = rate
         self._live = live
         self._found: list[str] = []
@@ -134,7 +137,7 @@ class _Offset:
 
 
 class _Clipping:
-    """Frames whose samples stay at their extreme, as those of a clipped signal do."""
+    """Clipped frames: samples stay at their extreme."""
 
     def __init__(self, frame: int) -> None:
         self._frame = frame

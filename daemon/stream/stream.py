@@ -1,4 +1,4 @@
-"""One stream's pure path from chunks of sound to messages, and its ledger of samples.
+"""A stream's pure path from chunks of sound to messages; its ledger.
 
 No threads, clocks or devices: the worker feeds chunks, lets all streams' gates hear together,
 classifies all streams' due windows together, and publishes what `take` gives. In each turn:
@@ -54,7 +54,7 @@ __all__ = ["DueWindow", "Stream", "StreamSettings"]
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """A stream's counts so far. Samples are source samples; seconds are of stream time."""
+    """A stream's counts so far, in source samples and stream seconds."""
 
     seconds: float
     windows: int
@@ -137,7 +137,9 @@ class Stream:
         self._finished = False
 
     def adopt(self, *, hop: float, events: EventSettings | None = None) -> None:
-        """Other settings from the next sample on; `hop` in seconds. Between two turns only.
+        """Apply other settings from the next sample on; `hop` in seconds.
+
+        Call it between two turns only.
 
         Another hop begins a new segment, since windows of one segment lie on one grid; the sound
         goes on without a gap. ValueError unless 0 < hop <= window.
@@ -153,7 +155,10 @@ class Stream:
         self._settings = replace(self._settings, hop=hop)
 
     def show_levels(self, wanted: bool) -> None:
-        """Give `Level` messages from the next sample on, or no more. Between two turns only."""
+        """Turn `Level` messages on or off from the next sample on.
+
+        Call it between two turns only.
+        """
         if wanted != (self._meter is not None):
             self._meter = LevelMeter(round(LEVEL_SECONDS * self.info.rate)) if wanted else None
 
@@ -225,7 +230,7 @@ class Stream:
         self._end_segment()
 
     def abandon(self) -> None:
-        """Give up what is not told yet. Its samples count as shed, and a gap tells of them."""
+        """Give up unreported windows; their samples count as shed, with a gap."""
         self.finish()
         self._said += self.take()
         kept: deque[Segment | Gap] = deque()
@@ -255,7 +260,9 @@ class Stream:
         return found
 
     def resolve(self, window: DueWindow, scores: Scores, now: float) -> None:
-        """The scores of a window of this stream, shape (labels,), at `now` in the chunks' clock.
+        """Record a window's scores, shape (labels,), at `now`.
+
+        now: of the clock of the chunks' arrivals.
 
         ValueError if it was resolved before, or there is not one score a label.
         """
@@ -264,7 +271,7 @@ class Stream:
     # ---- messages out ---------------------------------------------------------------------------
 
     def take(self) -> list[Message]:
-        """All that can be said by now and was not said before, in the stream's order."""
+        """All messages that are ready now, in the stream's order."""
         messages, self._said = [*self._said, *self._levels], []
         self._levels.clear()
         while self._queue:
@@ -285,11 +292,13 @@ class Stream:
 
     @property
     def drained(self) -> bool:
-        """`finish` was called, and `take` has given all there was: time for the summary."""
+        """Whether all messages were taken after `finish`: time for the summary."""
         return self._finished and not (self._queue or self._levels or self._said)
 
     def summary(self, counts: Counts | None = None) -> Summary:
-        """The stream's last message. `counts`: the ring's, to check the stream's own against.
+        """The stream's last message.
+
+        `counts`: the ring's, to check the stream's own against.
 
         AccountingError if a sample is unaccounted for; RuntimeError before `drained`.
         """

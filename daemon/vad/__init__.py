@@ -1,4 +1,7 @@
-"""Voice activity detection: speech intervals of a stream. No threads, no clocks."""
+"""Voice activity detection: speech intervals of a stream.
+
+No threads, no clocks.
+"""
 
 from daemon.config.settings import GateSettings
 from daemon.vad.detector import CHUNK, Detector

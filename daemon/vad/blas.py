@@ -8,7 +8,7 @@ from threadpoolctl import ThreadpoolController
 
 
 def one_thread() -> None:
-    """Give the linear algebra that numpy brings one thread; torch's own is left alone.
+    """Limit numpy's linear algebra to one thread; torch's is left alone.
 
     The gate's products take microseconds. OpenBLAS shares them among all cores, whose threads then
     spin for the next: ten streams took 1.17 cores instead of 0.18.

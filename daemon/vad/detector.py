@@ -22,7 +22,9 @@ class Detector(Protocol):
     def probabilities(
         self, chunks: NDArray[np.float32], states: Sequence[object]
     ) -> NDArray[np.float32]:
-        """Probability of speech, shape (n,), of chunks (n, 512), each the next one of the stream
-        whose state stands at the same place; the states are changed. A stream may have several
-        chunks, in their order."""
+        """Speech probabilities, shape (n,), of chunks, shape (n, 512).
+
+        Each is the next one of the stream whose state stands at the same place; the states are
+        changed. A stream may have several chunks, in their order.
+        """
         ...

@@ -1,4 +1,4 @@
-"""Automatic gain ahead of a detector of speech: quiet speech is lifted, a quiet room is not."""
+"""Automatic gain ahead of a detector: lifts quiet speech, not noise."""
 
 from __future__ import annotations
 
@@ -39,8 +39,10 @@ class AutomaticGain:
         self._peak = -math.inf
 
     def update(self, level: float, peak: float, seconds: float) -> float:
-        """The gain, a factor, of the next chunk, given its RMS and its peak in dBFS, and its
-        length."""
+        """Gain factor of the next chunk, from its RMS and peak in dBFS.
+
+        seconds: the chunk's length.
+        """
         self._floor = min(level, self._floor + RISE * seconds)
         self._peak = max(peak, self._peak - FADE * seconds)
         gain = min(PEAK - self._peak, NOISE - self._floor, MOST)

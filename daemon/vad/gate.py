@@ -1,4 +1,4 @@
-"""Intervals of speech from probabilities of short chunks, one gate a segment."""
+"""Speech intervals from probabilities of chunks, one gate a segment."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Coverage(enum.Enum):
 
 @dataclass(slots=True)
 class _Span:
-    """Samples of speech; of an interval as a whole, or of chunks of it without a pause."""
+    """Samples of speech: an interval, or chunks of it without a pause."""
 
     interval: int
     """Number of the interval, from 1."""
@@ -92,7 +92,10 @@ class Gate:
         return CHUNK - (len(self._queue) - self._taken) % CHUNK
 
     def next_chunk(self) -> NDArray[np.float32]:
-        """The oldest chunk that waits, shape (512,); its probability must be given to `update`."""
+        """The oldest waiting chunk, shape (512,).
+
+        Its probability must be given to `update`.
+        """
         chunk = self._queue[self._taken : self._taken + CHUNK]
         self._taken += CHUNK
         return chunk
@@ -146,8 +149,9 @@ class Gate:
     def speech_within(
         self, start: int, end: int, core: tuple[int, int] | None = None
     ) -> tuple[int, int] | None:
-        """From the first to the last chunk of speech in [start, end), as known at `end`, without
-        pre-roll; None if there is none.
+        """First to last chunk of speech in [start, end), without pre-roll.
+
+        As known at `end`; None if there is none.
 
         With `core`, a span inside, only speech that reaches into it counts, if there is such.
         Chunks that end after `end` are left out, so that the answer is the same whether or not
@@ -162,8 +166,11 @@ class Gate:
         return runs[0][1], runs[-1][2]
 
     def utterance(self, start: int, end: int) -> int:
-        """Number of the latest interval of speech in [start, end), as known at `end`; where only
-        a pre-roll reaches into it, of the first that does. From 1; 0 for none."""
+        """Number of the latest interval of speech in [start, end), from 1.
+
+        As known at `end`; where only a pre-roll reaches into it, of the first that does. 0 for
+        none.
+        """
         runs = self._runs_within(start, end)
         if runs:
             return runs[-1][0]
@@ -171,7 +178,10 @@ class Gate:
         return next(reach, 0)
 
     def _runs_within(self, start: int, end: int) -> list[tuple[int, int, int]]:
-        """Speech in [start, end) by chunks that end there: (interval, first, last)."""
+        """Speech in [start, end) by chunks that end there.
+
+        Each: (interval, first, last).
+        """
         known = min(self.scored, end // CHUNK * CHUNK)
         start = max(start, self._oldest)  # runs that lie across it are still held
         return [
@@ -181,8 +191,11 @@ class Gate:
         ]
 
     def forget(self, spans_before: int, speech_before: int) -> None:
-        """`covers` will not be called for spans that start before the one position, nor
-        `speech_within` for speech before the other."""
+        """Drop spans and speech before the given positions.
+
+        `covers` will not be called for spans that start before the one, nor `speech_within` for
+        speech before the other.
+        """
         while len(self._intervals) > 1 and self._intervals[0].end <= spans_before:
             self._intervals.popleft()
         self._oldest = max(self._oldest, speech_before)
@@ -231,7 +244,10 @@ class GateBank:
 
     @classmethod
     def load(cls, settings: GateSettings) -> GateBank:
-        """With the detector that `settings.kind` names. Raises UserError if it can't run here."""
+        """Build it with the detector that `settings.kind` names.
+
+        Raises: UserError if it can't run here.
+        """
         return cls(settings, load_detector(settings.kind))
 
     def new_gate(self) -> Gate:

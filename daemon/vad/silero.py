@@ -175,7 +175,7 @@ class _Network:
         self._output_bias = weights["model.decoder.decoder.2.bias"][0]
 
     def encode(self, chunks: Array) -> Array:
-        """The input part of the LSTM's gates, shape (n, 512), of chunks with context, (n, 576)."""
+        """Input part of the LSTM's gates, (n, 512), of chunks, (n, 576)."""
         n = len(chunks)
         padded = np.empty((n, chunks.shape[1] + _CONTEXT), dtype=np.float32)
         padded[:, :-_CONTEXT] = chunks
@@ -202,8 +202,11 @@ class _Network:
         return encoded
 
     def step(self, encoded: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
-        """One step of the LSTM: rows of `encode`, hidden states and cells to the next states and
-        cells; shape (n, 128) or (128,) each but the first, which is four times as wide."""
+        """One step of the LSTM: the next hidden states and cells.
+
+        `encoded`: rows of `encode`, shape (n, 512) or (512,). Hidden states and cells: (n, 128) or
+        (128,).
+        """
         gates = np.tanh(encoded + hidden @ self._hidden_weights)
         input_gate, forget_gate, cell_gate, output_gate = np.split(gates, 4, axis=-1)
         half = np.float32(0.5)

@@ -1,4 +1,6 @@
-"""A Butterworth high-pass at 16 kHz, block by block: removes offset, rumble and mains hum.
+"""Butterworth high-pass at 16 kHz: removes offset, rumble and mains hum.
+
+It works block by block.
 
 CORNER and ORDER are the filter's only settings; docs/sound.md tells what they were chosen by. The
 group delay falls with frequency: 1.2 ms at 200 Hz, 0.5 ms at 300 Hz, 0.2 ms at 500 Hz. Times of
@@ -63,8 +65,10 @@ class HighPass:
         return filtered.reshape(-1)[known:total].astype(np.float32)
 
     def _memory(self, rows: NDArray[np.float64], full: int) -> NDArray[np.float64]:
-        """What all before each block adds to it, shape of `rows`; keeps the states behind the
-        `full` ones."""
+        """Contribution of all earlier samples to each block, shape of `rows`.
+
+        Keeps the states behind the `full` ones.
+        """
         kernel = self._kernel
         driven = rows @ kernel.drive
         before = np.empty_like(driven)
@@ -83,7 +87,10 @@ class HighPass:
 
 
 def high_passed(samples: Samples) -> Samples:
-    """A whole recording at 16 kHz, shape (n,), as a stream that begins with it is filtered."""
+    """High-pass filter a whole recording at 16 kHz, shape (n,).
+
+    As a stream that begins with it is filtered.
+    """
     return HighPass().feed(samples)
 
 

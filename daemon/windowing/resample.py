@@ -32,14 +32,17 @@ class Resampler:
         )
 
     def feed(self, mono: NDArray[np.float32]) -> NDArray[np.float32]:
-        """Samples, shape (n,), to those at 16 kHz that are ready, shape (m,), maybe none."""
+        """Resample samples, shape (n,); return those ready at 16 kHz, shape (m,).
+
+        There may be none.
+        """
         if self._soxr is None:
             return mono
         out: NDArray[np.float32] = self._soxr.resample_chunk(np.ascontiguousarray(mono))
         return out
 
     def flush(self) -> NDArray[np.float32]:
-        """The rest that the filter holds, shape (m,). Nothing may be fed afterwards."""
+        """Samples left in the filter, shape (m,); nothing may be fed afterwards."""
         empty = np.zeros(0, dtype=np.float32)
         if self._soxr is None:
             return empty

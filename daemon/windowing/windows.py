@@ -15,7 +15,7 @@ Samples = NDArray[np.float32]
 
 
 def samples_of(seconds: float, rate: int = RATE) -> int:
-    """The number of samples in so many seconds, rounded, as windows and hops are counted."""
+    """Seconds as a number of samples, rounded, as windows and hops are."""
     return round(seconds * rate)
 
 
@@ -25,15 +25,19 @@ def window_count(samples: int, hop: int) -> int:
 
 
 class WindowBuffer:
-    """Samples from the oldest window that is still needed on, in one block of memory.
+    """Samples from the oldest window still needed on, in one block of memory.
 
     Nothing is copied for a window: `view` slices. Memory is bounded by the windows that were not
     released, plus the largest block.
     """
 
     def __init__(self, window: int, hop: int, history: int = 0) -> None:
-        """All in samples. `history`: how far before the end of a window `before` looks back, at
-        most. ValueError unless 1 <= hop <= window."""
+        """A buffer for windows of `window` samples every `hop` samples.
+
+        `history`: how far before the end of a window `before` looks back, at most, in samples.
+
+        Raises: ValueError unless 1 <= hop <= window.
+        """
         if not 1 <= hop <= window:
             raise ValueError(f"a hop of {hop} samples does not fit a window of {window}")
         self.window = window
@@ -64,13 +68,19 @@ class WindowBuffer:
         return self.complete * self.hop + self.window - self.end
 
     def push(self, samples: Samples) -> None:
-        """Add samples, shape (n,). Views from before may change. RuntimeError after `flush`."""
+        """Add samples, shape (n,); earlier views may change.
+
+        Raises: RuntimeError after `flush`.
+        """
         if self._flushed:
             raise RuntimeError("the windows were flushed")
         self._append(samples)
 
     def flush(self) -> None:
-        """The stream has ended: pad with zeros what the last windows lack. Once only."""
+        """End the stream: pad the last windows with zeros.
+
+        Call it once only.
+        """
         if self._flushed:
             raise RuntimeError("the windows were flushed")
         count = window_count(self.end, self.hop)
@@ -81,7 +91,9 @@ class WindowBuffer:
         self._flushed = True
 
     def view(self, index: int) -> Samples:
-        """Window `index`, shape (window,), read-only; valid until the next push or flush.
+        """Window `index`, shape (window,), read-only.
+
+        Valid until the next push or flush.
 
         IndexError if it was released or is not complete.
         """
@@ -93,7 +105,9 @@ class WindowBuffer:
         return view
 
     def before(self, index: int, length: int) -> Samples:
-        """The `length` samples that end with window `index`, shape (length,), at most `history`.
+        """The `length` samples that end with window `index`, shape (length,).
+
+        At most `history`.
 
         Zeros stand where the stream had not begun. Also for the window that was released last.
         """
@@ -126,7 +140,10 @@ class WindowBuffer:
 
 
 def all_windows(samples: Samples, window: int, hop: int) -> Samples:
-    """All windows of a whole recording, shape (ceil(n / hop), window), as a stream has them."""
+    """All windows of a recording, shape (ceil(n / hop), window).
+
+    As a stream has them.
+    """
     buffer = WindowBuffer(window, hop)
     buffer.push(samples)
     buffer.flush()
