@@ -199,6 +199,7 @@ def serve(
     config: Config = None,
     headless: Headless = False,
     jsonl: JsonLines = None,
+    on: On = None,
     assignments: Assignments = None,
     log_file: LogFile = None,
     debug: Debug = False,
@@ -217,6 +218,7 @@ def serve(
             model=model,
             headless=_flag(headless),
             jsonl=jsonl,
+            on=on,
         ),
         debug=debugging(),
     )
@@ -438,7 +440,7 @@ def service_install(
     options: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="[OPTIONS OF LIVE]...", help="Options of intentd live (or serve) to run with."
+            metavar="[OPTIONS]...", help="Options of intentd live (or serve) to run with."
         ),
     ] = None,
     serve: Annotated[

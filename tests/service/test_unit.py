@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
+import ctypes.util
 import os
 import shutil
 import subprocess
 import sys
+import urllib.request
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from support.run_controls import free_port
 
 from daemon.cli import run
 from daemon.service.unit import Unit, command_line, quoted
 
 pytestmark = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="systemd is Linux's")
+ROOT = Path(__file__).resolve().parents[2]
+RESTRICTED = ROOT / "tests" / "support" / "restricted.py"
 analyze = pytest.mark.skipif(
     shutil.which("systemd-analyze") is None, reason="needs systemd-analyze, of the package systemd"
 )
@@ -238,3 +244,71 @@ def test_an_output_opens_the_address_families_that_it_needs(
     unit = settings_of(unit_file(home).read_text())
     assert unit["RestrictAddressFamilies"] == [families]
     assert unit["ProtectHome"] == ["read-only"] and len(unit["ReadWritePaths"]) == 1
+
+
+def test_a_service_for_clients_is_told_its_addresses(home: Path) -> None:
+    """Those on the command line come last, as `intentd serve` takes them."""
+
+    def unit(*options: str) -> dict[str, list[str]]:
+        assert run(["service", "install", "--serve", *options]) == 0
+        return settings_of(unit_file(home).read_text())
+
+    plain = unit()
+    assert plain["ExecStart"][0].endswith(" serve --headless")
+    assert plain["RestrictAddressFamilies"] == ["AF_UNIX AF_INET"]  # 127.0.0.1:10400
+    local = unit(f"unix://{home}/run/w.sock", "--on", "*=true", "--set", "gate.kind=off")
+    assert [unquoted(word) for word in local["ExecStart"][0].split(" ")[1:]] == [
+        *("serve", "--headless", "--on", "*=true", "--set", "gate.kind=off"),
+        f"unix://{home}/run/w.sock",
+    ]
+    assert local["RestrictAddressFamilies"] == ["AF_UNIX"]
+    assert f"-{quoted(str(home / 'run'))}" in local["ReadWritePaths"]
+    assert unit("http://localhost:10480")["RestrictAddressFamilies"][0].endswith("AF_NETLINK")
+
+
+@pytest.mark.waits
+def test_a_service_needs_no_other_address_families_than_its_unit_has(home: Path) -> None:
+    pytest.importorskip("wyoming")
+    if ctypes.util.find_library("seccomp") is None:
+        pytest.skip("needs libseccomp")
+    metrics = free_port()
+    options = ["tcp://127.0.0.1:0", f"unix://{home}/run/w.sock", "http://127.0.0.1:0"]
+    options += ["--set", f"output.metrics=127.0.0.1:{metrics}"]
+    assert run(["service", "install", "--serve", *options]) == 0
+    unit = settings_of(unit_file(home).read_text())
+    families = unit["RestrictAddressFamilies"][0].replace(" ", ",")
+    assert families == "AF_UNIX,AF_INET"
+    arguments = [unquoted(word) for word in unit["ExecStart"][0].split(" ")[1:]]
+    service = subprocess.Popen(
+        [sys.executable, str(RESTRICTED), families, sys.executable, "-m", "daemon", *arguments],
+        env=os.environ | {"PYTHONPATH": str(ROOT)},
+        stdin=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    assert service.stderr is not None
+    try:
+        addresses: list[str] = []
+        while len(addresses) < 3:
+            line = service.stderr.readline()
+            assert "listening to clients at" in line, line + service.stderr.read()
+            addresses.append(line.split()[-1])
+        for address in addresses[:2]:
+            assert asyncio.run(described(address))
+        for url in (addresses[2], f"http://127.0.0.1:{metrics}/metrics"):
+            with urllib.request.urlopen(url, timeout=20) as answer:
+                assert answer.status == 200
+    finally:
+        service.terminate()
+        assert service.wait(30) == 0
+
+
+async def described(address: str) -> bool:
+    """Whether intentd answers there."""
+    from wyoming.client import AsyncClient
+    from wyoming.info import Describe, Info
+
+    async with asyncio.timeout(20), AsyncClient.from_uri(address) as client:
+        await client.write_event(Describe().event())
+        event = await client.read_event()
+        return event is not None and bool(Info.from_event(event).wake)
