@@ -1,4 +1,4 @@
-"""Windows as they will be heard: words placed at random, noise, gain, speed. Pure and seeded.
+"""Augmentation: placement of words, noise, gain, speed. Pure and seeded.
 
 Every function takes the random generator it draws from, so that a run repeats.
 """
@@ -23,8 +23,10 @@ Audio = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class Excerpt:
-    """A window, and which samples of the recording lie in it: `first` to before `last`, the first
-    of them at the window's sample `at`."""
+    """A window, and which samples of the recording lie in it.
+
+    Those are `first` to before `last`, the first of them at the window's sample `at`.
+    """
 
     window: Audio
     first: int
@@ -37,7 +39,9 @@ class Excerpt:
 
 
 def word_bounds(samples: Audio) -> tuple[int, int]:
-    """First and last sample of the word in a short clip, by energy, with a margin of 50 ms.
+    """First and last sample of the word in a short clip, by energy.
+
+    With a margin of 50 ms.
 
     Smoothed power (25 ms) counts as word where it exceeds both 1/300 of its peak and three times
     the quiet tenth of the clip, but never more than half the peak.
@@ -53,7 +57,10 @@ def word_bounds(samples: Audio) -> tuple[int, int]:
 
 
 def _power(samples: Audio) -> NDArray[np.float64]:
-    """Mean square of the 400 samples (25 ms) around each, those beyond the ends being zero."""
+    """Mean square of the 400 samples (25 ms) around each sample.
+
+    Those beyond the ends are zero.
+    """
     squares = np.square(samples, dtype=np.float64)
     power: NDArray[np.float64] = uniform_filter1d(squares, 400, mode="constant")
     return power
@@ -66,8 +73,10 @@ def place_word(
     rng: np.random.Generator,
     overhang: float = 0.0,
 ) -> Excerpt:
-    """A window of `length` samples that holds the word somewhere, all of it but for at most the
-    share `overhang` beyond one edge; too long ones centred."""
+    """Window of `length` samples that holds the word somewhere.
+
+    All of it but for at most the share `overhang` beyond one edge; too long ones centred.
+    """
     start, end = bounds
     over = int(overhang * (end - start))
     if end - start < length + 2 * over:
@@ -80,7 +89,7 @@ def place_word(
 def cut_word(
     samples: Audio, bounds: tuple[int, int], length: int, rng: np.random.Generator
 ) -> Excerpt:
-    """A window that holds between a fifth and a half of the word, at one of its edges."""
+    """Window that holds a fifth to a half of the word, at one of its edges."""
     start, end = bounds
     kept = float(rng.uniform(0.2, 0.5)) * (end - start)
     offset = int(kept - end) if rng.random() < 0.5 else int(length - kept - start)
@@ -95,8 +104,11 @@ def splice(
     length: int,
     rng: np.random.Generator,
 ) -> Audio:
-    """A window of `length` samples with the beginning of one word and the end of another, 35 to
-    65 % of each, at one level: what neither is, in voices of people."""
+    """Window with the beginning of one word and the end of another.
+
+    Of each 35 to 65 %, at one level: sound that is neither word, in real voices. The window has
+    `length` samples.
+    """
     start, end = one_bounds
     head = one[start : start + max(1, round(float(rng.uniform(0.35, 0.65)) * (end - start)))]
     start, end = other_bounds
@@ -120,7 +132,7 @@ def add_neighbour(
     gap: int,
     before: bool,
 ) -> Audio:
-    """Window of a word with another word right before or after it, shape (length,).
+    """Window of a word with another word before or after it, shape (length,).
 
     `bounds`: first and last sample of the word in its recording. `other`: the neighbour without
     the silence around it, brought to the level of the word. `gap`: samples between the two. The
@@ -145,7 +157,7 @@ def add_neighbour(
 
 
 def crop(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
-    """Any window of a long recording; a short one lies somewhere in the window."""
+    """Any window of a long recording; a short one lies somewhere in it."""
     if len(samples) > length:
         offset = int(rng.integers(len(samples) - length + 1))
         return Excerpt(samples[offset : offset + length].copy(), offset, offset + length)
@@ -153,8 +165,11 @@ def crop(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
 
 
 def isolate(samples: Audio, length: int, rng: np.random.Generator) -> Excerpt:
-    """A piece of running speech, 0.2 to 0.8 s, alone in a silent window, as a word by itself would
-    be: it lies about one of the louder moments and is cut where it is quiet within 60 ms."""
+    """A piece of running speech alone in a silent window, like a word.
+
+    It has 0.2 to 0.8 s, lies about one of the louder moments and is cut where it is quiet within 60
+    ms.
+    """
     step, reach = 160, 6
     power = _power(samples)[::step]
     loud = np.flatnonzero(power >= np.median(power))
@@ -180,7 +195,10 @@ def change_speed(samples: Audio, factor: float) -> Audio:
 
 
 def mix(window: Audio, noise: Audio, snr_db: float) -> Audio:
-    """`window` plus `noise` at a ratio of RMS over the whole window, in decibels."""
+    """`window` plus `noise` at a ratio of RMS in decibels.
+
+    Over the whole window.
+    """
     return window + noise * np.float32(rms(window) / rms(noise) * 10 ** (-snr_db / 20))
 
 
@@ -245,7 +263,7 @@ BANDS = (80.0, 250.0, 800.0, 2500.0, 7000.0)
 
 
 def room(samples: Audio, reverberation: float, direct_db: float, rng: np.random.Generator) -> Audio:
-    """`samples` as heard in a room, at the same level and with the same beginning.
+    """`samples` with reverberation, at the same level and beginning.
 
     Polack's model (1988): after the direct sound white Gaussian noise that decays by 60 dB in
     `reverberation` seconds; `direct_db` is the energy of the direct sound over that of the rest.
@@ -263,7 +281,7 @@ def room(samples: Audio, reverberation: float, direct_db: float, rng: np.random.
 
 
 def _paste(samples: Audio, offset: int, length: int) -> Excerpt:
-    """A window of zeros with `samples` laid into it from `offset`, cut at both edges."""
+    """Window of zeros with `samples` pasted from `offset`, cut at the edges."""
     window = np.zeros(length, np.float32)
     start, end = max(0, offset), min(length, offset + len(samples))
     if end > start:

@@ -202,7 +202,10 @@ def evaluate(
     ] = "auto",
     debug: Debug = False,
 ) -> None:
-    """Measure a model: by window, by recording, and as streams through the daemon's own classes."""
+    """Measure a model: by window, by recording, and as streams.
+
+    Streams go through the daemon's own classes.
+    """
     from train.commands.evaluate import Request, measure
 
     measure(
@@ -231,9 +234,11 @@ def calibrate(
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> None:
-    """Choose temperature and thresholds of a trained model again, on what the recipe's [calibrate]
-    names. With calibrate.cross_fit the models for the training part are trained first, unless
-    MODEL/cross-fit has them."""
+    """Choose temperature and thresholds of a trained model again.
+
+    They are chosen on what the recipe's [calibrate] names. With calibrate.cross_fit the models for
+    the training part are trained first, unless MODEL/cross-fit has them.
+    """
     from train.recipe_files import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
@@ -271,9 +276,11 @@ def verifier(
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> None:
-    """Add a verifier to a trained model: a second network that confirms or rejects its events. Its
-    linear layer is trained on the training part, and calibrated with the model on what the
-    recipe's [calibrate] names."""
+    """Add a verifier to a trained model: a network that confirms its events.
+
+    A second network confirms or rejects them. Its linear layer is trained on the training part, and
+    calibrated with the model on what the recipe's [calibrate] names.
+    """
     from train.recipe_files import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
@@ -293,7 +300,10 @@ def report(
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> None:
-    """Measure a trained model on the test part again; write metrics.json, pictures, model card."""
+    """Measure a trained model on the test part again, and report.
+
+    Writes metrics.json, pictures, model card.
+    """
     from train.recipe_files import load_recipe
 
     loaded_recipe = load_recipe(recipe, assignments or ())
@@ -330,7 +340,10 @@ def synthesize(
     ] = False,
     debug: Debug = False,
 ) -> None:
-    """Speak words and sentences in many synthetic voices (espeak-ng and Flite)."""
+    """Speak words and sentences in many synthetic voices.
+
+    By espeak-ng and Flite.
+    """
     from rich.progress import track
 
     from train.data.synthesis import CASTS, read_vocabulary
@@ -363,7 +376,10 @@ def mine(
     ] = 0.2,
     debug: Debug = False,
 ) -> None:
-    """Keep what a model takes for its intents in speech without them, to train the next one on."""
+    """Keep speech that a model mistakes for its intents, to train on.
+
+    It comes from recordings without them; the next model can be trained on it.
+    """
     from collections import Counter
 
     from rich.progress import Progress
@@ -401,7 +417,7 @@ def export(
         Path | None, typer.Option(help="The folder; MODEL-onnx if not given.")
     ] = None,
 ) -> None:
-    """Write a model as one file that takes samples and gives scores, and what goes with it."""
+    """Write a model as one file, from samples to scores, with a description."""
     from daemon.model.description.resolve import resolve_model
     from train.commands.export import DESCRIPTION, FORMATS, MODEL
     from train.commands.export import export as write
@@ -420,8 +436,10 @@ for command in (record, words, teach):
 
 
 def main() -> None:
-    """Run the command that the arguments name; a first argument that is none is a recipe, or a
-    folder of own words."""
+    """Run the command that the arguments name.
+
+    A first argument that is none is a recipe, or a folder of own words.
+    """
     open_closed_streams()
     keep_docstrings("train")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")

@@ -1,4 +1,4 @@
-"""Recordings as lossy codecs leave them, so that no codec gives a label away.
+"""Applies lossy codecs to recordings, so that none gives a label away.
 
 Opus, Vorbis and MP3 are libsndfile's, at random bit rates; µ-law is ITU-T G.711's.
 """
@@ -25,7 +25,10 @@ MOST_DELAY = 2_400
 
 
 def coded(samples: Audio, rng: np.random.Generator) -> Audio:
-    """`samples` through one of FORMATS at a random bit rate; length and timing stay."""
+    """`samples` through one of FORMATS at a random bit rate.
+
+    Length and timing stay.
+    """
     container, codec = FORMATS[int(rng.integers(len(FORMATS)))]
     file = io.BytesIO()
     soundfile.write(
@@ -54,7 +57,7 @@ def _delay(decoded: Audio, samples: Audio) -> int:
 
 
 def mu_law(samples: Audio) -> Audio:
-    """`samples` as a telephone network carries them: 8 kHz, eight bits of µ-law (G.711)."""
+    """`samples` as a telephone carries them: 8 kHz, 8-bit µ-law (G.711)."""
     narrow = np.clip(soxr.resample(samples, RATE, 8_000), -1, 1)
     pressed = np.sign(narrow) * np.log1p(255 * np.abs(narrow)) / np.log(256)
     steps = np.round(pressed * 127.5 - 0.5) + 0.5

@@ -1,4 +1,4 @@
-"""Processes: what accelerate's launchers leave to the program that they start, and memory."""
+"""Processes started by accelerate's launchers, and their memory."""
 
 from __future__ import annotations
 
@@ -12,12 +12,18 @@ MPI_SIZES = ("PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
 
 
 def main_process() -> bool:
-    """Whether this is the first of the processes that accelerate started (or the only one)."""
+    """Whether this is the first process of those that accelerate started.
+
+    Or the only one.
+    """
     return int(os.environ.get("RANK", "0")) == 0
 
 
 def wait_for_all() -> None:
-    """Until all processes that train together are here; at once where there is only one."""
+    """Wait until all processes that train together are here.
+
+    Returns at once where there is only one.
+    """
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         from accelerate import PartialState
 
@@ -34,7 +40,9 @@ def without_accelerator() -> bool:
 
 
 def left_alone(environment: Mapping[str, str] = os.environ) -> str | None:
-    """A sentence if several processes were asked for and this is the only one; None otherwise.
+    """Sentence if several processes were asked for and this is the only one.
+
+    None otherwise.
 
     `accelerate launch --cpu --num_processes N` starts one process and leaves the others to MPI.
     """
@@ -49,7 +57,7 @@ def left_alone(environment: Mapping[str, str] = os.environ) -> str | None:
 
 
 def peak_memory_gib() -> float | None:
-    """The most memory that this process ever held; None where the system doesn't tell."""
+    """Peak memory of this process; None where the system doesn't tell."""
     try:
         import resource
     except ImportError:  # Windows

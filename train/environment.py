@@ -1,4 +1,4 @@
-"""The process that a result comes from: its command, its libraries, their messages."""
+"""Provenance of a result: its command, its libraries, their messages."""
 
 from __future__ import annotations
 

@@ -11,9 +11,11 @@ FILES = ["*config.json", "model.safetensors", "README.md", "report/*.png"]
 
 
 def push(folder: Path, repository: str) -> str:
-    """Upload the model in `folder` to the hub id `repository`, made if need be; its address.
+    """Upload the model in `folder` to the hub id `repository`.
 
-    Raises UserError (status 1) if the hub cannot be reached or refuses; the model stays.
+    It is made if need be. Returns its address.
+
+    Raises: UserError (status 1) if the hub cannot be reached or refuses; the model stays.
     """
     from huggingface_hub import HfApi
 

@@ -1,5 +1,8 @@
-"""Metrics as `evaluate.Metric`s of our own: `evaluate.load` fetches scripts from a hub, these
-work offline. `wilson` gives the interval that stands beside every accuracy."""
+"""Metrics as `evaluate.Metric`s of our own, which work offline.
+
+`evaluate.load` fetches scripts from a hub. `wilson` gives the interval that stands beside every
+accuracy.
+"""
 
 from __future__ import annotations
 
@@ -24,9 +27,10 @@ def wilson(hits: int, n: int, z: float = 1.959964) -> tuple[float, float]:
 
 
 def poisson_upper(count: int, hours: float) -> float | None:
-    """Upper end of the one-sided 95 % interval of a rate an hour, `count` heard in `hours`.
+    """Upper end of a one-sided 95 % interval of a rate an hour.
 
-    Exact for a Poisson count (Garwood 1936): 3.0 / hours where none was heard. None for no hours.
+    `count` events in `hours`. Exact for a Poisson count (Garwood 1936): 3.0 / hours for no events.
+    None for no hours.
     """
     if hours <= 0:
         return None
@@ -36,7 +40,10 @@ def poisson_upper(count: int, hours: float) -> float | None:
 def calibration_error(
     probabilities: NDArray[np.floating[Any]], references: NDArray[np.int64], bins: int = 15
 ) -> float:
-    """Expected calibration error of the top label (Guo et al. 2017), in [0, 1]; equal bins."""
+    """Expected calibration error of the top label, in [0, 1]; equal bins.
+
+    Guo et al. 2017.
+    """
     if not len(references):
         return 0.0
     return float(
@@ -48,8 +55,10 @@ def calibration_error(
 def reliability(
     probabilities: NDArray[np.floating[Any]], references: NDArray[np.int64], bins: int = 15
 ) -> list[tuple[float, float, int]]:
-    """(mean confidence, accuracy, count) of each bin of the top label's probability that is not
-    empty. `probabilities` (n, labels), `references` (n,)."""
+    """(mean confidence, accuracy, count) of each bin that is not empty.
+
+    Bins are of the top label's probability. `probabilities` (n, labels), `references` (n,).
+    """
     top = probabilities.max(axis=-1)
     right = probabilities.argmax(axis=-1) == references
     number = np.minimum((top * bins).astype(int), bins - 1)
@@ -100,7 +109,10 @@ class MacroF1(_LabelMetric):
 
 
 def compute(logits: NDArray[np.float32], references: NDArray[np.int64]) -> dict[str, float]:
-    """Accuracy and macro-F1 of `logits` (n, labels) against label numbers (n,)."""
+    """Accuracy and macro-F1 of `logits` (n, labels) against labels (n,).
+
+    Labels are numbers.
+    """
     predictions = logits.argmax(axis=-1)
     combined = evaluate.combine([Accuracy(), MacroF1()])
     return dict(combined.compute(predictions=predictions, references=references))
@@ -109,7 +121,7 @@ def compute(logits: NDArray[np.float32], references: NDArray[np.int64]) -> dict[
 def closed_set_accuracy(
     logits: NDArray[np.float32], references: NDArray[np.int64], allowed: list[int]
 ) -> tuple[int, int]:
-    """Hits and N where only references in `allowed` count and only those labels may be said."""
+    """Hits and N for references and predictions in `allowed` only."""
     chosen = np.isin(references, allowed)
     said = np.asarray(allowed)[logits[chosen][:, allowed].argmax(axis=-1)]
     return int(np.sum(said == references[chosen])), int(chosen.sum())

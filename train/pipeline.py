@@ -1,4 +1,4 @@
-"""The steps of a recipe in order: data, training, calibration, evaluation, report.
+"""Steps of a recipe: data, training, calibration, evaluation, report.
 
 Each step writes its result to the output folder before anything is shown of it, so that a run that
 was interrupted goes on from there.
@@ -81,15 +81,16 @@ class Run:
     force: bool = False
 
     def say(self, text: str) -> None:
-        """Show a line, in the first of the processes that train together; a log gets it whole."""
+        """Show a line, in the first of several processes; a log gets it whole."""
         if main_process():
             whole = not self.console.is_terminal
             self.console.print(text, highlight=False, soft_wrap=whole)
 
 
 def train(run: Run) -> dict[str, Any]:
-    """Run the whole recipe; returns the content of metrics.json ({} in processes other than the
-    first).
+    """Run the whole recipe and return the content of metrics.json.
+
+    {} in processes other than the first.
 
     Raises:
         UserError: something is wrong with recipe, data or output folder, or the system refused
@@ -167,7 +168,9 @@ def cross_fitted(
     noises: Sequence[Audio],
     keep: bool = False,
 ) -> list[Part]:
-    """The recipe's models for calibration, in all processes that train together.
+    """The recipe's models for calibration, in all processes.
+
+    These train together.
 
     Raises:
         UserError: with `keep`, a model of another recipe would have to be replaced.
@@ -235,8 +238,9 @@ def calibrate_model(
     noises: Sequence[Audio],
     parts: Sequence[Part],
 ) -> Calibrated:
-    """Calibrate the model in the output folder and write its `intentd` key; `parts` as
-    `cross_fitted` gives them.
+    """Calibrate the model in the output folder; write its `intentd` key.
+
+    `parts` as `cross_fitted` gives them.
 
     Raises:
         UserError: there is no model, or its labels are not the recipe's.
@@ -303,8 +307,11 @@ def open_calibrated(run: Run, labels: tuple[str, ...]) -> Classifier:
 
 
 def finish(run: Run, loaded: Loaded) -> dict[str, Any]:
-    """Evaluate the model in the output folder on the test part; write metrics.json, then pictures
-    and model card. What of these can't be made is named and left out."""
+    """Evaluate on the test part, then write metrics.json and the report.
+
+    The model is the one in the output folder. The report is pictures and model card; what of these
+    can't be made is named and left out.
+    """
     recipe = run.recipe
     part: SplitPart = "test" if loaded.part("test") else "validation"
     clips = loaded.part(part)
@@ -363,8 +370,10 @@ def open_model(
     backend: str = "torch",
     verifier: str = "off",
 ) -> Classifier:
-    """The daemon's classifier of a model, with batches for throughput; `verifier` as in the
-    daemon's settings."""
+    """The daemon's classifier of a model, with batches for throughput.
+
+    `verifier` as in the daemon's settings.
+    """
     classifier = load_classifier(
         path,
         max_batch=64,

@@ -1,4 +1,7 @@
-"""Recipes: what is trained, on what, and how, as typed sections of a TOML file."""
+"""Recipes: what is trained, on what, and how, as sections of TOML.
+
+The sections are typed.
+"""
 
 from __future__ import annotations
 
@@ -209,7 +212,10 @@ class TeacherSection(Section):
 
 
 class DistilSection(TeacherSection):
-    """Pretraining: the encoder learns to give a larger one's vectors of words, without labels."""
+    """Pretraining of an encoder on a larger one's vectors, without labels.
+
+    They are vectors of words.
+    """
 
     lengths: Annotated[tuple[Annotated[float, Field(ge=0.5, le=5)], ...], Field(min_length=1)] = (
         1.0,
@@ -223,8 +229,10 @@ class DistilSection(TeacherSection):
 
 
 class TeachSection(TeacherSection):
-    """A teacher in finetuning: soft labels from a layer on its vectors, and the vectors themselves
-    (train/distillation/soft_labels.py)."""
+    """A teacher in finetuning: soft labels and vectors as targets.
+
+    A layer on its vectors gives the soft labels (train/distillation/soft_labels.py).
+    """
 
     windows_per_second: float = Field(default=2.5, gt=0)
     windows_per_clip: int = Field(default=4, ge=1)
@@ -286,7 +294,7 @@ class EvaluateSection(Section):
 
 
 class Recipe(Section):
-    """A whole recipe. `root` is the folder that relative paths of data begin at."""
+    """A whole recipe; `root` is the folder for relative paths of data."""
 
     name: str
     root: str = "."

@@ -39,9 +39,11 @@ def find_recipe(name: str) -> Path:
 
 
 def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
-    """The recipe `name`, with `section.key=value` assignments (values in TOML, or bare text).
+    """The recipe `name`, with `section.key=value` assignments.
 
-    Raises UserError with the file and the key if anything in it is wrong.
+    Values are in TOML, or bare text.
+
+    Raises: UserError with the file and the key if anything in it is wrong.
     """
     path = find_recipe(name)
     try:
@@ -63,8 +65,10 @@ def load_recipe(name: str, assignments: Sequence[str] = ()) -> Recipe:
 
 
 def with_world(recipe: Recipe) -> Recipe:
-    """The recipe with the shipped recordings as one more source, where it wants them: its `world`
-    is not off, and it has a label for what is no intent."""
+    """The recipe with the shipped recordings as one more source.
+
+    Only where it wants them: its `world` is not off, and it has a label for what is no intent.
+    """
     if not recipe.world or recipe.distil is not None or not recipe.model.non_intents:
         return recipe
     if any(section.path == WORLD for section in recipe.data):
@@ -80,7 +84,10 @@ def with_world(recipe: Recipe) -> Recipe:
 
 
 def _sentence(path: Path, given: set[str], problem: Any) -> str:
-    """Pydantic's error as a sentence with the key's source; `given` are the keys of --set."""
+    """Pydantic's error as a sentence with the key's source.
+
+    `given` are the keys of --set.
+    """
     where = ".".join(str(part) for part in problem["loc"])
     source = f"--set {where}" if where in given else ": ".join(filter(None, (str(path), where)))
     if problem["type"] == "extra_forbidden":

@@ -1,4 +1,4 @@
-"""The output folder of a run: which run it belongs to, and when it may be written to."""
+"""Output folder of a run: which run owns it, when it may be written to."""
 
 from __future__ import annotations
 
@@ -21,8 +21,9 @@ BEFORE = {RECIPE, PROBLEMS, SPLIT}
 
 
 def check_output(output: Path, recipe: Recipe, resume: bool, force: bool) -> str:
-    """Refuse an output folder that holds a model or another run; changes nothing. Returns a note
-    for the user, or "".
+    """Refuse an output folder that holds a model or another run.
+
+    Changes nothing. Returns a note for the user, or "".
 
     Raises:
         UserError: it does.
@@ -66,12 +67,12 @@ def check_output(output: Path, recipe: Recipe, resume: bool, force: bool) -> str
 
 
 def is_finished(output: Path) -> bool:
-    """Whether the folder holds a finished model, with figures that can be read."""
+    """Whether the folder holds a finished model with readable figures."""
     return read_object(output / FINISHED) is not None
 
 
 def read_object(path: Path) -> dict[str, Any] | None:
-    """The JSON object in a file of a run; None if it is missing, cut short or damaged."""
+    """JSON object in a file of a run; None if missing, cut short or damaged."""
     try:
         found = json.loads(read_text(path))
     except (OSError, ValueError, RecursionError):
@@ -96,8 +97,9 @@ def _differences(before: Any, now: Any, key: str = "") -> list[str]:
 
 
 def begin(output: Path, recipe: Recipe, force: bool) -> None:
-    """Make the output folder a run's; with `force` what is in it is removed first, now that the
-    data is known to be right.
+    """Make the output folder a run's.
+
+    With `force` what is in it is removed first, now that the data is known to be right.
 
     Raises:
         UserError: it cannot be written to.

@@ -245,13 +245,18 @@ class Session:
         return news.statuses
 
     def _listen(self, settings: Settings) -> None:
-        """Listen to clients at the addresses of `settings`. Raises `UserError`, and nothing has
-        changed then."""
+        """Listen to clients at the addresses of `settings`.
+
+        Raises: UserError, and nothing has changed then.
+        """
         if self._server is not None:
             self._server.adopt(settings.serve)
 
     def _exchange(self, news: Reread) -> None:
-        """Replace the outputs that have changed. Raises `UserError`, and the old ones go on."""
+        """Replace the outputs that have changed.
+
+        Raises: UserError, and the old ones go on.
+        """
         old, new = self._setup.settings, news.setup.settings
         outputs = exchange_outputs(self._outputs, OutputContext(new, self), news.applied)
         if outputs == self._outputs:

@@ -65,8 +65,10 @@ class OutputKind:
         return not (self.writes_file and "-" in (self.target(old), self.target(new)))
 
     def blocks(self, old: Settings, new: Settings) -> bool:
-        """Whether the old output must be closed before the new one can be opened: nobody can listen
-        at 0.0.0.0 as long as 127.0.0.1 has the port."""
+        """Whether the old output must be closed before the new one is opened.
+
+        Nobody can listen at 0.0.0.0 as long as 127.0.0.1 has the port.
+        """
         before, after = self.target(old), self.target(new)
         return self.listens and before != after and port_of(before) == port_of(after)
 

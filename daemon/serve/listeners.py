@@ -1,4 +1,4 @@
-"""The addresses at which clients are listened to, and their exchange while the server runs."""
+"""Addresses at which clients connect, exchanged while the server runs."""
 
 from __future__ import annotations
 
@@ -90,8 +90,12 @@ class Listeners:
             listener.close()
 
     def _listen(self, places: Mapping[Address, Address]) -> None:
-        """Listen at all of the values or at none, for the addresses of the settings that are their
-        keys. Raises `UserError`."""
+        """Listen at all of the values or at none.
+
+        Their keys are the settings' addresses.
+
+        Raises: UserError.
+        """
         opened: dict[Address, Listener] = {}
         try:
             for asked, place in places.items():
@@ -125,8 +129,10 @@ class Listeners:
 
 
 def parsed(texts: Sequence[str]) -> list[Address]:
-    """Addresses of the settings. Raises `UserError` for what is none, and where a package is
-    missing."""
+    """Addresses of the settings.
+
+    Raises: UserError for what is none, and where a package is missing.
+    """
     addresses = list(dict.fromkeys(parse_address(text) for text in texts))
     if addresses:
         try:

@@ -12,7 +12,10 @@ SHORTEST: Final = 16
 
 
 def read_token(file: str) -> str:
-    """The token on the first line of a file; empty if `file` is. Raises `UserError`."""
+    """The token on the first line of a file; empty if `file` is.
+
+    Raises: UserError.
+    """
     if not file:
         return ""
     path = Path(file).expanduser()

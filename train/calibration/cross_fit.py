@@ -33,7 +33,7 @@ STAMP = "stamp"
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """A part of the training clips, and the model that was trained without them."""
+    """A part of the training clips, and the model trained without them."""
 
     model: Path
     clips: tuple[Clip, ...]
@@ -48,9 +48,11 @@ def cross_fit(
     console: Console,
     keep: bool = False,
 ) -> Iterator[Part]:
-    """The training part in `calibrate.cross_fit` parts, speakers kept together, each with a model
-    that learned from the others for as many epochs as the recipe's own; sources without a
-    held-out part are trained on every time. Validation and test parts are never trained on.
+    """Train a model for each part of the training clips, without that part.
+
+    There are `calibrate.cross_fit` parts, speakers kept together; each model learns from the other
+    parts for as many epochs as the recipe's own. Sources without a held-out part are trained on
+    every time. Validation and test parts are never trained on.
 
     Models that are there already are taken if they were trained by this recipe without these very
     recordings, and are trained again otherwise; training goes on where it was stopped.

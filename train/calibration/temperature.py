@@ -33,7 +33,10 @@ def temperature_of(
     clips: Sequence[Clip],
     noises: Sequence[Audio],
 ) -> float:
-    """The temperature that fits the model best on `clips`, at the level of the recipe's unit."""
+    """The temperature that fits the model best on `clips`.
+
+    At the level of the recipe's unit.
+    """
     labels = settings.labels
     if recipe.model.unit == "word":
         windows, references = _calibration_windows(recipe, list(clips), labels, noises)
@@ -46,7 +49,10 @@ def temperature_of(
 def _calibration_windows(
     recipe: Recipe, clips: list[Clip], labels: tuple[str, ...], noises: Sequence[Audio]
 ) -> tuple[list[Audio], np.ndarray[Any, np.dtype[np.int64]]]:
-    """One window a clip, without noise and at the levels of the validation streams in turn."""
+    """One window a clip, without noise, and the labels' numbers.
+
+    At the levels of the validation streams in turn.
+    """
     length = round(recipe.model.window * RATE)
     noise = np.concatenate(list(noises)) if noises else None
     levels = [None, *recipe.calibrate.snr_db] if noise is not None else [None]
@@ -61,7 +67,7 @@ def _calibration_windows(
 
 
 def fit_temperature(logits: NDArray[np.floating[Any]], references: NDArray[np.int64]) -> float:
-    """The temperature that makes the references likeliest (Guo et al. 2017), 0.05 to 20.
+    """The maximum-likelihood temperature (Guo et al. 2017), 0.05 to 20.
 
     `logits` (n, labels), `references` (n,); 1 for no data.
     """
@@ -81,7 +87,7 @@ def fit_temperature(logits: NDArray[np.floating[Any]], references: NDArray[np.in
 def fit_pooled_temperature(
     scored: Sequence[CachedScores], references: NDArray[np.int64], settings: SimulationSettings
 ) -> float:
-    """The temperature of windows that makes the pooled posteriors of utterances fit best.
+    """The windows' temperature that fits pooled posteriors of utterances best.
 
     `references` (n,): label numbers of the recordings; those without speech are left out.
     """

@@ -51,7 +51,10 @@ class CurvePoint:
 
 @dataclass(frozen=True, slots=True)
 class Calibrated:
-    """The outcome: settings for the daemon, how they were measured, and the whole curve."""
+    """Outcome: settings for the daemon, how they were measured, the curve.
+
+    The curve is whole.
+    """
 
     calibration: Calibration
     curve: tuple[CurvePoint, ...]
@@ -146,7 +149,9 @@ def sweep(
 
 
 def alarm_budget(rate: float, hours: float) -> int:
-    """Most false alarms in `hours` whose upper 95 % bound is at most `rate` an hour.
+    """Most false alarms in `hours` that prove a rate of `rate` an hour.
+
+    That is: whose upper 95 % bound is at most `rate`.
 
     0 if even none in `hours` proves no such rate: 3 / rate hours are needed for that.
     """
@@ -180,7 +185,9 @@ def calibrate(
     tracks: Sequence[ScoredTrack],
     measured: Mapping[str, Any],
 ) -> Calibrated:
-    """Choose thresholds (and, where the recipe lets, the number of rolling windows) on `tracks`.
+    """Choose thresholds on `tracks`.
+
+    And, where the recipe lets, the number of rolling windows.
 
     `temperature` is the model's own; `measured` is added to what is stored about how the figures
     came about.
@@ -263,7 +270,10 @@ def calibrate(
 
 
 def alarms_elsewhere(tracks: Sequence[ScoredTrack], sweeps: Sequence[Sweep], rate: float) -> int:
-    """False alarms in each half of the command-free tracks with thresholds chosen on the other."""
+    """False alarms in each half of the tracks, with the other's thresholds.
+
+    The tracks are the command-free ones.
+    """
     halves = _halves(tracks)
     words = [found for each, found in zip(tracks, sweeps, strict=True) if not each.free]
     alarms = 0
@@ -278,8 +288,11 @@ def alarms_elsewhere(tracks: Sequence[ScoredTrack], sweeps: Sequence[Sweep], rat
 
 
 def _halves(tracks: Sequence[ScoredTrack]) -> tuple[list[int], list[int]]:
-    """The numbers of the command-free tracks in two halves, with as much of each kind in either as
-    can be: thresholds are chosen on all kinds, so no half may lack one."""
+    """Numbers of the command-free tracks in two balanced halves.
+
+    With as much of each kind in either as can be: thresholds are chosen on all kinds, so no half
+    may lack one.
+    """
     halves: tuple[list[int], list[int]] = ([], [])
 
     def filled(half: list[int], name: str) -> tuple[float, float]:
@@ -307,8 +320,10 @@ def _by_source(
 
 
 def _hours(tracks: Sequence[ScoredTrack]) -> float:
-    """Of command-free audio. Alarms in streams of words cost too, but only this is time to be
-    quiet in."""
+    """Hours of command-free audio.
+
+    Alarms in streams of words cost too, but only this is time to be quiet in.
+    """
     return sum(each.seconds for each in tracks if each.free) / 3600
 
 

@@ -1,1 +1,1 @@
-"""Commands of intentd-train beside training: evaluate, cross-validate, mine."""
+"""Commands of intentd-train other than training."""

@@ -1,4 +1,7 @@
-"""Cross-validation: one training for each bucket of the split, tested on that bucket."""
+"""Cross-validation: a training for each bucket, tested on that bucket.
+
+The buckets are those of the split.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,9 @@ from train.run_folder import FINISHED, RECIPE, is_finished, read_object
 
 
 def cross_validate(run: Run) -> dict[str, Any]:
-    """Train `split.buckets` models, each in a folder fold-N of the output; pool their test parts.
+    """Train `split.buckets` models and pool their test parts.
+
+    Each is in a folder fold-N of the output.
 
     Folds that are finished are not trained again with `resume`. Writes and returns folds.json.
     """
@@ -66,7 +71,9 @@ def pooled(rows: list[dict[str, Any]]) -> dict[str, Any]:
 
 
 def variants(setting: str) -> dict[str, str]:
-    """ "model.windows=first,all" as {"first": "model.windows=first", "all": "model.windows=all"}.
+    """Values of a varied setting, by name.
+
+    "model.windows=first,all" gives {"first": "model.windows=first", "all": "model.windows=all"}.
 
     Raises:
         UserError: there is nothing to compare, or a value can't name a folder.
@@ -81,7 +88,10 @@ def variants(setting: str) -> dict[str, str]:
 
 
 def compare(runs: Mapping[str, Run], output: Path, console: Console) -> dict[str, Any]:
-    """Cross-validate each of `runs` and show one table; writes and returns comparison.json."""
+    """Cross-validate each of `runs` and show one table.
+
+    Writes and returns comparison.json.
+    """
     found = {name: cross_validate(run) for name, run in runs.items()}
     if not all(found.values()):
         return {}

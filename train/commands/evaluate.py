@@ -1,4 +1,7 @@
-"""`intentd-train evaluate`: measures a model on a recipe's part or a folder, and shows a table."""
+"""`intentd-train evaluate`: measures a model on a part or folder.
+
+The part is a recipe's. Shows a table.
+"""
 
 from __future__ import annotations
 
@@ -195,7 +198,7 @@ def _is_recipe(data: str) -> bool:
 def _clips(
     request: Request, classifier: Classifier, note: Callable[[str], None]
 ) -> tuple[Recipe, Sequence[Clip], int]:
-    """The recipe that says how to measure, the clips, and the number of rows that were left out."""
+    """The recipe for measuring, the clips, and the number of rows left out."""
     if _is_recipe(request.data):
         recipe = load_recipe(request.data, request.assignments)
         loaded = load_clips(recipe)
@@ -259,7 +262,10 @@ def _options(request: Request, section: EvaluateSection) -> Options:
 
 
 def _write(path: Path, text: str) -> UserError | None:
-    """Write the figures; the error if that fails, raised when they have been shown."""
+    """Write the figures; return the error if that fails.
+
+    It is raised when they have been shown.
+    """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         write_text(path, text)

@@ -1,4 +1,4 @@
-"""`intentd-train export`: a model as one ONNX file that takes samples and gives scores."""
+"""`intentd-train export`: one ONNX file from samples to scores."""
 
 from __future__ import annotations
 
@@ -30,7 +30,10 @@ MODEL, DESCRIPTION = "model.onnx", "model.json"
 
 
 class Scoring(torch.nn.Module):
-    """Windows of samples, (n, window), to probabilities at the model's temperature, (n, labels)."""
+    """Windows (n, window) to probabilities (n, labels).
+
+    At the model's temperature.
+    """
 
     def __init__(self, network: torch.nn.Module, normalize: bool, temperature: float) -> None:
         super().__init__()
@@ -48,9 +51,9 @@ class Scoring(torch.nn.Module):
 
 
 def export(model: Path, output: Path) -> dict[str, Any]:
-    """Write `MODEL` and `DESCRIPTION` into the folder `output`; what the description says.
+    """Write `MODEL` and `DESCRIPTION` to `output`; return the description.
 
-    Raises UserError if the model can't be exported, or what was exported gives other scores.
+    Raises: UserError if the model can't be exported, or what was exported gives other scores.
     """
     classifier = load_classifier(model, backend="torch", max_batch=COMPARED)
     info = classifier.info
@@ -80,8 +83,10 @@ def export(model: Path, output: Path) -> dict[str, Any]:
 
 
 def compare(graph: bytes, classifier: Classifier) -> float:
-    """Largest difference of a probability between graph and model on windows of speech and noise,
-    one by one and together."""
+    """Largest difference of a probability between graph and model.
+
+    On windows of speech and noise, one by one and together.
+    """
     windows = probe_windows(classifier.window, COMPARED)
     expected = classifier.classify(windows)
     session = onnxruntime.InferenceSession(graph, providers=["CPUExecutionProvider"])

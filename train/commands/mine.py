@@ -1,4 +1,4 @@
-"""Hard negatives: pieces of command-free recordings that a model takes for one of its intents.
+"""Hard negatives: pieces of speech that a model mistakes for an intent.
 
 A model learns nothing more from speech that it already tells from its words. The pieces it is wrong
 about are found by running it over many hours of recordings as streams (bootstrapping, Sung and
@@ -54,8 +54,10 @@ def mine(
     least: float,
     advance: Callable[[float], None] | None = None,
 ) -> Iterator[Piece]:
-    """The windows of `clips`, all of them command-free, in which an intent has a probability of at
-    least `least`; of windows that overlap the one with the highest.
+    """The windows of command-free `clips` in which an intent is likely.
+
+    It has a probability of at least `least`; of windows that overlap the one with the highest is
+    kept.
 
     `advance` is called with the seconds of audio that were done since its last call.
     """
@@ -100,7 +102,7 @@ def _scored(
 
 
 def write(folder: Path, piece: Piece) -> Path:
-    """Write a piece into the subfolder of the intent it was taken for; returns its path."""
+    """Write a piece into its mistaken intent's subfolder; return the path."""
     stem = f"{Path(piece.path).stem}-{round(1000 * piece.start)}"
     path = folder / file_name(piece.intent) / file_name(f"{stem}.flac")
     number = 1
@@ -113,7 +115,7 @@ def write(folder: Path, piece: Piece) -> Path:
 
 
 def _peaks(probabilities: np.ndarray, least: float, apart: int) -> list[int]:
-    """Indices of values of at least `least`, the highest first and others at least `apart` away."""
+    """Indices of peaks of at least `least`, highest first, `apart` apart."""
     found: list[int] = []
     for number in np.argsort(-probabilities, kind="stable").tolist():
         if probabilities[number] < least:

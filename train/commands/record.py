@@ -72,7 +72,10 @@ def record(
         ),
     ] = None,
 ) -> None:
-    """Record takes of your words; the speech detector finds them. Nothing leaves the machine."""
+    """Record takes of your words, found by the speech detector.
+
+    Nothing leaves the machine.
+    """
     if source is not None:
         cut_recording(words, folder, name, source)
         return
@@ -93,7 +96,10 @@ def teach(
     language: Language = "en-us",
     alarms: Alarms = 0.5,
 ) -> None:
-    """Record your words, train on them, and listen with the new model on the dashboard."""
+    """Record your words, train on them, and listen with the new model.
+
+    It listens on the dashboard.
+    """
     from daemon.commands.live import run
     from daemon.config import Option, Sources
     from train.words.run import Request, check_output, train_words
@@ -114,7 +120,10 @@ def teach(
 
 
 def record_words(wish: Wish) -> None:
-    """A session at the microphone. Raises UserError if there is none, or nothing can be kept."""
+    """Record at the microphone.
+
+    Raises: UserError if there is none, or nothing can be kept.
+    """
     from daemon.assembly.inputs import open_microphone
     from daemon.base.stderr import discard_native_stderr
     from daemon.capture.wake import Wake
@@ -151,7 +160,10 @@ def record_words(wish: Wish) -> None:
 
 
 def cut_recording(words: Sequence[str], folder: Path, name: str | None, source: Path) -> None:
-    """Takes out of a recording. Raises UserError if it can't be read or holds no take."""
+    """Cut takes out of a recording.
+
+    Raises: UserError if it can't be read or holds no take.
+    """
     from train.recorder.finder import TakeFinder
     from train.recorder.run import cut
     from train.recorder.shelf import Shelf

@@ -1,4 +1,4 @@
-"""Recordings for training as clips in memory, each with its label and its part of the split.
+"""Training recordings as clips in memory, with label and part of split.
 
 Rows that cannot be used are listed with the reason, never dropped silently.
 """
@@ -101,7 +101,7 @@ class Loaded:
 
 
 def load_clips(recipe: Recipe) -> Loaded:
-    """All clips of the recipe's sources, and the rows that were left out with the reasons.
+    """All clips of the recipe's sources, and the rows left out with reasons.
 
     Raises:
         UserError: a source is missing or holds nothing usable, or the labels are not the model's.
@@ -158,7 +158,7 @@ def _nothing_usable(section: DataSection, problems: Sequence[Problem]) -> UserEr
 def _rows(
     section: DataSection, recipe: Recipe, clips: Sequence[Clip], note: Callable[[str], None]
 ) -> Iterator[Row]:
-    """The rows of a source; of the recordings that ship those that hold no intent."""
+    """The rows of a source; of shipped recordings those without an intent."""
     if section.path != WORLD:
         yield from rows_of(section, recipe.path(section.path), note)
         return
@@ -197,7 +197,10 @@ def labels_of(recipe: Recipe, clips: Sequence[Clip]) -> tuple[str, ...]:
 
 
 def check_parts(recipe: Recipe, clips: Sequence[Clip]) -> list[str]:
-    """Sentences about labels that a part has no clip of. Raises UserError if training lacks one."""
+    """Sentences about labels that a part has no clip of.
+
+    Raises: UserError if training lacks one.
+    """
     table = counts([clip.label for clip in clips], [clip.part for clip in clips])
     made = set()
     if recipe.augment.background_probability:
@@ -270,7 +273,10 @@ def _is_text(path: Path) -> bool:
 
 
 def load_noise(path: Path) -> NDArray[np.float32]:
-    """One noise recording, mono 16 kHz float32. Raises UserError if it cannot be used."""
+    """One noise recording, mono 16 kHz float32.
+
+    Raises: UserError if it cannot be used.
+    """
     try:
         samples = decode(str(path))
     except ValueError as error:
@@ -281,7 +287,10 @@ def load_noise(path: Path) -> NDArray[np.float32]:
 
 
 def _fewer(clips: Sequence[Clip], per_label: int) -> list[Clip]:
-    """`clips` with at most `per_label` of a label to train on; a larger number holds a smaller."""
+    """`clips` with at most `per_label` of a label to train on.
+
+    A larger number holds a smaller.
+    """
     order = sorted(
         clips, key=lambda clip: sha1(clip.path.encode("utf-8", "backslashreplace")).digest()
     )
@@ -341,7 +350,10 @@ def _without_copies(
     problems: list[Problem],
     notes: list[str],
 ) -> list[Clip]:
-    """`clips` such that no recording is in two parts; what that leaves out goes to `problems`."""
+    """`clips` such that no recording is in two parts.
+
+    What that leaves out goes to `problems`.
+    """
 
     def rank(clip: Clip) -> int:
         """Precedence of a clip: one whose part is not drawn keeps it."""

@@ -1,4 +1,4 @@
-"""Finds recordings that are in the data more than once, and keeps each in one part of the split."""
+"""Finds repeated recordings, and keeps each in one part of the split."""
 
 from __future__ import annotations
 

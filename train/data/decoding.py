@@ -1,4 +1,4 @@
-"""Decodes recordings for training: the samples of a replay, mono float32 at 16 kHz."""
+"""Decodes recordings for training as a replay does, mono 16 kHz float32."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""A folder of recordings: links followed, hidden folders passed over, train/ and test/ known."""
+"""A folder of recordings: links followed, hidden folders skipped.
+
+Folders train/ and test/ are known as parts.
+"""
 
 from __future__ import annotations
 
@@ -123,8 +126,10 @@ def _count(folder: Path) -> str:
 def _layout(
     files: list[Path], section: DataSection, note: Callable[[str], None]
 ) -> dict[str, tuple[Part, ...]]:
-    """The folders that are parts of the split, with the parts that their recordings may be in; none
-    if the first folders are labels."""
+    """Folders that are parts of the split, each with its possible parts.
+
+    None if the first folders are labels.
+    """
     first = sorted({file.parts[0] for file in files if len(file.parts) > 1})
     named = [name for name in first if name.lower() in PART_NAMES]
     if not named:

@@ -1,4 +1,7 @@
-"""Manifests: tables of recordings (CSV, TSV, JSON lines) as spreadsheets and editors save them."""
+"""Manifests: tables of recordings as CSV, TSV or JSON lines.
+
+As spreadsheets and editors save them.
+"""
 
 from __future__ import annotations
 
@@ -51,7 +54,7 @@ def manifest_rows(path: Path, section: DataSection, note: Callable[[str], None])
 
 
 def _columns(path: Path, columns: Sequence[str], section: DataSection) -> dict[str, str]:
-    """The names that path, label, speaker, start and end have among the columns of a manifest."""
+    """Names of the columns path, label, speaker, start and end in a manifest."""
     found = {}
     for key, names, needed in (
         ("path", PATH_NAMES, True),
@@ -80,7 +83,7 @@ def _columns(path: Path, columns: Sequence[str], section: DataSection) -> dict[s
 
 
 def _read(path: Path, note: Callable[[str], None]) -> tuple[str, str]:
-    """The text of a manifest and the encoding that its names of files may be in."""
+    """Text of a manifest, and the encoding that its file names may be in."""
     try:
         raw = path.read_bytes()
     except OSError as error:
@@ -122,12 +125,12 @@ def _table(path: Path, text: str) -> tuple[list[str], list[tuple[int, Entry]]]:
 
 
 def _delimiter(header: str) -> str:
-    """The delimiter that makes most columns of the header; a comma where none does."""
+    """The delimiter that makes most columns of the header, by default a comma."""
     return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
 
 
 def _json(path: Path, text: str) -> Iterator[tuple[int, Entry]]:
-    """Entries by line number, of a file with an object a line, or of one array of objects."""
+    """Entries by line number, of JSON lines or of one array of objects."""
     if text.lstrip().startswith("["):
         for number, entry in enumerate(_parsed(path, 1, text), 1):
             yield number, _object(path, number, entry)
@@ -190,8 +193,11 @@ def _name(entry: Entry, key: str, faults: list[str]) -> str:
 
 
 def _file(folder: Path, name: str, encoding: str) -> Path:
-    """The file that a manifest calls `name`: as it is written there, or else with the bytes of the
-    manifest's encoding, composed or decomposed accents, or Windows' separators."""
+    """The file that a manifest calls `name`.
+
+    As it is written there, or else with the bytes of the manifest's encoding, composed or
+    decomposed accents, or Windows' separators.
+    """
     forms = [name, unicodedata.normalize("NFC", name), unicodedata.normalize("NFD", name)]
     forms += [form.replace("\\", "/") for form in forms]
     paths = []

@@ -21,7 +21,10 @@ _IGNORED = re.compile(r"\([^)]*\)|[ˈˌːˑ‿.\u0303\u0361\u035c\u200d0-9-]")
 
 @dataclass(frozen=True, slots=True)
 class Spoken:
-    """A text and its phonemes in IPA, words parted by spaces; "" where they are not known."""
+    """A text and its phonemes in IPA, words parted by spaces.
+
+    "" where they are not known.
+    """
 
     text: str
     phonemes: str = ""
@@ -36,7 +39,7 @@ def phonemes_of(text: str, language: str = "en-us") -> str:
 
 
 def phonemes_of_many(texts: Sequence[str], language: str = "en-us") -> list[str]:
-    """The same of many texts, which espeak-ng is given together, since it takes long to start."""
+    """Phonemes of many texts, by one start of espeak-ng, which is slow."""
     if shutil.which(PROGRAM) is None:
         return [""] * len(texts)
     plain = [" ".join(re.findall(r"[\w']+", text)) for text in texts]
@@ -80,7 +83,10 @@ def spoken(text: str, language: str = "en-us") -> Spoken:
 
 
 def holds(text: Spoken, word: Spoken) -> bool:
-    """Whether `word` (one or several words) is said in `text`, by spelling or by sound."""
+    """Whether `word` (one or several words) is in `text`.
+
+    By spelling or by sound.
+    """
     if _within(_tokens(word.text), _tokens(text.text)):
         return True
     if not word.phonemes or not text.phonemes:

@@ -9,7 +9,10 @@ from train.data.split import PARTS, Part
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One recording before it is decoded. `start` and `end` in seconds cut a part out of it."""
+    """One recording before it is decoded.
+
+    `start` and `end` in seconds cut a part out of it.
+    """
 
     audio: bytes | str
     path: str

@@ -1,4 +1,4 @@
-"""Recordings and what is known of them, from folders, manifests, parquet and the hub."""
+"""Recordings from folders, manifests, parquet and the hub."""
 
 from __future__ import annotations
 
@@ -17,7 +17,9 @@ from train.recipe import DataSection
 def rows_of(
     section: DataSection, path: Path, note: Callable[[str], None] = lambda _: None
 ) -> Iterator[Row]:
-    """All rows of a data section whose path, relative to the recipe's root, is `path`.
+    """All rows of a data section at `path`.
+
+    It is relative to the recipe's root.
 
     `note` is called with sentences about the source as a whole.
 

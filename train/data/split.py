@@ -1,4 +1,4 @@
-"""Assigns speakers to train, validation and test by hash, so that adding data moves nobody.
+"""Assigns speakers to train, validation and test by hash.
 
 The bucket of a clip is the SHA-1 of its group (speaker, or path where the speaker is unknown)
 modulo the number of buckets. Adding data moves nobody from one part to another, and a group is
@@ -31,7 +31,9 @@ PART_NAMES: dict[str, Part] = {
 
 
 def parts_by_name(names: Sequence[str]) -> dict[str, tuple[Part, ...]]:
-    """For names of `PART_NAMES`, in any case, the parts that their recordings may be in.
+    """The parts that recordings with these names of parts may be in.
+
+    Names are those of `PART_NAMES`, in any case.
 
     Parts that no name stands for are drawn from those to train on.
     """
@@ -63,7 +65,9 @@ def part_of(key: str, split: SplitSection) -> Part:
 
 
 def draw_stratified(labels: Sequence[str], split: SplitSection) -> list[Part]:
-    """The parts of clips with these labels by `datasets`' train_test_split (`split.test_size`).
+    """Parts of clips with these labels, stratified (`split.test_size`).
+
+    By `datasets`' train_test_split.
 
     Raises:
         ValueError: a label is too rare to be in every part.

@@ -1,4 +1,4 @@
-"""Synthetic speech by espeak-ng and Flite: words to recognise and sentences without them.
+"""Synthetic speech by espeak-ng and Flite: words, and other sentences.
 
 Real recordings of few words teach a model little about all the other things people say. Sentences
 in many synthetic voices are cheap negatives. Both synthesisers are free software (GPL-3 and a
@@ -184,7 +184,7 @@ class Voice:
 
 @dataclass(frozen=True, slots=True)
 class Cast:
-    """Who may speak: names of espeak-ng's accents and variants, and of Flite's voices."""
+    """Who may speak: espeak-ng's accents and variants, Flite's voices."""
 
     accents: tuple[str, ...]
     variants: tuple[str, ...]
@@ -230,7 +230,7 @@ CASTS = {
 
 
 def voices(seed: int, count: int, cast: str = "training") -> list[Voice]:
-    """`count` voices, half of each synthesiser that the cast has, drawn by `seed`."""
+    """`count` voices drawn by `seed`, half of each synthesiser in the cast."""
     rng = np.random.default_rng(seed)
     who = CASTS[cast]
     made = []
@@ -246,7 +246,10 @@ def voices(seed: int, count: int, cast: str = "training") -> list[Voice]:
 
 
 def speak(text: str, voice: Voice) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
-    """`text` spoken by `voice`, mono float32 at 16 kHz; UserError without the synthesiser."""
+    """`text` spoken by `voice`, mono float32 at 16 kHz.
+
+    Raises: UserError without the synthesiser.
+    """
     if shutil.which(voice.engine) is None:
         raise UserError(
             f"{voice.engine} is not installed; on Debian or Ubuntu: apt install {voice.engine}."
@@ -311,8 +314,11 @@ def read_vocabulary(path: Path) -> list[str]:
 def sentences(
     seed: int, count: int, avoid: Sequence[str], vocabulary: Sequence[str] = (), apart: bool = False
 ) -> list[str]:
-    """Everyday sentences and near-misses, none with a word of `avoid` in it; with a vocabulary, two
-    thirds are five of its words, which are spoken one by one if they are to be `apart`."""
+    """Everyday sentences and near-misses without a word of `avoid`.
+
+    With a vocabulary, two thirds are five of its words, which are spoken one by one if they are to
+    be `apart`.
+    """
     rng = np.random.default_rng(seed)
     made: list[str] = []
     while len(made) < count:
@@ -341,7 +347,10 @@ def synthesize(
     sentences_only: bool = False,
     apart: bool = False,
 ) -> Iterator[Path]:
-    """Write every word in every voice, and sentences without them, as FLAC; yields each path."""
+    """Write words and sentences without them as FLAC; yields each path.
+
+    Every word is spoken in every voice.
+    """
     cast = voices(seed, voice_count, cast_name)
     spoken: list[tuple[Path, str, Voice]] = []
     for word in () if sentences_only else words:

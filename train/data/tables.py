@@ -18,14 +18,16 @@ from train.recipe import DataSection
 
 
 def parquet_files(folder: Path) -> list[Path]:
-    """The parquet files in a folder, or in its folder `data`, as data sets of the hub have them."""
+    """Parquet files in a folder, or in its folder `data` as on the hub."""
     return sorted(folder.glob("*.parquet")) or sorted(folder.glob("data/*.parquet"))
 
 
 def parquet_rows(
     section: DataSection, files: Sequence[Path], note: Callable[[str], None]
 ) -> Iterator[Row]:
-    """The rows of parquet files; those of train-….parquet and test-….parquet keep their parts.
+    """The rows of parquet files.
+
+    Those of train-….parquet and test-….parquet keep their parts.
 
     Raises:
         UserError: they cannot be read, or a column that is needed is missing.

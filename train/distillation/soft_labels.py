@@ -48,7 +48,9 @@ def soft_targets(
     share: NDArray[np.float64],
     console: Console,
 ) -> SoftTargets:
-    """The teacher's vectors of `clips` and soft labels for them, for a recipe with [teach].
+    """The teacher's vectors of `clips` and soft labels for them.
+
+    For a recipe with [teach].
 
     `share` (clips,): how often each clip is drawn in training, which is what the layers are
     trained on too. Raises UserError if the teacher is missing.
@@ -120,9 +122,11 @@ def _scaled(windows: TeacherWindows, places: NDArray[np.int64]) -> torch.Tensor:
 
 
 def add_vector_head(model: Any, width: int) -> None:
-    """Give a model for classification, for the time of training, the layers that map the mean of
-    its frames to the teacher's vectors: where hidden states are asked for, the last one of its
-    output is that vector, shape (batch, width)."""
+    """Add layers to a model that map its mean frame to the teacher's vectors.
+
+    For the time of training. Where hidden states are asked for, the last one of its output is that
+    vector, shape (batch, width).
+    """
     model.vector_head = vector_head(model.config.hidden_size, width)
     # Within the model's own forward: several processes share gradients of nothing else.
     model.register_forward_hook(_with_vector)
@@ -149,8 +153,11 @@ def width_in(checkpoint: Path) -> int:
 
 @dataclass(frozen=True, slots=True)
 class DistillationLoss:
-    """Cross-entropy with the label; where there are targets, divergence from the soft label, and
-    one minus the cosine to the teacher's vector."""
+    """Cross-entropy with the label, and distance to teacher outputs.
+
+    Where there are targets: divergence from the soft label, and one minus the cosine to the
+    teacher's vector.
+    """
 
     input_name: str
     weight: float

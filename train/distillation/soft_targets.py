@@ -1,4 +1,4 @@
-"""What a teacher of words makes of any window of the clips that it has heard."""
+"""Teacher outputs for any window of the clips that it was run on."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from train.data.clips import Clip
 
 @dataclass(frozen=True, slots=True)
 class SoftTargets:
-    """A teacher's vectors of windows of some clips, and soft labels made of them.
+    """A teacher's vectors of windows of clips, and soft labels from them.
 
-    A window takes those of the nearest one that the teacher heard.
+    A window takes those of the nearest one that the teacher was run on.
     """
 
     spans: dict[int, tuple[int, int]]
@@ -34,8 +34,10 @@ class SoftTargets:
         return int(self.vectors.shape[1])
 
     def nearest(self, clip: Clip, centre: float) -> int | None:
-        """The window of `clip` that is centred nearest to a sample of it; None if the clip is not
-        known."""
+        """Nearest known window of `clip` to a sample of it; None if none is known.
+
+        Nearest is the one whose centre is.
+        """
         start, end = self.spans.get(id(clip), (0, 0))
         if start == end:
             return None

@@ -1,4 +1,6 @@
-"""A teacher's vectors on disk, each computed once: by the sound, the place in it, and the teacher.
+"""A teacher's vectors on disk, each computed once.
+
+Keys are the sound, the place in it, and the teacher.
 
 Two files that only grow. A vector is written before its key, so that whatever a kill leaves behind
 is a whole number of both after cutting off the rest.
@@ -36,7 +38,10 @@ def keys_of(samples: Pcm, centres: Sequence[int]) -> list[Key]:
 
 
 class VectorStore:
-    """Vectors of one teacher in a folder. Only its holder may write (see `filled`)."""
+    """Vectors of one teacher in a folder; only its holder may write.
+
+    See `filled`.
+    """
 
     def __init__(self, folder: Path, width: int) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -90,8 +95,11 @@ def filled(
     folder: Path | None,
     console: Console,
 ) -> VectorStore:
-    """The store of `teacher` under `folder` (None: the user's cache), with the vectors of all
-    windows of `recordings` around `centres`; what it has already is not computed again."""
+    """The store of `teacher` under `folder`, filled with all windows.
+
+    folder: None for the user's cache. The windows are those of `recordings` around `centres`; what
+    it has already is not computed again.
+    """
     base = folder or cache.directory("teacher")
     place = base / f"{teacher.digest[:16]}-{teacher.runtime}"
     place.mkdir(parents=True, exist_ok=True)
@@ -107,7 +115,7 @@ def filled(
 def _missing(
     recordings: Sequence[Pcm], centres: Sequence[Sequence[int]], store: VectorStore
 ) -> Iterator[tuple[int, list[int], list[Key]]]:
-    """Recordings with windows that the store lacks, those windows' centres and keys."""
+    """Recordings with windows that the store lacks, their centres and keys."""
     seen: set[Key] = set()
     for number, (samples, places) in enumerate(zip(recordings, centres, strict=True)):
         pairs = zip(places, keys_of(samples, places), strict=True)

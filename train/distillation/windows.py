@@ -47,7 +47,9 @@ class TeacherWindows:
 def teacher_windows(
     clips: Sequence[Clip], settings: TeacherSection, threads: int, console: Console
 ) -> TeacherWindows:
-    """The windows of all clips with the teacher's vectors, from its store or computed now.
+    """The windows of all clips with the teacher's vectors.
+
+    From its store or computed now.
 
     Raises UserError if the teacher is missing.
     """
@@ -71,7 +73,9 @@ def teacher_windows(
 
 
 def centres_of(clip: Clip, per_second: float, per_clip: int) -> list[int]:
-    """Samples that windows of a clip are centred on: `per_second` of them, at least `per_clip`.
+    """Centres of a clip's windows, in samples.
+
+    There are `per_second` of them, at least `per_clip`.
 
     A word (placing = "word") lies whole in each window of a second, at another place each time;
     running speech is covered evenly. More windows of a clip include the fewer ones.

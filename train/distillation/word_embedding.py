@@ -96,7 +96,9 @@ def _onnxruntime(file: Path, threads: int) -> Run:
 
 
 def open_teacher(name: str, threads: int) -> WordEmbedding:
-    """The teacher `name`: "efficientword-net", or an ONNX file of the same interface.
+    """The teacher `name`: "efficientword-net", or a similar ONNX file.
+
+    It has the same interface.
 
     Raises UserError if it is missing or is another network.
     """
@@ -119,8 +121,10 @@ def weights_of(name: str) -> Path:
 
 
 def windows_around(samples: Audio, centres: Sequence[int]) -> NDArray[np.float32]:
-    """The teacher's windows around some samples of a recording, shape (n, SOUND): the recording
-    at one level where there is one, and noise everywhere."""
+    """The teacher's windows around samples of a recording, shape (n, SOUND).
+
+    The recording is at one level where there is one, and noise is everywhere.
+    """
     windows = np.tile(noise_floor(), (len(centres), 1))
     gain = np.float32(LEVEL / rms(samples))
     for window, centre in zip(windows, centres, strict=True):

@@ -24,7 +24,7 @@ def vector_head(hidden_size: int, width: int) -> nn.Sequential:
 
 
 class WordStudent(nn.Module):
-    """A Wav2Vec2 encoder and the layers that map its pooled frames to the teacher's vectors."""
+    """Wav2Vec2 encoder whose pooled frames are mapped to teacher vectors."""
 
     def __init__(self, encoder: Wav2Vec2Model, width: int) -> None:
         super().__init__()
@@ -45,6 +45,9 @@ class WordStudent(nn.Module):
 def cosine_distance(
     model: Any, inputs: dict[str, torch.Tensor]
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """One minus the cosine to the teacher's vectors, over the batch, and the student's vectors."""
+    """Cosine distance to the teacher's vectors, and the student's vectors.
+
+    The distance is one minus the cosine, averaged over the batch.
+    """
     vectors = model(inputs["input_values"]).float()
     return 1 - functional.cosine_similarity(vectors, inputs["labels"]).mean(), vectors

@@ -1,4 +1,4 @@
-"""Evaluation of a model: window by window, recording by recording, and as streams.
+"""Evaluation of a model: by window, by recording, and as streams.
 
 Everything goes through the daemon's classifier and its `Stream`, so that what is measured is what
 runs. Ratios of speech to noise are the clip's RMS over the noise's, over the whole clip.
@@ -144,8 +144,10 @@ class Evaluation:
 
 
 def settings_of(classifier: Classifier) -> SimulationSettings:
-    """The daemon's settings for this model: its `intentd` key, and what its verifier changes, over
-    the defaults."""
+    """The daemon's settings for this model.
+
+    Its `intentd` key, and what its verifier changes, over the defaults.
+    """
     info = classifier.info
     verifier = None if classifier.verifier is None else classifier.verifier.info
     table = layer_of(info, verifier)
@@ -171,7 +173,9 @@ def evaluate(
     options: Options,
     say: Callable[[str], None] = lambda _: None,
 ) -> Evaluation:
-    """Measure `classifier` on `clips`; `noise` (n,) is what levels other than None are made with.
+    """Measure `classifier` on `clips`.
+
+    `noise` (n,) is what levels other than None are made with.
 
     `say` is called with what is being measured.
     """
@@ -233,7 +237,9 @@ def _recordings(
     sounds: Sequence[Audio],
     temperature: float,
 ) -> tuple[Classified, Classified, int]:
-    """Each clip as a separate recording: verdicts, windows with speech, and clips without speech.
+    """Each clip as a separate recording.
+
+    Gives verdicts, windows with speech, and the number of clips without speech.
 
     The verdict on a clip in which the gate finds no speech is counted as wrong: it is the first
     label that is not the reference.
@@ -268,7 +274,10 @@ def _windows(
 def _first_windows(
     classifier: Classifier, clips: Sequence[Clip], sounds: Sequence[Audio], temperature: float
 ) -> Classified:
-    """Each clip by its first window alone, speech or not, as truncation would classify it."""
+    """Each clip by its first window alone, as truncation classifies it.
+
+    Speech or not.
+    """
     windows = []
     for sound in sounds:
         window = np.zeros(classifier.window, np.float32)

@@ -1,4 +1,7 @@
-"""Events against the truth: hits, misses, wrong events, false alarms and delays."""
+"""Compares events with the truth: hits, misses, false alarms, delays.
+
+And wrong events.
+"""
 
 from __future__ import annotations
 

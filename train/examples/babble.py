@@ -1,4 +1,4 @@
-"""Other people talking behind, mixed from the recordings that are trained on."""
+"""Babble: other people's talk, mixed from the training recordings."""
 
 from __future__ import annotations
 
@@ -14,8 +14,11 @@ TRACKS, SECONDS, TALKERS = 8, 60.0, 4
 
 
 def babble_of(clips: Sequence[Clip], settings: AugmentSection, seed: int) -> list[Audio]:
-    """Tracks of several people at once, from the running speech among `clips` that are trained on,
-    or from all of them if there is none; no track if the recipe mixes none in."""
+    """Tracks of several people at once, from the running speech of `clips`.
+
+    Of those that are trained on, or from all of them if there is none; no track if the recipe mixes
+    none in.
+    """
     if not settings.babble_probability:
         return []
     clips = [clip for clip in clips if clip.part == "train"]

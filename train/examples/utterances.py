@@ -1,4 +1,4 @@
-"""Utterances as bags of windows: those with speech in them, by the daemon's own gate.
+"""Utterances as bags of windows with speech, by the daemon's own gate.
 
 The loss is taken on the pooled evidence of a bag exactly as the daemon pools it
 (`daemon.decide.pool`), so that what is optimised is what runs. `pool_logits` is that function in
@@ -120,7 +120,10 @@ class UtteranceBags(Dataset[Example]):
 
 
 class BagCollator:
-    """Bags to one batch: features of all windows one below the other, and each bag's size."""
+    """Bags to a batch: features of all windows, and each bag's size.
+
+    The features are one below the other.
+    """
 
     def __init__(self, extractor: Any) -> None:
         self.extractor = extractor
@@ -138,7 +141,7 @@ class BagCollator:
 
 
 class BagLoss:
-    """Cross entropy of the pooled posterior; also gives the pooled evidence as logits."""
+    """Cross entropy of the pooled posterior; pooled evidence as logits."""
 
     def __init__(
         self, input_name: str, overlap: float, forgetting: float, smoothing: float
@@ -161,7 +164,7 @@ class BagLoss:
 def pool_logits(
     logits: torch.Tensor, sizes: torch.Tensor, overlap: float, forgetting: float = 1.0
 ) -> torch.Tensor:
-    """Evidence of bags, (bags, labels), from the logits of their windows, (windows, labels).
+    """Evidence of bags, (bags, labels), from logits (windows, labels).
 
     Its softmax is `daemon.decide.pool` of the windows' posteriors. `overlap` is hop / window.
     """

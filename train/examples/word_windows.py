@@ -42,8 +42,10 @@ class WindowBatches(Dataset[dict[str, torch.Tensor]]):
         seed: int,
         fixed: bool = False,
     ) -> None:
-        """`weights` of the windows, shape (windows,): how often each is drawn; `lengths` of windows
-        in samples, drawn evenly."""
+        """Windows drawn in proportion to `weights`, shape (windows,).
+
+        `lengths` of windows in samples, drawn evenly.
+        """
         self.recordings, self.windows, self.settings = recordings, windows, settings
         self.noises, self.babble, self.extractor = noises, babble, extractor
         self.lengths, self.batch, self.batches = lengths, batch, batches

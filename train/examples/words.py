@@ -31,8 +31,10 @@ def shares(
     non_intents: tuple[str, ...],
     weights: tuple[float, ...],
 ) -> NDArray[np.float64]:
-    """How often each clip is drawn, relative to the others, shape (clips,): by the weight of its
-    source, and one intent as often as another."""
+    """How often each clip is drawn, relative to the others, shape (clips,).
+
+    By the weight of its source, and one intent as often as another.
+    """
     share = np.array([weights[c.source] for c in clips], np.float64)
     for label in labels:
         mask = np.array([c.label == label for c in clips])
@@ -232,8 +234,10 @@ def degrade(
     rng: np.random.Generator,
     babble: Sequence[Audio] = (),
 ) -> Audio:
-    """`samples` as a channel leaves them: microphone, room, other people, noise or a white floor,
-    line."""
+    """`samples` with a channel's effects.
+
+    Microphone, room, other people, noise or a white floor, line.
+    """
     s = settings
     if s.equalize_db:
         samples = augment.equalize(samples, s.equalize_db, rng)
@@ -257,7 +261,7 @@ def degrade(
 
 
 class WindowCollator:
-    """Windows to one batch of the model's features, by its own feature extractor."""
+    """Windows to one batch of the model's features, by its own extractor."""
 
     def __init__(self, extractor: Any) -> None:
         self.extractor = extractor
@@ -295,7 +299,10 @@ class FixedWindows(Dataset[Example]):
 
 
 def middle_window(samples: Audio, length: int) -> Audio:
-    """The middle `length` samples of a recording, shape (length,); a shorter one is centred."""
+    """The middle `length` samples of a recording, shape (length,).
+
+    A shorter one is centred.
+    """
     window = np.zeros(length, np.float32)
     surplus = len(samples) - length
     if surplus >= 0:

@@ -1,1 +1,4 @@
-"""Recording own words: takes found in a stream, checked, and kept with a manifest."""
+"""Recording of own words: takes found in a stream, checked, and kept.
+
+With a manifest.
+"""

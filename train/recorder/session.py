@@ -36,7 +36,9 @@ def prompts(
     talk: float = 60.0,
     room: float = 20.0,
 ) -> list[Prompt]:
-    """Rounds of all words in mixed order, then near-misses, ordinary talk and the room.
+    """Rounds of all words in mixed order, then near-misses, talk, room.
+
+    The talk is ordinary, the room is recorded while nobody speaks.
 
     `takes`: how many of each word are wanted now; `near`: words that sound alike, by word; `talk`
     and `room` in seconds, 0 for none.
@@ -62,8 +64,10 @@ def prompts(
 
 
 class Session:
-    """Where a recording session is. What was recorded is the caller's to keep: `keep` says which
-    take it replaces."""
+    """State of a recording session.
+
+    What was recorded is the caller's to keep: `keep` says which take it replaces.
+    """
 
     def __init__(self, wanted: Sequence[Prompt]) -> None:
         self.prompts = list(wanted)

@@ -54,8 +54,10 @@ class MicrophoneSound:
     """The daemon's own capture: it comes back by itself when the device does."""
 
     def __init__(self, microphone: Microphone, wake: Wake) -> None:
-        """`wake` is the one that `microphone` was made with. Raises UserError if it can't be
-        opened."""
+        """Sound of `microphone`, which was made with `wake`.
+
+        Raises: UserError if it can't be opened.
+        """
         self._microphone, self._wake = microphone, wake
         self._resampler = Resampler(microphone.info.rate)
         microphone.start()
@@ -111,7 +113,10 @@ class FileSound:
 
 
 def play(samples: Audio) -> None:
-    """Play a take and wait for its end. Raises UserError if nothing can be played here."""
+    """Play a take and wait for its end.
+
+    Raises: UserError if nothing can be played here.
+    """
     try:
         import sounddevice
 

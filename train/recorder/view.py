@@ -87,7 +87,7 @@ class Lines:
 
 
 class Screen:
-    """The word to be said in the middle, the level below it, keys at the bottom."""
+    """The word to be said in the middle, the level below, keys at the bottom."""
 
     def __init__(self, console: Console) -> None:
         self._console = console

@@ -10,7 +10,10 @@ from daemon.base.resources import disk_full, out_of_memory
 
 
 def attempt(what: str, action: Callable[[], None], say: Callable[[str], None]) -> bool:
-    """Run `action`; whether it succeeded. If not, `say` is called with a sentence about `what`."""
+    """Run `action` and return whether it succeeded.
+
+    If not, `say` is called with a sentence about `what`.
+    """
     try:
         action()
     except BrokenPipeError:  # nobody reads what is shown

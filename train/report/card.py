@@ -69,7 +69,10 @@ def card(
     pictures: list[str],
     notes: str = "",
 ) -> str:
-    """The model card, Markdown with a header that the hub reads; `notes` are its maker's."""
+    """The model card, Markdown with a header that the hub reads.
+
+    `notes` are its maker's.
+    """
     sections = [
         _header(recipe, figures),
         _what(recipe, figures),

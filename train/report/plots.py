@@ -1,4 +1,7 @@
-"""Pictures of the report: loss, confusion, reliability, misses against false alarms, noise."""
+"""Plots of the report: loss, confusion, reliability, trade-off, noise.
+
+The trade-off is misses against false alarms.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +30,10 @@ LONGEST_LABEL = 40
 
 
 def loss(path: Path, log: Sequence[dict[str, Any]]) -> None:
-    """Training loss, validation loss and accuracy by step. `log`: the trainer's log history."""
+    """Training loss, validation loss and accuracy by step.
+
+    `log`: the trainer's log history.
+    """
     figure, axes = pyplot.subplots(figsize=SIZE)
     steps = [(entry["step"], float(entry["loss"])) for entry in log if "loss" in entry]
     held = [(entry["step"], float(entry["eval_loss"])) for entry in log if "eval_loss" in entry]
@@ -50,7 +56,7 @@ def loss(path: Path, log: Sequence[dict[str, Any]]) -> None:
 
 
 def confusion(path: Path, found: Evaluation) -> None:
-    """Confusion matrix: predicted against true label, as shares of each true label."""
+    """Confusion matrix: predicted labels as shares of each true label."""
     counts = found.confusion()
     present = np.flatnonzero(counts.sum(axis=1) + counts.sum(axis=0))
     counts = counts[np.ix_(present, present)]
@@ -100,8 +106,10 @@ def reliability(path: Path, found: Evaluation) -> None:
 
 
 def trade_off(path: Path, curve: Sequence[dict[str, float]], chosen: tuple[float, float]) -> None:
-    """Misses against false alarms an hour with one threshold for all labels, and the `chosen`
-    point (false alarms an hour, miss rate) with one for each."""
+    """Misses against false alarms an hour with one threshold for all labels.
+
+    The `chosen` point (false alarms an hour, miss rate) has one for each.
+    """
     figure, axes = pyplot.subplots(figsize=SIZE)
     axes.plot(
         [point["false_alarms_per_hour"] for point in curve],
@@ -121,7 +129,7 @@ def trade_off(path: Path, curve: Sequence[dict[str, float]], chosen: tuple[float
 
 
 def noise(path: Path, found: Evaluation) -> None:
-    """Accuracy of recordings and hits of the stream by noise, with 95 % intervals."""
+    """Accuracy of recordings and hits of streams by noise, 95 % intervals."""
     figure, axes = pyplot.subplots(figsize=SIZE)
     names = ["none" if c.level is None else f"{c.level:g} dB" for c in found.conditions]
     for name, pairs in (

@@ -1,4 +1,4 @@
-"""Sections of the model card with figures: evaluation, labels, calibration."""
+"""Figures of the model card: evaluation, labels, calibration."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def metrics(recipe: Recipe, figures: dict[str, Any]) -> str:
 
 
 def by_label(figures: dict[str, Any]) -> str:
-    """Recall and events of each label in each noise, and the most frequent confusions."""
+    """Recall and events of each label in each noise, and top confusions."""
     rows = figures["conditions"]
     noises = ["no noise" if r["snr_db"] is None else f"{r['snr_db']:g} dB" for r in rows]
     lines = [
@@ -119,8 +119,10 @@ def _events(row: dict[str, Any] | None) -> str:
 def confusions(
     labels: list[str], counts: list[list[int]], non_intents: Sequence[str] = ()
 ) -> list[str]:
-    """The most frequent mistakes as phrases, the most frequent first; one non-intent for another
-    is none. `counts`: rows references, columns predictions."""
+    """The most frequent confusions as phrases, in order.
+
+    One non-intent for another is none. `counts`: rows references, columns predictions.
+    """
     wrong = sorted(
         (-count, reference, predicted)
         for reference, row in enumerate(counts)
@@ -188,7 +190,10 @@ def _alarms_by_source(measured: dict[str, Any]) -> str:
 
 
 def _other_words(measured: dict[str, Any]) -> str:
-    """Single words that are no intents, where they did not count as command-free audio."""
+    """Single words that are no intents, unless they are command-free audio.
+
+    Empty where they counted as that.
+    """
     if not measured["other_words"]:
         return ""
     return (

@@ -1,4 +1,4 @@
-"""The daemon's settings by a recipe, and the tracks that its model is measured on."""
+"""The daemon's settings by a recipe, and the tracks for measuring."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ TOGETHER = 100
 
 @dataclass(frozen=True, slots=True)
 class Tracks:
-    """Tracks that detection is measured on; any event in those of `free` is a false alarm."""
+    """Tracks for detection; any event in those of `free` is a false alarm."""
 
     words: tuple[Track, ...]
     free: tuple[Track, ...]
@@ -65,7 +65,10 @@ def word_track(
     snr_db: float,
     seed: int = 0,
 ) -> Track:
-    """`per_label` clips of each intent, one every `spacing` seconds, in noise (or without)."""
+    """`per_label` clips of each intent, one every `spacing` seconds.
+
+    In noise (or without).
+    """
     chosen = choose(clips, intents_of(recipe, labels), per_label, seed)
     name = "without noise" if noise is None else f"{snr_db:g} dB"
     return spaced(name, chosen, recipe.model.non_intents, spacing, noise, snr_db, seed)
@@ -74,7 +77,10 @@ def word_track(
 def free_tracks(
     recipe: Recipe, clips: Sequence[Clip], noises: Sequence[Audio], spacing: float
 ) -> tuple[Track, ...]:
-    """Command-free audio: single other words one every `spacing` seconds, other speech, noises."""
+    """Command-free audio: other words every `spacing` seconds, talk, noise.
+
+    The words are single ones.
+    """
     words = (replace(track, truth=()) for track in _other_words(recipe, clips, spacing))
     return (*words, *_talk(recipe, clips, noises))
 
@@ -91,7 +97,7 @@ def _other_words(recipe: Recipe, clips: Sequence[Clip], spacing: float) -> tuple
 
 
 def _talk(recipe: Recipe, clips: Sequence[Clip], noises: Sequence[Audio]) -> tuple[Track, ...]:
-    """Tracks of other speech than single words, one a source, and of the noises."""
+    """Tracks of other speech than single words, one a source, and of noise."""
     tracks = []
     for number, section in enumerate(recipe.data):
         crops = [clip for clip in _others(recipe, clips, number) if clip.placing != "word"]
@@ -109,7 +115,7 @@ def _others(recipe: Recipe, clips: Sequence[Clip], source: int) -> list[Clip]:
 def calibration_tracks(
     recipe: Recipe, clips: Sequence[Clip], labels: Sequence[str], noises: Sequence[Audio]
 ) -> Tracks:
-    """Streams of validation clips without noise and with it, and command-free audio.
+    """Streams of validation clips with and without noise; command-free audio.
 
     Single other words, one every few seconds for an hour, are no hour that anybody lives through.
     Where there is talk to be quiet in, they are streams of words too: an event on one is wrong, and
@@ -148,8 +154,10 @@ def calibration_tracks(
 
 
 def extra_tracks(recipe: Recipe) -> Iterator[Track]:
-    """The recordings of `calibrate.free`, some minutes at a time. Raises UserError if one of the
-    sources can't be used."""
+    """The recordings of `calibrate.free`, some minutes at a time.
+
+    Raises: UserError if one of the sources can't be used.
+    """
     for path in recipe.calibrate.free:
         clips = load_plain(path, recipe.root)
         for first in range(0, len(clips), TOGETHER):

@@ -59,7 +59,7 @@ class SimulationSettings(StreamSettings):
 
     @property
     def overlap(self) -> float:
-        """Hop over window, the argument `overlap` of `daemon.decide.evidence_weights`."""
+        """Hop over window, as in `daemon.decide.evidence_weights`."""
         return self.hop / self.window
 
     def with_thresholds(self, thresholds: dict[str, float]) -> SimulationSettings:
@@ -72,7 +72,10 @@ class SimulationSettings(StreamSettings):
 
 @dataclass(frozen=True, slots=True)
 class CachedScores:
-    """Outputs of gate and model for one recording, before any setting is applied."""
+    """Outputs of gate and model for a recording, independent of settings.
+
+    No setting is applied to them yet.
+    """
 
     samples: int
     speech_probabilities: NDArray[np.float32]
@@ -103,7 +106,9 @@ def score_recordings(
     score: Scorer,
     advance: Callable[[float], None] | None = None,
 ) -> list[CachedScores]:
-    """Run gate and model over `recordings` (16 kHz mono), many side by side in batches.
+    """Run gate and model over `recordings` (16 kHz mono), in batches.
+
+    Many side by side.
 
     `advance` is called with the seconds of audio that were done since its last call.
     """
@@ -181,7 +186,7 @@ def replay(cached: CachedScores, settings: SimulationSettings, temperature: floa
 
 
 class EventReplay:
-    """Smoothing and event detection of one recording, for many settings in turn.
+    """Smoothing and event detection of a recording, for many settings.
 
     The gate runs once. `events` gives those of `replay`, to the sample.
     """
@@ -206,7 +211,7 @@ class EventReplay:
         ]
 
     def smoothed(self, settings: SimulationSettings) -> list[SmoothedWindow]:
-        """The smoothed posterior after each window, with the detector's other arguments."""
+        """Smoothed posterior after each window, with the detector's arguments."""
         rolling = make_rolling(
             settings.unit, len(settings.labels), settings.window, settings.hop, settings.rolling
         )
@@ -251,7 +256,10 @@ class EventReplay:
 
 
 def speech_windows(clips: Sequence[Clip], settings: SimulationSettings) -> list[NDArray[np.int64]]:
-    """First samples of the windows that the daemon would classify, one array a clip."""
+    """Starts of the windows that the daemon would classify, an array a clip.
+
+    In samples.
+    """
     labels = len(settings.labels)
     cached = score_recordings(
         [clip.audio for clip in clips],
@@ -292,7 +300,10 @@ class _CachingDetector:
 
     @classmethod
     def load(cls, settings: GateSettings) -> _CachingDetector:
-        """With the detector that the settings name. Raises UserError if it can't run here."""
+        """Build it with the detector that the settings name.
+
+        Raises: UserError if it can't run here.
+        """
         return cls(settings, load_detector(settings.kind))
 
     def clear(self) -> None:
@@ -330,7 +341,10 @@ class _ReplayingDetector:
 
 
 def _feed(stream: Stream, audio: Audio, start: int) -> None:
-    """The turn of `audio` that begins at `start`; the last one finishes the stream."""
+    """Feed the turn of `audio` that begins at `start`; the last one finishes.
+
+    It finishes the stream.
+    """
     piece = audio[start : start + TURN]
     if len(piece):
         end = start + len(piece)

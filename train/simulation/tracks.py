@@ -1,4 +1,4 @@
-"""Long recordings with known events, made of clips, for evaluation and calibration.
+"""Tracks: long recordings with known events, made of clips.
 
 A ratio of speech to noise is the clip's RMS over the RMS of the noise beneath it, both over the
 whole clip. The noise keeps one level throughout and the clips are scaled, since a room does not
@@ -74,7 +74,9 @@ def spaced(
     snr_db: float,
     seed: int = 0,
 ) -> Track:
-    """One clip every `spacing` seconds (later if the one before is longer), in continuous noise.
+    """One clip every `spacing` seconds in continuous noise.
+
+    Later if the one before is longer.
 
     `noise` (n,) is repeated as often as it takes; None: a white floor at -70 dBFS.
     """
@@ -112,7 +114,9 @@ def spaced(
 
 
 def joined(name: str, clips: Sequence[Clip], gap: float = 0.6, seed: int = 0) -> Track:
-    """Clips one after the other as they are, with `gap` seconds between: command-free audio.
+    """Clips in a row with `gap` seconds between: command-free audio.
+
+    They are left as they are.
 
     The truth is empty: any event is a false alarm.
     """
@@ -126,8 +130,10 @@ def joined(name: str, clips: Sequence[Clip], gap: float = 0.6, seed: int = 0) ->
 
 
 def with_noise(samples: Audio, noise: Audio, snr_db: float, number: int) -> Audio:
-    """Clip `number` of several with noise at a ratio of RMS over the whole clip; the noise begins
-    elsewhere for each, and is repeated where it is too short."""
+    """Clip `number` of several with noise at a ratio of RMS.
+
+    Over the whole clip. The noise begins elsewhere for each, and is repeated where it is too short.
+    """
     beneath = _repeat(np.roll(noise, -NEXT * number), len(samples))
     gain = rms(samples) / rms(beneath) * 10 ** (-snr_db / 20)
     return np.clip(samples + beneath * np.float32(gain), -1, 1).astype(np.float32)

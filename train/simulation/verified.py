@@ -1,4 +1,4 @@
-"""The verifier's posteriors of the candidates in recordings that a model has scored."""
+"""The verifier's posteriors of candidates in scored recordings."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def verified(
     posterior: Posterior,
     rolling_windows: Iterable[int] = (),
 ) -> CachedScores:
-    """`cached` of `audio` with the verifier's posterior of each window that may be a candidate.
+    """`cached` of `audio` with the verifier's posteriors of candidates.
 
     They depend on `settings.verification.candidate`, and on neither thresholds nor weights.
     `rolling_windows`: other values of rolling.windows that it will be replayed with.
@@ -55,8 +55,10 @@ def _candidates(replay: EventReplay, settings: SimulationSettings) -> set[int]:
 
 
 def before(sound: Audio, index: int, settings: SimulationSettings) -> NDArray[np.float32]:
-    """What a stream gives the verifier of a recording that is high-passed: the 1.5 s that end with
-    a window; zeros where there is no sound."""
+    """The verifier's input at a window: the 1.5 s that end with it.
+
+    Of a recording that is high-passed; zeros where there is no sound.
+    """
     end = index * settings.hop_samples + settings.window_samples
     first, last = max(0, end - SOUND), min(end, len(sound))
     found = np.zeros(SOUND, np.float32)

@@ -1,4 +1,6 @@
-"""Checkpoints that survive power cuts and full disks, and models that are saved whole.
+"""Checkpoints that survive power cuts; models that are saved whole.
+
+They survive full disks as well.
 
 The last file that a checkpoint gets is its seal: the seconds that training has taken, and size and
 CRC-32 of every other file. Before it is written, the others are synced to the disk. A checkpoint
@@ -31,7 +33,10 @@ _BLOCK = 1 << 20
 
 
 def seal(checkpoint: Path, seconds: float) -> None:
-    """Sync the files of a checkpoint and write its seal. Raises OSError on a full disk."""
+    """Sync the files of a checkpoint and write its seal.
+
+    Raises: OSError on a full disk.
+    """
     sync_files(checkpoint)
     lines = [f"{seconds:.1f}"]
     for file in sorted(checkpoint.iterdir()):
@@ -105,8 +110,10 @@ def seconds_of(checkpoint: Path) -> float:
 
 
 def save_whole(save: Callable[[str], None], folder: Path) -> None:
-    """Let `save` write a model into `folder` such that its weights appear there whole, last, and
-    after all is on the disk. `save` is called with a folder to write to."""
+    """Let `save` write a model such that its weights appear in `folder` whole.
+
+    They appear last, after all is on the disk. `save` is called with a folder to write to.
+    """
     draft = folder / ".saving"
     if not main_process():  # it only trains along
         save(str(draft))
@@ -125,8 +132,10 @@ def save_whole(save: Callable[[str], None], folder: Path) -> None:
 
 
 def readable(folder: Path) -> None:
-    """Let others read the weights in a folder, as far as the umask lets them: safetensors writes
-    for the owner alone, and a service may run as another user."""
+    """Let others read the weights in a folder, as the umask allows.
+
+    safetensors writes for the owner alone, and a service may run as another user.
+    """
     mask = os.umask(0)
     os.umask(mask)
     for file in folder.glob("*.safetensors"):

@@ -1,4 +1,4 @@
-"""Convolutions of Wav2Vec2 as matrix products, for training on a processor.
+"""Wav2Vec2's convolutions as matrix products, for training on a processor.
 
 transformers lays the feature encoder out channels first, so that torch copies for every layer norm
 and convolves single rows. The same sums as matrix products over windows of frames (im2col) take
@@ -18,8 +18,10 @@ from torch.nn import functional
 
 
 def quicken(model: Any) -> bool:
-    """Replace, on this instance of a Wav2Vec2 model, the forward pass of a feature encoder with
-    layer norm; returns whether there was one."""
+    """Speed up a Wav2Vec2 model's feature encoder, if it has layer norm.
+
+    Replaces the forward pass of this instance; returns whether it did.
+    """
     encoder = getattr(model, "wav2vec2", model)
     if getattr(encoder.config, "feat_extract_norm", None) != "layer":
         return False
@@ -30,7 +32,7 @@ def quicken(model: Any) -> bool:
 
 
 def _feature_encoder(self: Any, input_values: torch.Tensor) -> torch.Tensor:
-    """Frames, shape (batch, channels, frames), of samples, shape (batch, samples)."""
+    """Frames (batch, channels, frames) of samples (batch, samples)."""
     hidden = input_values[..., None]
     for layer in self.conv_layers:
         hidden = layer.activation(layer.layer_norm(_convolve(hidden, layer.conv)))

@@ -1,4 +1,4 @@
-"""Finetuning with transformers' Trainer: from a recipe and its clips to trained weights."""
+"""Finetuning with transformers' Trainer, from recipe and clips to weights."""
 
 from __future__ import annotations
 
@@ -59,8 +59,10 @@ class StoppedError(Exception):
 
 
 def noises_of(recipe: Recipe) -> list[Audio]:
-    """The recordings of `augment.noise`; without it those that ship, where the recipe trains on
-    what ships, else none."""
+    """The recordings of `augment.noise`, or the shipped ones, or none.
+
+    Those that ship are taken where the recipe trains on what ships.
+    """
     if recipe.augment.noise is None:
         if not any(section.path == WORLD for section in recipe.data):
             return []
@@ -122,7 +124,9 @@ def train_model(
 
 
 def fit(trainer: IntentTrainer, checkpoint: Path | None, output: Path) -> None:
-    """Train from the beginning or from a checkpoint in `output`/checkpoints to the end.
+    """Train to the end, from the beginning or from a checkpoint.
+
+    Checkpoints are in `output`/checkpoints.
 
     Raises:
         StoppedError: SIGINT or SIGTERM came; what was learned is saved.
@@ -308,7 +312,10 @@ def _compute(prediction: Any) -> dict[str, float]:
 
 
 def bf16(precision: str, amx: bool = False) -> bool:
-    """Whether to compute in bfloat16. `amx`: "auto" means so on a processor with AMX too."""
+    """Whether to compute in bfloat16.
+
+    `amx`: "auto" means so on a processor with AMX too.
+    """
     if precision == "auto":
         if torch.cuda.is_available():
             return bool(torch.cuda.is_bf16_supported())

@@ -75,7 +75,9 @@ def build_model(recipe: Recipe, labels: tuple[str, ...]) -> tuple[Any, Any]:
 
 
 def find_base(base: str) -> str:
-    """A directory, or a hub id that transformers can fetch or has in its cache, of `model.base`.
+    """A directory or hub id of `model.base` that transformers can load.
+
+    It can fetch it or has it in its cache.
 
     Raises:
         UserError: it is neither.
@@ -107,7 +109,10 @@ def words_encoder() -> Path:
 
 
 def _in_cache(name: str) -> bool:
-    """Whether the hub's cache has the weights; transformers then asks once and goes on without."""
+    """Whether the hub's cache has the weights.
+
+    transformers then asks once and goes on without.
+    """
     found = [try_to_load_from_cache(name, file) for file in WEIGHTS]
     return any(isinstance(file, str) for file in found)
 

@@ -10,8 +10,10 @@ from transformers import TrainerCallback
 
 
 def depth_of(name: str, layers: int) -> int:
-    """Depth of a parameter below the head: 0 for the head, `layers` + 1 for what comes before
-    the first transformer layer."""
+    """Depth of a parameter below the head.
+
+    0 for the head, `layers` + 1 for what comes before the first transformer layer.
+    """
     match = re.search(r"encoder\.layers?\.(\d+)\.", name)
     if match:
         return layers - int(match.group(1))
@@ -21,8 +23,11 @@ def depth_of(name: str, layers: int) -> int:
 
 
 def layerwise_optimizer(trainer: Any, decay: float) -> torch.optim.Optimizer:
-    """AdamW whose learning rate is multiplied by `decay` with every layer below the head
-    (Howard and Ruder 2018, discriminative finetuning); sets and returns the trainer's optimizer."""
+    """AdamW whose learning rate decays with every layer below the head.
+
+    Multiplied by `decay` (Howard and Ruder 2018, discriminative finetuning); sets and returns the
+    trainer's optimizer.
+    """
     if trainer.optimizer is not None:
         return trainer.optimizer  # type: ignore[no-any-return]
     args, model = trainer.args, trainer.model
@@ -49,7 +54,7 @@ def layerwise_optimizer(trainer: Any, decay: float) -> torch.optim.Optimizer:
 
 
 class FreezeAtFirst(TrainerCallback):  # type: ignore[misc]
-    """Gradients of everything but the head are dropped for the first `steps` steps."""
+    """Drops gradients of all but the head for the first `steps` steps."""
 
     def __init__(self, model: torch.nn.Module, steps: int) -> None:
         self.steps = steps

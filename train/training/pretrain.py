@@ -1,4 +1,7 @@
-"""A recipe with a teacher: from recordings alone to an encoder that others are finetuned from."""
+"""Pretraining by a teacher: from recordings alone to an encoder.
+
+Others are finetuned from it.
+"""
 
 from __future__ import annotations
 
@@ -46,7 +49,7 @@ VALIDATION_BATCHES = 15
 def pretrain(
     recipe: Recipe, loaded: Loaded, output: Path, resume: bool, console: Console
 ) -> dict[str, Any]:
-    """Train the encoder and save it to `output`; returns the figures of the run.
+    """Train the encoder, save it to `output` and return the run's figures.
 
     Raises:
         UserError: the teacher is missing, or the student is no Wav2Vec2.

@@ -114,7 +114,7 @@ class RichProgress(TrainerCallback):  # type: ignore[misc]
         )
 
     def _figures(self, pace: float) -> str:
-        """Loss and accuracy as far as they are known yet, and pace (steps a second)."""
+        """Loss and accuracy as far as known, and pace (steps a second)."""
         said = [] if math.isnan(self.loss) else [f"loss {self.loss:.3f}"]
         said += [] if math.isnan(self.accuracy) else [f"accuracy {self.accuracy:.1%}"]
         said.append(f"{pace:.2f} steps/s" if pace >= 0.5 else f"{1 / max(pace, 1e-9):.1f} s a step")

@@ -1,4 +1,4 @@
-"""A small Wav2Vec2 for laptops and small boxes, about 2.3 million parameters.
+"""A small Wav2Vec2 for laptops, about 2.3 million parameters.
 
 It keeps Wav2Vec2's parts and differs from facebook/wav2vec2-base in proportions: wide strides in
 the first convolution (5 ms) and 40 ms a frame after the last make a window four times cheaper than
@@ -54,7 +54,10 @@ def small_config(**changes: Any) -> Wav2Vec2Config:
 
 
 def small_extractor() -> Wav2Vec2FeatureExtractor:
-    """No normalisation of the window: frames must not depend on what surrounds them."""
+    """An extractor without normalisation.
+
+    Frames must not depend on what surrounds them.
+    """
     return Wav2Vec2FeatureExtractor(
         feature_size=1, sampling_rate=RATE, padding_value=0.0, do_normalize=False
     )
@@ -63,7 +66,9 @@ def small_extractor() -> Wav2Vec2FeatureExtractor:
 def gabor_filters(
     filters: int, width: int, low: float = 80.0, high: float = 7600.0
 ) -> NDArray[np.float32]:
-    """Unit-norm Gabor filters, shape (filters, width); `filters` a multiple of four.
+    """Unit-norm Gabor filters, shape (filters, width).
+
+    `filters`: a multiple of four.
 
     Centres are evenly spaced on the mel scale from `low` to `high` hertz; bandwidth is the
     distance between neighbours, as far as `width` samples can hold it.
@@ -83,7 +88,7 @@ def gabor_filters(
 
 
 def start_as_filterbank(model: Any, gain: float = 3.0) -> None:
-    """Set the first convolution of a Wav2Vec2 `model` to mel-spaced Gabor filters, in place."""
+    """Set a model's first convolution to mel-spaced Gabor filters, in place."""
     first = model.wav2vec2.feature_extractor.conv_layers[0].conv
     filters, _, width = first.weight.shape
     with torch.no_grad():

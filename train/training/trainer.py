@@ -1,6 +1,7 @@
-"""transformers' Trainer with averaged weights, checkpoints that are checked, and an end in good
-order. A checkpoint holds, beyond transformers' own files, the average of the weights and a seal
-(see `checkpoints`).
+"""transformers' Trainer with averaged weights and checked checkpoints.
+
+It ends in good order. A checkpoint holds, beyond transformers' own files, the average of the
+weights and a seal (see `checkpoints`).
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ AVERAGE = "average.safetensors"
 
 
 class IntentTrainer(Trainer):  # type: ignore[misc]
-    """Evaluates (and in the end saves) the exponential moving average of the weights.
+    """Trainer that evaluates and saves the moving average of the weights.
 
     `average`: decay a step; 0 for none. `loss`: called as loss(model, inputs) -> (loss, logits)
     instead of the model's own loss, or None.
@@ -90,7 +91,10 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
         self.averaged.module.load_state_dict(state)
 
     def take(self, checkpoint: Path) -> None:
-        """The weights that training ended with, and its state, from its last checkpoint."""
+        """Load the weights and state that training ended with.
+
+        From its last checkpoint.
+        """
         self.state = TrainerState.load_from_json(str(checkpoint / "trainer_state.json"))
         if self.averaged is not None:
             self.load_average(checkpoint)
@@ -101,14 +105,14 @@ class IntentTrainer(Trainer):  # type: ignore[misc]
         self.model.load_state_dict(safetensors.torch.load_file(file))
 
     def best_checkpoint(self, last: Path) -> Path:
-        """The checkpoint with the best accuracy, as far as the state beside `last` knows."""
+        """The checkpoint with the best accuracy known beside `last`."""
         step = TrainerState.load_from_json(str(last / "trainer_state.json")).best_global_step
         best = last.parent / f"checkpoint-{step}"
         return best if step and best.is_dir() else last
 
 
 class Keeper(TrainerCallback):  # type: ignore[misc]
-    """Averages after each step, saves by time and on a signal, and marks whole checkpoints."""
+    """Averages after each step, saves by time and signal, seals checkpoints."""
 
     def __init__(self, trainer: IntentTrainer) -> None:
         self.trainer = trainer
@@ -128,8 +132,10 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
                 self.trainer.load_average(Path(args.output_dir) / f"checkpoint-{state.global_step}")
 
     def _find_best(self, args: Any, state: Any) -> None:
-        """Point to the best checkpoint where it is now: the run may have been moved, or have lost
-        it."""
+        """Point to the best checkpoint where it is now.
+
+        The run may have been moved, or have lost it.
+        """
         if not state.best_global_step:
             return
         best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
@@ -185,7 +191,10 @@ class Keeper(TrainerCallback):  # type: ignore[misc]
 
     @contextlib.contextmanager
     def catching_signals(self) -> Iterator[None]:
-        """The first SIGINT or SIGTERM ends training after the step at hand, the next one now."""
+        """End training after the current step at a SIGINT or SIGTERM.
+
+        A second one ends it at once.
+        """
 
         def note(number: int, frame: FrameType | None) -> None:
             self.signal = number

@@ -1,4 +1,7 @@
-"""Adds a verifier to a trained model: trains its linear layer and calibrates it with the model."""
+"""Adds a verifier to a trained model and calibrates the two together.
+
+Its linear layer is trained.
+"""
 
 from __future__ import annotations
 
@@ -43,16 +46,18 @@ THRESHOLDS = (0.02, 0.999)
 
 
 def find_network() -> Path:
-    """The network that comes with intentd, else that of the package efficientword-net.
+    """The network that comes with intentd, or efficientword-net's.
 
-    Raises UserError if there is neither.
+    Raises: UserError if there is neither.
     """
     bundled = bundled_network()
     return bundled if bundled.is_file() else weights_of(NAME)
 
 
 def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
-    """Train, calibrate and write the verifier of the model in the run's output folder.
+    """Train, calibrate and write the verifier of the run's model.
+
+    That is the model in its output folder.
 
     `network`: an ONNX file with EfficientWord-Net's interface.
 
@@ -127,7 +132,7 @@ def _scored(
     head: Head,
     embedding: WordEmbedding,
 ) -> list[ScoredTrack]:
-    """The validation part and `calibrate.free` with the scores of model and verifier."""
+    """Validation part and `calibrate.free` with scores of model and verifier."""
     recipe = run.recipe
     temperature = classifier.info.temperature
 

@@ -23,8 +23,11 @@ PENALTY = 1e-3
 def candidates_of(
     tracks: Sequence[ScoredTrack], settings: SimulationSettings
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """The log odds of the smoothed posterior and of the verifier's, shape (candidates, 2), and
-    whether the label is said there, shape (candidates,)."""
+    """Log odds of both posteriors of candidates, and whether they are true.
+
+    Of the smoothed posterior and of the verifier's, shape (candidates, 2); true if the label is
+    said there, shape (candidates,).
+    """
     rows: list[tuple[float, float]] = []
     right: list[bool] = []
     intents = [n for n, label in enumerate(settings.labels) if label not in settings.non_intents]
@@ -49,8 +52,10 @@ def _is_said(label: str, start: float, end: float, truth: Sequence[ReferenceEven
 def fit_combination(
     verification: Verification, tracks: Sequence[ScoredTrack], settings: SimulationSettings
 ) -> Verification:
-    """`verification` with the weights and the bias of a logistic regression on the candidates in
-    `tracks`; the weights are at least 0."""
+    """Fit weights and bias by logistic regression on candidates of `tracks`.
+
+    Returns `verification` with them; the weights are at least 0.
+    """
     rows, right = candidates_of(tracks, settings)
     if not right.any() or right.all():
         return verification

@@ -1,4 +1,4 @@
-"""The verifier's linear layer: windows of recordings, their vectors, and the fit."""
+"""The verifier's linear layer: windows, their vectors, and the fit."""
 
 from __future__ import annotations
 
@@ -26,8 +26,10 @@ def vectors_of(
     network: WordEmbedding,
     advance: Callable[[int], None] = lambda _: None,
 ) -> Vectors:
-    """Vectors of windows of 1.5 s at 16 kHz, high-passed as the daemon's; `advance` is told how
-    many are done."""
+    """Vectors of windows of 1.5 s at 16 kHz, high-passed as the daemon's.
+
+    `advance` is called with how many are done.
+    """
     found = np.empty((len(windows), network.width), np.float32)
     for first in range(0, len(windows), BATCH):
         part = slice(first, min(first + BATCH, len(windows)))
@@ -45,8 +47,10 @@ def draw_vectors(
     draws: int,
     advance: Callable[[int], None] = lambda _: None,
 ) -> tuple[Vectors, NDArray[np.int64]]:
-    """Vectors and label numbers of `draws` windows of `clips`, drawn and augmented as the recipe's
-    training does, but 1.5 s long."""
+    """Vectors and label numbers of `draws` augmented windows of `clips`.
+
+    Drawn and augmented as the recipe's training does, but 1.5 s long.
+    """
     windows = WordDraws(
         clips,
         labels,

@@ -1,4 +1,7 @@
-"""Embeddings of the recordings in train/world, computed once and kept in the user's cache."""
+"""Embeddings of the recordings in train/world, cached for the user.
+
+They are computed once.
+"""
 
 from __future__ import annotations
 
@@ -63,7 +66,7 @@ class PackWindows:
 
 @dataclass(frozen=True, slots=True)
 class PackTalk:
-    """Other people's talk in the pack, both parts, through the daemon's stream."""
+    """Shipped talk of other people, both parts, through the daemon's stream."""
 
     scores: tuple[CachedScores, ...]
     """Embeddings in place of logits."""
@@ -102,7 +105,10 @@ def held_out_noise() -> Audio:
 
 
 def pack_windows(embedder: Embeds, progress: Progress) -> PackWindows:
-    """Embeddings of the training part, from the cache if `embedder` made them before."""
+    """Embeddings of the training part, from the cache if possible.
+
+    That is, if `embedder` made them before.
+    """
 
     def compute() -> PackWindows:
         return _embed_windows(embedder, progress)
@@ -130,7 +136,9 @@ def pack_talk(embedder: Embeds, settings: SimulationSettings, progress: Progress
 
 
 def talk_sound(number: int) -> Audio:
-    """A recording with quiet around it; of each five one by telephone, one in held-out noise.
+    """A recording with quiet around it, some degraded.
+
+    Of each five one by telephone, one in held-out noise.
 
     `number`: in `train.world.recordings()`.
     """

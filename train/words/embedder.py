@@ -1,4 +1,6 @@
-"""Embeddings of windows: what the classification head of transformers averages.
+"""Embeddings of windows: the mean frame that the head classifies.
+
+The head is transformers' classification head.
 
 `Wav2Vec2ForSequenceClassification` projects the frames, takes their mean and classifies it. All
 three are linear, so its logits are one linear layer on the mean of the encoder's frames. With the
@@ -44,7 +46,10 @@ class Embeds(Protocol):
         ...
 
     def embed(self, windows: Sequence[NDArray[np.float32]]) -> Embeddings:
-        """Vectors of windows of `window` seconds at 16 kHz each, shape (windows, size)."""
+        """Vectors of windows at 16 kHz, shape (windows, size).
+
+        Each window has `window` seconds.
+        """
         ...
 
 

@@ -1,4 +1,6 @@
-"""Windows to learn from: many copies of few takes, and of what is none of the words.
+"""Training windows: copies of takes, and of what is none of the words.
+
+Many copies of few takes.
 
 Both pass the same microphones, rooms, noises, other voices, lines and codecs, so that none of these
 gives a label away.
@@ -31,8 +33,10 @@ class Surroundings:
     """Other people, behind."""
 
     def degrade(self, window: Audio, rng: np.random.Generator) -> Audio:
-        """Microphone, room, others behind, noise or a white floor, line, the daemon's high-pass
-        and gain."""
+        """Apply microphone, room, voices, noise, line, high-pass and gain.
+
+        Noise or a white floor; high-pass and gain are the daemon's.
+        """
         if rng.random() < 0.8:
             window = augment.equalize(window, 10.0, rng)
         if rng.random() < 0.3:
@@ -67,8 +71,10 @@ def word_copies(
     speed: float = 0.1,
     overhang: float = 0.1,
 ) -> list[Audio]:
-    """`count` windows of `length` samples that hold the word of a take, all of it but for at most
-    the share `overhang`, at a speed of 1 ± `speed`."""
+    """`count` windows of `length` samples that hold the word of a take.
+
+    All of it but for at most the share `overhang`, at a speed of 1 ± `speed`.
+    """
     known = variants(samples, rng)
     made = []
     for _ in range(count):
@@ -83,7 +89,10 @@ def word_copies(
 def part_copies(
     samples: Audio, length: int, count: int, surroundings: Surroundings, rng: np.random.Generator
 ) -> list[Audio]:
-    """`count` windows that hold less than half of the word, at an edge: no word."""
+    """`count` windows that hold less than half of the word: no word.
+
+    The part is at an edge.
+    """
     bounds = augment.word_bounds(samples)
     return [
         surroundings.degrade(augment.cut_word(samples, bounds, length, rng).window, rng)
@@ -99,7 +108,9 @@ def crops(
     rng: np.random.Generator,
     alone: float = 0.35,
 ) -> list[Audio]:
-    """`count` windows of a recording without the words, the share `alone` of them a short piece
-    alone in silence."""
+    """`count` windows of a recording without the words.
+
+    The share `alone` of them holds a short piece alone in silence.
+    """
     pieces = [augment.isolate if rng.random() < alone else augment.crop for _ in range(count)]
     return [surroundings.degrade(piece(samples, length, rng).window, rng) for piece in pieces]

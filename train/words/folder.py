@@ -1,4 +1,4 @@
-"""A folder of own words: a subfolder a word, and what is none of them beside it.
+"""A folder of own words: a subfolder a word, and other sound beside it.
 
     words/three/anna-01.flac …     takes of a word
     words/_near/free-01.flac …     words that sound alike
@@ -119,7 +119,7 @@ def read_folder(folder: Path, fewest: int = 2) -> OwnRecordings:
 
 
 def speakers_of(folder: Path) -> dict[str, str]:
-    """Speaker by path, as the manifest tells; a line that is none is passed over."""
+    """Speaker by path, from the manifest; malformed lines are skipped."""
     found: dict[str, str] = {}
     try:
         lines = (folder / MANIFEST).read_text(encoding="utf-8").splitlines()
@@ -153,7 +153,10 @@ def _read(
 
 
 def _usable(samples: Audio) -> Audio:
-    """Raises ValueError with the reason if nothing can be learned from `samples`."""
+    """Check that something can be learned from `samples`.
+
+    Raises: ValueError with the reason if not.
+    """
     if len(samples) < SHORTEST * RATE:
         raise ValueError(f"is too short ({len(samples) / RATE:.2f} s)")
     if not np.isfinite(samples).all():

@@ -1,4 +1,7 @@
-"""Embeddings to fit heads on: copies of takes, what else the user recorded, and the pack."""
+"""Embeddings to fit heads on: copies of takes, other sound, the pack.
+
+The other sound is the user's.
+"""
 
 from __future__ import annotations
 
@@ -50,7 +53,10 @@ class Examples:
         )
 
     def without(self, fold: int, folds: NDArray[np.int64]) -> Examples:
-        """Those of other folds. `folds`: of the user's recordings, shape (recordings,)."""
+        """Examples of other folds.
+
+        `folds`: of the user's recordings, shape (recordings,).
+        """
         return self.where(folds_of_groups(self.groups, folds) != fold)
 
     def copies_of(self, groups: Sequence[int]) -> Examples:
@@ -113,13 +119,16 @@ def gather(
 
 
 def folds_of_groups(groups: NDArray[np.int64], folds: NDArray[np.int64]) -> NDArray[np.int64]:
-    """The fold of each group in `Examples.groups`, -1 for none; `folds` of the user's own."""
+    """The fold of each group in `Examples.groups`, -1 for none.
+
+    `folds`: of the user's own.
+    """
     pack = np.where(groups < -1, (-2 - groups) % FOLDS, -1)
     return np.where(groups >= 0, folds[np.maximum(groups, 0)], pack)
 
 
 def own_sounds(own: OwnRecordings) -> list[Take]:
-    """The user's words that sound alike, and pieces of the user's talk without the words."""
+    """The user's similar words, and pieces of talk without the words."""
     pieces = []
     for talk in own.talk:
         count = max(1, round(len(talk.audio) / RATE / PIECE))
@@ -130,8 +139,11 @@ def own_sounds(own: OwnRecordings) -> list[Take]:
 def _weights(
     targets: NDArray[np.int64], kinds: NDArray[np.int64], labels: int, settings: Settings
 ) -> NDArray[np.float32]:
-    """1 for the takes of each word together, `voice_weight` for the same in other voices,
-    `unknown_weight` for all that is unknown, half of it for noise."""
+    """Weights of examples by kind.
+
+    1 for the takes of each word together, `voice_weight` for the same in other voices,
+    `unknown_weight` for all that is unknown, half of it for noise.
+    """
     totals = [1.0] * (labels - 2) + [settings.unknown_weight, settings.unknown_weight / 2]
     weights = np.zeros(len(targets), np.float32)
     for label, total in enumerate(totals):

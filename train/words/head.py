@@ -1,4 +1,4 @@
-"""The head: one linear layer on embeddings, which is what transformers' own head comes to."""
+"""The head: one linear layer on embeddings, as transformers' comes to."""
 
 from __future__ import annotations
 
@@ -38,7 +38,10 @@ class CrossFitted:
     """What logits are divided by."""
 
     def of(self, fold: int) -> Head:
-        """The head that did not learn from a fold; -1: the one that learned from all."""
+        """The head that did not learn from a fold; -1: from all.
+
+        The head for -1 learned from all.
+        """
         return self.whole if fold < 0 else self.folds[fold]
 
 
@@ -73,7 +76,9 @@ def fit_head(
     penalty: float,
     steps: int = 200,
 ) -> Head:
-    """Multinomial logistic regression with an L2 penalty, on standardised embeddings.
+    """Multinomial logistic regression with an L2 penalty.
+
+    On standardised embeddings.
 
     `targets` (n,) label numbers; `weights` (n,) of the examples, any scale; `penalty` times half
     the squared norm of the weights is added to the mean loss. `steps`: of L-BFGS, at most.

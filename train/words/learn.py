@@ -1,4 +1,6 @@
-"""A head, its thresholds and its results on left-out takes, from own recordings.
+"""Fits a head and thresholds; measures them on left-out takes.
+
+From own recordings.
 
 The encoder stays as it is. Copies of every take are embedded once; a head is then fitted without
 each fold of the takes, which judges that fold, and once more on all of them, which is kept. Talk of
@@ -154,7 +156,7 @@ def material_of(
 def own_streams(
     own: OwnRecordings, embedder: Embedder, embedding: SimulationSettings
 ) -> tuple[dict[float | None, list[Recording]], list[Recording]]:
-    """The takes at each level, and what else the user recorded, through the daemon's stream."""
+    """Takes at each level, and other recordings, through the daemon's stream."""
     folds = folds_of(own)
     noise = held_out_noise()
 
@@ -175,8 +177,10 @@ def own_streams(
 
 
 def talk_recordings(talk: PackTalk, embedding: SimulationSettings) -> list[Recording]:
-    """The pack's talk, to be judged: by the head of all examples where no head learned from it,
-    else by one that did not."""
+    """The pack's talk, to be judged by a head that did not learn from it.
+
+    By the head of all examples where no head learned from it.
+    """
     return [
         Recording(ScoredTake.of(each, embedding), -1 if held_out else int(number) % FOLDS)
         for each, number, held_out in zip(talk.scores, talk.numbers, talk.held_out, strict=True)
@@ -216,8 +220,10 @@ def stream_settings(embedder: Embedder, hop: float) -> SimulationSettings:
 
 
 def folds_of(own: OwnRecordings) -> NDArray[np.int64]:
-    """A fold for each take, those of each word spread evenly, and for each of `own_sounds`; shape
-    (groups,)."""
+    """A fold for each take and each of `own_sounds`, shape (groups,).
+
+    Those of each word are spread evenly.
+    """
     seen: dict[str, int] = {}
     found = []
     for sound in (*own.takes, *own_sounds(own)):
@@ -259,7 +265,10 @@ def _folds(material: Material) -> NDArray[np.int64]:
 
 
 def _model_heads(material: Material, settings: Settings) -> CrossFitted:
-    """With the temperature that fits left-out copies and as many windows of held-out talk best."""
+    """Choose temperature and number of windows.
+
+    The temperature fits left-out copies and as many windows of held-out talk best.
+    """
     labels, folds = len(material.labels), _folds(material)
     if isinstance(material.examples, Bags):
         overlap = material.embedding.overlap
@@ -275,7 +284,10 @@ def _model_heads(material: Material, settings: Settings) -> CrossFitted:
 def _left_out(
     material: Material, examples: Examples, heads: CrossFitted
 ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """Logits of copies of takes by the heads that did not learn from them, and their labels."""
+    """Logits of copies by heads that did not learn from them, and labels.
+
+    Copies of takes.
+    """
     folds = _folds(material)[: len(material.takes)]
     logits, references = [], []
     for fold in sorted(set(folds.tolist())):

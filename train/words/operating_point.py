@@ -1,4 +1,4 @@
-"""Thresholds of own words, for few false alarms in other people's talk."""
+"""Operating point: thresholds and smoothing with few false alarms."""
 
 from __future__ import annotations
 
@@ -58,7 +58,9 @@ def choose(
     labels: tuple[str, ...],
     settings: Settings,
 ) -> OperatingPoint:
-    """The operating point with few false alarms. `hours`: of the talk in `judged`.
+    """The operating point with few false alarms.
+
+    `hours`: of the talk in `judged`.
 
     Each word may raise its share of the alarms; one whose takes score far above that is raised, and
     what it leaves goes to the others. It is raised above what the user's own talk and words that
@@ -107,12 +109,18 @@ def _room(
     per_hour: float,
     words: Sequence[str],
 ) -> float:
-    """Distance of a word's lowest takes to its equal share of alarms, in log odds."""
+    """Distance of a word's lowest takes to its share of alarms, in log odds.
+
+    The share is an equal one.
+    """
     return _lowest(word, results, labels) - tails.exceeded(scores, hours, per_hour / len(words))
 
 
 def _lowest(word: str, results: Sequence[TakeResult], labels: tuple[str, ...]) -> float:
-    """The log odds that nine of ten takes of a word reach, in quiet and in noise alike."""
+    """Log odds that nine of ten takes of a word reach, in quiet and noise.
+
+    In both alike.
+    """
     column = labels.index(word)
     mine = [
         result.peaks[level][column]
@@ -126,7 +134,10 @@ def _lowest(word: str, results: Sequence[TakeResult], labels: tuple[str, ...]) -
 def shortfall(
     results: Sequence[TakeResult], labels: tuple[str, ...], limits: dict[str, float]
 ) -> float:
-    """Below 1: how near the takes come to their thresholds, to choose between equal counts."""
+    """How near takes come to their thresholds, below 1.
+
+    To choose between equal counts.
+    """
     margins = []
     for result in results:
         column = labels.index(result.take.word)

@@ -24,7 +24,10 @@ SEED = 19
 def say_words(
     words: Sequence[str], language: str, count: int, cast: str = "training"
 ) -> tuple[Take, ...]:
-    """Each word in `count` voices; none where espeak-ng is not installed or fails."""
+    """Each word in `count` synthetic voices; none without espeak-ng.
+
+    None where it fails, too.
+    """
     if shutil.which("espeak-ng") is None:
         return ()
     english = language.split("-", maxsplit=1)[0] == "en"
@@ -58,8 +61,10 @@ def _in(language: str, name: str, cast: Cast) -> str:
 def detected_in_other_voices(
     learned: Learned, embedder: Embedder, language: str
 ) -> dict[str, tuple[int, int]]:
-    """Detections and takes of each word in voices that no head learned from, in quiet and in noise
-    together; empty where such voices cannot be made."""
+    """Detections and takes of each word in voices that no head learned from.
+
+    In quiet and in noise together; empty where such voices cannot be made.
+    """
     cast = say_words(learned.words, language, TEST_VOICES, "held-out")
     if not cast:
         return {}

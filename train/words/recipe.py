@@ -1,4 +1,4 @@
-"""The recipe that lies beside a model of own words, for those who go on from there."""
+"""The recipe beside a model of own words, to go on from."""
 
 from __future__ import annotations
 

@@ -35,7 +35,10 @@ class WordResult:
 
 @dataclass(frozen=True, slots=True)
 class Expectation:
-    """Expected accuracy of a model of own words, as far as its recordings show."""
+    """Expected accuracy of a model of own words, by its recordings.
+
+    As far as they show it.
+    """
 
     words: dict[str, WordResult]
     alarms: int

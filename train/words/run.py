@@ -1,4 +1,4 @@
-"""`intentd-train words`: from a folder of own words to a model directory with its report."""
+"""`intentd-train words`: from a folder of words to a model with report."""
 
 from __future__ import annotations
 
@@ -113,7 +113,10 @@ def train_words(request: Request) -> report.Expectation:
 
 
 def check_output(output: Path) -> None:
-    """Raises UserError if `output` is something else than a model of own words."""
+    """Refuse an output folder that is no model of own words.
+
+    Raises: UserError.
+    """
     if not output.exists():
         return
     if not output.is_dir():

@@ -17,7 +17,9 @@ from train.words.learn import Learned
 def save_model(
     output: Path, embedder: Embedder, learned: Learned, measured: dict[str, Any]
 ) -> None:
-    """Write config.json, model.safetensors and preprocessor_config.json into `output`.
+    """Write config.json, model.safetensors and preprocessor_config.json.
+
+    Into `output`.
 
     The head is transformers' own: the projection is the identity, the classifier `learned.head`.
     """

@@ -1,4 +1,7 @@
-"""Takes as streams: each alone, in quiet and in noise, scored through the daemon's own stream."""
+"""Takes as streams, in quiet and in noise, scored as the daemon does.
+
+Each alone, through the daemon's own stream.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +26,7 @@ Floats = NDArray[np.float32]
 
 @dataclass(frozen=True, slots=True)
 class ScoredTake:
-    """Embeddings of a recording's windows with speech, and which windows those are."""
+    """Embeddings of a recording's windows with speech, and their numbers."""
 
     embeddings: Floats
     """Of the windows with speech, shape (n, hidden size)."""
@@ -40,8 +43,11 @@ class ScoredTake:
         return cls(cached.logits, open_, cached.samples, cached.speech_probabilities)
 
     def rolling(self, probabilities: Floats, windows: int) -> Floats:
-        """Smoothed posteriors after each window, shape (windows, labels), from probabilities of the
-        windows with speech, shape (n, labels); as `WordRolling` computes them."""
+        """Smoothed posteriors after each window, shape (windows, labels).
+
+        From probabilities of the windows with speech, shape (n, labels); as `WordRolling` computes
+        them.
+        """
         spread = np.zeros((len(self.open), probabilities.shape[1]), np.float64)
         spread[self.open] = probabilities
         sums = np.cumsum(spread, axis=0)
@@ -50,8 +56,10 @@ class ScoredTake:
         return np.asarray(sums / counts[:, None], np.float32)
 
     def pooled(self, logits: Floats, temperature: float, settings: SimulationSettings) -> Floats:
-        """Posteriors of the utterance after each window, shape (windows, labels), from logits of
-        the windows with speech, shape (n, labels); zeros where there is none."""
+        """Posteriors of the utterance after each window, shape (windows, labels).
+
+        From logits of the windows with speech, shape (n, labels); zeros where there is none.
+        """
         cached = CachedScores(self.samples, self.speech_probabilities, logits)
         smoothed = EventReplay(cached, settings, temperature).smoothed(settings)
         rows = [values for _, _, _, values, _ in smoothed]
@@ -59,8 +67,10 @@ class ScoredTake:
 
 
 def peaks(rolling: Floats) -> Floats:
-    """The greatest value of each label while it is the greatest of all, shape (labels,): the
-    highest threshold at which its event would begin; 0 where it never is."""
+    """Greatest value of each label while it is the top, shape (labels,).
+
+    That is the highest threshold at which its event would begin; 0 where it never is.
+    """
     found = np.zeros(rolling.shape[1], np.float32)
     if len(rolling):
         top = rolling.argmax(axis=1)
@@ -83,8 +93,10 @@ def in_quiet(samples: Audio, seed: int) -> Audio:
 
 
 def in_noise(samples: Audio, noise: Audio, level: float, number: int) -> Audio:
-    """A recording in noise that begins before it and goes on after it; `level` in decibels, of the
-    recording's RMS over the noise's."""
+    """A recording in noise that begins before it and ends after it.
+
+    `level` in decibels, of the recording's RMS over the noise's.
+    """
     whole = in_quiet(samples, number)
     return with_noise(whole, noise, level + 20 * np.log10(rms(whole) / rms(samples)), number)
 

@@ -1,4 +1,6 @@
-"""Thresholds for rare false alarms, extrapolated from the tail of talk's scores.
+"""Thresholds for rare false alarms, by the tail of talk's scores.
+
+The tail is extrapolated.
 
 An hour of talk shows which scores occur once an hour, but no rarer ones. Log odds of the
 greatest scores fall off nearly exponentially, so the mean by which they exceed one of them says
@@ -48,7 +50,10 @@ def exceeded(scores: Floats, hours: float, per_hour: float, tail: int = TAIL) ->
 
 
 def expected(scores: Floats, hours: float, threshold: float, tail: int = TAIL) -> float:
-    """Expected rate an hour at which talk exceeds `threshold`, by the same fall."""
+    """Expected rate an hour at which talk exceeds `threshold`.
+
+    By the same fall.
+    """
     ordered = np.sort(scores)[::-1]
     count = min(tail, len(ordered) - 1)
     if count < 2 or hours <= 0:

@@ -1,4 +1,4 @@
-"""Sentences in folders: bags of windows, and a head fitted to their pooled evidence.
+"""Sentences: bags of windows, and a head fitted to pooled evidence.
 
 A sentence is longer than a window, so its windows are evidence together, pooled as the daemon does
 (`daemon.decide.evidence_weights`). The encoder stays as it is, as for words.
@@ -64,7 +64,7 @@ def gather_bags(
     around: Surroundings,
     say: Say = lambda what, share: None,
 ) -> Bags:
-    """Bags of augmented copies of the sentences, of the user's talk, and of the pack."""
+    """Bags of augmented copies of sentences, of the user's talk, of the pack."""
     unknown, quiet = labels.index(UNKNOWN), labels.index(BACKGROUND)
     copies = settings.sentence_copies
     sounds = [(take.audio, labels.index(take.word), n) for n, take in enumerate(own.takes)] * copies
@@ -115,7 +115,10 @@ def _copy(samples: Audio, around: Surroundings, rng: np.random.Generator) -> Aud
 def cross_fit_bags(
     bags: Bags, folds: NDArray[np.int64], labels: int, settings: Settings, overlap: float
 ) -> CrossFitted:
-    """Heads on all of `bags` and without each fold; temperature 1. See `cross_fit`."""
+    """Heads on all of `bags` and without each fold; temperature 1.
+
+    See `cross_fit`.
+    """
 
     def head_of(some: Bags) -> Head:
         return fit_pooled_head(some, _weights(some, labels, settings), labels, overlap, settings)
@@ -128,7 +131,10 @@ def cross_fit_bags(
 
 
 def _weights(bags: Bags, labels: int, settings: Settings) -> Floats:
-    """1 for each intent, `unknown_weight` for all that is unknown, half of it for noise."""
+    """Weights: 1 for each intent, `unknown_weight` for all that is unknown.
+
+    Half of it for noise.
+    """
     totals = [1.0] * (labels - 2) + [settings.unknown_weight, settings.unknown_weight / 2]
     counts = np.maximum(1, np.bincount(bags.targets, minlength=labels))
     return np.asarray((np.array(totals) / counts)[bags.targets], np.float32)
@@ -137,7 +143,7 @@ def _weights(bags: Bags, labels: int, settings: Settings) -> Floats:
 def fit_pooled_head(
     bags: Bags, weights: Floats, labels: int, overlap: float, settings: Settings
 ) -> Head:
-    """Multinomial logistic regression on the pooled evidence of bags, as `fit_head`.
+    """Multinomial logistic regression on pooled evidence, as `fit_head`.
 
     `weights` (bags,), any scale; `overlap` is hop / window.
     """
@@ -165,8 +171,10 @@ def fit_pooled_head(
 
 
 def pooled(logits: torch.Tensor, sizes: NDArray[np.int64], overlap: float) -> torch.Tensor:
-    """Evidence of bags, (bags, labels), from logits of their windows, (windows, labels); the same
-    as `train.examples.utterances.pool_logits`, without a loop over the bags."""
+    """Evidence of bags, (bags, labels), from logits (windows, labels).
+
+    The same as `train.examples.utterances.pool_logits`, without a loop over the bags.
+    """
     logs = torch.log_softmax(logits, dim=-1).clamp(min=math.log(PROBABILITY_FLOOR))
     known = {size: float(evidence_weights(size, 1.0, overlap)[0]) for size in set(sizes.tolist())}
     weights = torch.tensor([known[size] for size in sizes.tolist()], dtype=logs.dtype)

@@ -1,5 +1,8 @@
-"""Real speech and noise that ship with intentd-train: what the world sounds like without a user's
-words. README.md beside this file says whose recordings they are; tools/build_world.py makes it."""
+"""Real speech and noise that ship with intentd-train.
+
+What the world sounds like without a user's words. README.md beside this file says whose recordings
+they are; tools/build_world.py makes it.
+"""
 
 from __future__ import annotations
 
@@ -91,7 +94,7 @@ def recordings() -> tuple[Recording, ...]:
 
 
 def without(words: Collection[Spoken]) -> list[int]:
-    """Numbers of the recordings in which none of `words` is said, nor what sounds the same."""
+    """Numbers of the recordings without any of `words`, by sound too."""
     return [
         number
         for number, each in enumerate(recordings())
