@@ -26,7 +26,9 @@ from daemon.assembly.setup import (
 )
 from daemon.base.errors import UserError, os_reason, whole_message
 from daemon.base.text import screen_text
+from daemon.base.trial import Outcome
 from daemon.capture.ring import Chunk
+from daemon.commands.check_reach import reach_trials
 from daemon.config import Settings, Sources, load_settings
 from daemon.messages import Status, StreamInfo
 from daemon.model.verifier.description import VerifierInfo
@@ -52,10 +54,6 @@ class Finding:
     ok: bool
     text: str
     fix: str = ""
-
-
-Outcome = tuple[bool, str, str]
-"""Worked, what was found, the fix."""
 
 
 def run(sources: Sources) -> int:
@@ -86,6 +84,8 @@ def trials(sources: Sources) -> Iterator[Finding]:
     for name, (folder, key) in folders(settings).items():
         yield _attempt(name, lambda folder=folder, key=key: writable(folder, key))  # type: ignore[misc]
     yield _attempt("cache folder", cache_writable)
+    for name, trial in reach_trials(settings):
+        yield _attempt(name, trial)
     yield _attempt("PortAudio", _portaudio)
     yield _attempt("inputs", _inputs)
     yield _attempt("sound server", _server)

@@ -12,11 +12,14 @@ from pathlib import Path
 from typing import Final, cast
 
 from daemon.base.network import address_families, host_of, port_of
+from daemon.base.trial import Outcome
 from daemon.config import Settings
 from daemon.config.settings import value_of
 from daemon.output.base import Output, OutputContext
 
 Factory = Callable[[OutputContext], Output | None]
+Trial = Callable[[Settings], Outcome]
+"""Tries whether an output could work, without any effect. Raises `UserError` where it could not."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +31,8 @@ class OutputKind:
     factory: str
     """"module:function" of a `Factory`, imported when it is called; it returns None where the
     settings ask for no such output."""
+    trial: str = ""
+    """"module:function" of a `Trial`, imported when it is called; empty, nothing can be tried."""
     switch: str = ""
     """The dotted key, or section, that names where the output leads; empty, there is no such
     output. Without a switch there always is one."""
@@ -47,6 +52,11 @@ class OutputKind:
         Raises: UserError if it can't be made.
         """
         return cast(Factory, pkgutil.resolve_name(self.factory))(context)
+
+    def try_out(self, settings: Settings) -> Outcome:
+        """Try whether the output that the settings ask for could work. Raises `UserError` where it
+        could not."""
+        return cast(Trial, pkgutil.resolve_name(self.trial))(settings)
 
     def target(self, settings: Settings) -> str:
         """The output's target; empty if it is switched off, or has no switch."""
@@ -81,10 +91,17 @@ class OutputKind:
 
 OUTPUTS: Final = (
     OutputKind("JSON lines", "daemon.output.jsonl:make", switch="output.jsonl", writes_file=True),
-    OutputKind("commands", "daemon.output.command.output:make", switch="on", settings=("command",)),
+    OutputKind(
+        "commands",
+        "daemon.output.command.output:make",
+        trial="daemon.output.command.trial:find_programs",
+        switch="on",
+        settings=("command",),
+    ),
     OutputKind(
         "metrics",
         "daemon.output.metrics.factory:make",
+        trial="daemon.output.metrics.factory:try_address",
         switch="output.metrics",
         needs_network=True,
         listens=True,
@@ -92,6 +109,7 @@ OUTPUTS: Final = (
     OutputKind(
         "MQTT",
         "daemon.output.mqtt.factory:make",
+        trial="daemon.output.mqtt.factory:try_broker",
         switch="output.mqtt",
         settings=("mqtt",),
         needs_network=True,
@@ -99,6 +117,7 @@ OUTPUTS: Final = (
     OutputKind(
         "webhook",
         "daemon.output.webhook.factory:make",
+        trial="daemon.output.webhook.factory:try_url",
         switch="output.webhook",
         settings=("webhook",),
         needs_network=True,

@@ -93,9 +93,14 @@ def listen(address: Address) -> Listener:
         return _listen_at_host(address)
     except OSError as error:
         raise UserError(
-            f"intentd can't listen at {address} ({os_reason(error)}); end what listens there, or "
+            f"intentd can't listen at {address} ({_reason(error)}); end what listens there, or "
             "name another address"
         ) from None
+
+
+def _reason(error: OSError) -> str:
+    """The system's words; asyncio and `socket` add the address to them."""
+    return os.strerror(error.errno).lower() if error.errno else os_reason(error)
 
 
 def _listen_at_host(address: Address) -> Listener:

@@ -314,6 +314,20 @@ def test_tls_and_a_password_from_a_file_or_the_environment(
     subscriber.stop()
 
 
+def test_a_password_that_was_wrong_is_read_again(
+    closed: Mosquitto, certificate: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "password").write_text("wrong\n")
+    about = {"ca_file": str(certificate), "user": "me"}
+    dispatcher = running(mqtt(closed.port, **about, password_file=str(tmp_path / "password")))
+    assert until(lambda: dispatcher.troubles != ())
+    (tmp_path / "password").unlink()
+    assert until(lambda: "can't be read" in str(dispatcher.troubles))
+    (tmp_path / "password").write_text("hush\n")
+    assert until(lambda: dispatcher.troubles == ())
+    dispatcher.close(5)
+
+
 @pytest.mark.parametrize(
     ("about", "password", "reason"),
     [

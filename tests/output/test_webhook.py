@@ -28,6 +28,7 @@ from daemon.messages import Event, RunInfo, Status
 from daemon.output.base import MessageDropped, OutputContext
 from daemon.output.dispatch import Dispatcher
 from daemon.output.webhook import factory
+from daemon.output.webhook.endpoint import Endpoint
 from daemon.output.webhook.output import Webhook
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -135,16 +136,12 @@ def serve() -> Iterator[Callable[..., Server]]:
         server.stop()
 
 
-def webhook(url: str, **changes: Any) -> Webhook:
-    about: dict[str, Any] = {
-        "secret": "",
-        "token": "",
-        "ca_file": "",
-        "timeout": 1.0,
-        "keep": 60.0,
-        "queue": 100,
-    }
-    output = Webhook(url, **(about | changes))
+def webhook(
+    url: str, *, secret: str = "", token: str = "", ca_file: str = "",
+    timeout: float = 1.0, keep: float = 60.0,
+) -> Webhook:  # fmt: skip
+    endpoint = Endpoint(url, ca_file=ca_file, timeout=timeout)
+    output = Webhook(endpoint, credentials=lambda: (secret, token), keep=keep, queue=100)
     output.open(RUN)
     return output
 
@@ -197,6 +194,31 @@ def test_the_signature_is_that_of_standard_webhooks(
     assert found["intent"] == "left"
     with pytest.raises(Exception, match="signature"):
         Verifier(key).verify(body + b" ", {name.lower(): text for name, text in headers.items()})
+
+
+def test_another_secret_and_token_count_once_files_are_opened_again(
+    serve: Callable[..., Server],
+) -> None:
+    server = serve(status(200))
+    known = ["one", "first"]
+    output = Webhook(
+        Endpoint(server.url, ca_file="", timeout=1.0),
+        credentials=lambda: (known[0], known[1]), keep=60.0, queue=100,
+    )  # fmt: skip
+    output.open(RUN)
+    deliver(output, event())
+    known[:] = ["two", "second"]
+    output.reopen()
+    deliver(output, event())
+    for (_, headers, body), secret, token in zip(
+        server.got, ("one", "two"), ("first", "second"), strict=True
+    ):
+        lower = {name.lower(): text for name, text in headers.items()}
+        assert Verifier(secret.encode()).verify(body, lower)["intent"] == "left"
+        assert headers["Authorization"] == f"Bearer {token}"
+    known[0] = "whsec_?"
+    with pytest.raises(OSError, match="can't be used"):
+        output.reopen()
 
 
 # ---- what is tried again, and what is not -------------------------------------------------------

@@ -6,13 +6,11 @@ A limited number runs at a time.
 from __future__ import annotations
 
 import os
-import shutil
 import threading
 from collections.abc import Callable, Mapping
 from typing import ClassVar
 
-from daemon.base.errors import UserError
-from daemon.base.text import escaped, utf8_text, value_text
+from daemon.base.text import escaped, utf8_text
 from daemon.config import Settings
 from daemon.config.settings import EVERY_INTENT, ActionSettings
 from daemon.config.sources import SECRETS
@@ -20,6 +18,7 @@ from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, OutputContext
 from daemon.output.command.process import HAS_GROUPS, Command, start_reason
 from daemon.output.command.reaper import Reaper
+from daemon.output.command.trial import find_program
 from daemon.output.line_format import LineFormat
 
 CLOSE_SECONDS = 0.3
@@ -62,12 +61,7 @@ class Commands(ActiveOutput):
     def open(self, run: RunInfo) -> None:
         """Raises UserError if a program does not exist."""
         for intent, action in self._actions.items():
-            program = action.run[0]
-            if not action.shell and shutil.which(os.path.expanduser(program)) is None:  # noqa: PTH111
-                raise UserError(
-                    f"[on.{escaped(intent)}] runs {value_text(program)}, and there is no such "
-                    "program; name one that is installed, or its whole path"
-                )
+            find_program(intent, action)
         self._format = LineFormat(run.labels)
         if HAS_GROUPS:
             self._reaper = Reaper()

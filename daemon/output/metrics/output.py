@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
-from typing import ClassVar
+from collections.abc import Callable, Iterable
+from typing import Any, ClassVar
 
 from prometheus_client import CollectorRegistry, Counter, Histogram, ProcessCollector, make_wsgi_app
 from prometheus_client import disable_created_metrics as _disable_created_metrics
@@ -29,13 +29,7 @@ class Metrics(ActiveOutput):
 
     def __init__(self, address: str, controls: RunControls) -> None:
         """`address`: "host:port". Raises UserError if it is none."""
-        try:
-            self._host, self._port = split_address(address)
-        except ValueError:
-            raise UserError(
-                f"output.metrics is {value_text(address)}; it must be an address and a port, "
-                "for example 127.0.0.1:9464"
-            ) from None
+        self._host, _ = _parsed(address)
         self._address = address
         self._controls = controls
         self._server: MetricsServer | None = None
@@ -84,13 +78,7 @@ class Metrics(ActiveOutput):
                 self._events.labels(utf8_text(label))
         for reason in GAP_REASONS:
             self._lost.labels(reason)
-        try:
-            self._server = MetricsServer(self._host, self._port, self._serve)
-        except OSError as error:
-            raise UserError(
-                f"output.metrics is {self._address}, which can't be listened at "
-                f"({os_reason(error)}); name another port, or an address of this machine"
-            ) from None
+        self._server = listen(self._address, self._serve)
         self._server.serve()
         if not is_loopback(self._host):
             self._controls.warn(
@@ -122,6 +110,28 @@ class Metrics(ActiveOutput):
     def _serve(self, environ, start_response):  # type: ignore[no-untyped-def]  # as WSGI has it
         self._scrapes += 1
         return self._app(environ, start_response)
+
+
+def listen(address: str, app: Callable[..., Any]) -> MetricsServer:
+    """A server of `app` at "host:port", to be started. Raises UserError if nobody can listen
+    there."""
+    try:
+        return MetricsServer(*_parsed(address), app)
+    except OSError as error:
+        raise UserError(
+            f"output.metrics is {address}, which can't be listened at ({os_reason(error)}); name "
+            "another port, or an address of this machine"
+        ) from None
+
+
+def _parsed(address: str) -> tuple[str, int]:
+    try:
+        return split_address(address)
+    except ValueError:
+        raise UserError(
+            f"output.metrics is {value_text(address)}; it must be an address and a port, "
+            "for example 127.0.0.1:9464"
+        ) from None
 
 
 class _Health:

@@ -33,12 +33,25 @@ class Broker:
     """A broker, connected or not. Callbacks come in a thread of their own."""
 
     def __init__(
-        self, host: str, port: int, *, user: str, password: str, tls: bool, ca_file: str
+        self,
+        host: str,
+        port: int,
+        *,
+        user: str,
+        password: Callable[[], str],
+        tls: bool,
+        ca_file: str,
     ) -> None:
-        """Raises UserError if the certificates can't be used."""
+        """Set up a broker.
+
+        Raises: UserError if the password or the certificates can't be used.
+
+        password: read for each connection, so that a changed one counts from the next on.
+        """
         self.address = f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
         self._host, self._port = host, port
         self._user, self._password = user, password
+        self._read_password()
         self._tls = _trusting(ca_file) if tls or ca_file else None
         self._client: Client | None = None
         self._changed = threading.Condition()
@@ -50,8 +63,13 @@ class Broker:
     def connected(self) -> bool:
         return self._connected
 
-    def connect(self, will: tuple[str, str], topic: str, on_command: Callable[[str], None]) -> None:
-        """Connect and subscribe to one topic.
+    def connect(
+        self,
+        will: tuple[str, str] | None = None,
+        topic: str = "",
+        on_command: Callable[[str], None] = lambda _: None,
+    ) -> None:
+        """Connect, and subscribe to `topic` unless it is empty.
 
         Raises: OSError with what the broker says.
 
@@ -61,15 +79,20 @@ class Broker:
             on_command: called with the payload of each message on it.
         """
         self.disconnect()
+        try:
+            password = self._read_password()
+        except UserError as error:
+            raise OSError(str(error)) from None
         client = Client(
             CallbackAPIVersion.VERSION2,
             client_id=f"intentd-{uuid.uuid4().hex[:12]}",
             reconnect_on_failure=False,  # the output's lane paces that
         )
         client.connect_timeout = ANSWER_SECONDS
-        client.will_set(will[0], will[1], qos=1, retain=True)
+        if will is not None:
+            client.will_set(will[0], will[1], qos=1, retain=True)
         if self._user:
-            client.username_pw_set(self._user, self._password or None)
+            client.username_pw_set(self._user, password or None)
         if self._tls is not None:
             client.tls_set_context(self._tls)
 
@@ -95,9 +118,10 @@ class Broker:
         if not self._connected:
             self.disconnect()
             raise OSError(self._refused or f"no answer within {ANSWER_SECONDS:g} s")
-        client.subscribe(topic, qos=1)
+        if topic:
+            client.subscribe(topic, qos=1)
 
-    def publish(self, topic: str, payload: str, *, retain: bool, wait: bool = True) -> None:
+    def publish(self, topic: str, payload: str, *, retain: bool) -> None:
         """Publish with QoS 1 and wait for the acknowledgement.
 
         Raises: OSError if there is none; the broker may have the message then.
@@ -106,8 +130,6 @@ class Broker:
         if client is None or not self._connected:
             raise OSError(self._refused or "not connected")
         sent = client.publish(topic, payload.encode(), qos=1, retain=retain)
-        if not wait:
-            return
         with self._changed:
             self._changed.wait_for(
                 lambda: sent.mid in self._acknowledged or not self._connected, ANSWER_SECONDS
@@ -128,6 +150,13 @@ class Broker:
         client.disconnect()
         client.loop_stop()
         self._connected = False
+
+    def _read_password(self) -> str:
+        """The password now. UserError if it can't be read, or nobody has it."""
+        password = self._password()
+        if password and not self._user:
+            raise UserError("there is a password for MQTT and no mqtt.user; name the user too")
+        return password
 
     # ---- the library's thread -------------------------------------------------------------------
 
@@ -159,7 +188,7 @@ class Broker:
     ) -> None:
         with self._changed:
             self._acknowledged.add(mid)
-            if len(self._acknowledged) > 1000:  # of those that nobody waits for
+            if len(self._acknowledged) > 1000:  # of those that nobody waited for any more
                 self._acknowledged.pop()
             self._changed.notify_all()
 

@@ -6,14 +6,17 @@ import platform
 import re
 from typing import TYPE_CHECKING
 
-from daemon.base.errors import UserError
+from daemon.base.errors import UserError, os_reason
 from daemon.base.network import split_address
 from daemon.base.text import value_text
+from daemon.base.trial import Outcome
+from daemon.config import Settings
 from daemon.output.base import OutputContext
 from daemon.output.extras import required
 from daemon.output.secrets import read_secret
 
 if TYPE_CHECKING:
+    from daemon.output.mqtt.client import Broker
     from daemon.output.mqtt.output import Mqtt
 
 
@@ -22,9 +25,46 @@ def make(context: OutputContext) -> Mqtt | None:
 
     Raises: UserError if paho-mqtt is missing, or a setting is wrong.
     """
-    address, about = context.settings.output.mqtt, context.settings.mqtt
-    if not address:
+    about = context.settings.mqtt
+    if not context.settings.output.mqtt:
         return None
+    broker = _broker(context.settings)
+    from daemon.output.mqtt.output import Mqtt
+
+    name = about.name or re.sub(r"[/+#\0]", "-", platform.node()) or "intentd"
+    return Mqtt(
+        broker,
+        base=f"{about.topic.rstrip('/')}/{name}",
+        name=name,
+        discovery=about.discovery.strip("/"),
+        interval=about.interval,
+        queue=about.queue,
+        controls=context.controls,
+    )
+
+
+def try_broker(settings: Settings) -> Outcome:
+    """Connect for a moment, and publish nothing.
+
+    Raises: UserError if a setting is wrong.
+    """
+    broker = _broker(settings)
+    try:
+        broker.connect()
+    except OSError as error:
+        fix = (
+            "start the broker, name another one in output.mqtt, or set mqtt.user, "
+            "mqtt.password_file and mqtt.tls as it wants them"
+        )
+        return False, f"{broker.address}: {os_reason(error)}", fix
+    broker.disconnect()
+    user = f" from {settings.mqtt.user}" if settings.mqtt.user else ""
+    return True, f"{broker.address} accepts a connection{user}", ""
+
+
+def _broker(settings: Settings) -> Broker:
+    """Raises: UserError."""
+    address, about = settings.output.mqtt, settings.mqtt
     try:
         host, port = split_address(address)
     except ValueError:
@@ -34,24 +74,13 @@ def make(context: OutputContext) -> Mqtt | None:
         ) from None
     with required("output.mqtt", "paho-mqtt", "mqtt"):
         from daemon.output.mqtt.client import Broker
-        from daemon.output.mqtt.output import Mqtt
-    password = read_secret("mqtt.password_file", about.password_file, "INTENTD_MQTT_PASSWORD")
-    if password and not about.user:
-        raise UserError("there is a password for MQTT and no mqtt.user; name the user too")
-    name = about.name or re.sub(r"[/+#\0]", "-", platform.node()) or "intentd"
-    return Mqtt(
-        Broker(
-            host,
-            port,
-            user=about.user,
-            password=password,
-            tls=about.tls,
-            ca_file=about.ca_file,
+    return Broker(
+        host,
+        port,
+        user=about.user,
+        password=lambda: read_secret(
+            "mqtt.password_file", about.password_file, "INTENTD_MQTT_PASSWORD"
         ),
-        base=f"{about.topic.rstrip('/')}/{name}",
-        name=name,
-        discovery=about.discovery.strip("/"),
-        interval=about.interval,
-        queue=about.queue,
-        controls=context.controls,
+        tls=about.tls,
+        ca_file=about.ca_file,
     )
