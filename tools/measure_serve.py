@@ -86,9 +86,10 @@ def measure(clients: int, seconds: float) -> dict[str, Any]:
         VirtualMic() as mic,
         Served(
             folder,
-            *("--set", "serve.listen=tcp://127.0.0.1:0", "--set", "model.backend=auto"),
+            *("--set", "serve.listen=tcp://127.0.0.1:0"),
             command="live",
             env=mic.env,
+            backend="auto",
         ) as served,
     ):
         mic.play(DEMO)

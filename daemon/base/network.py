@@ -13,6 +13,8 @@ IP_FAMILIES: Final = ("AF_INET", "AF_INET6", "AF_NETLINK")
 def split_address(text: str) -> tuple[str, int]:
     """Host and port of "host:port" or "[::1]:port". Raises ValueError."""
     parts = urlsplit(f"//{text}")
+    if not text.isprintable() or " " in text:
+        raise ValueError("no text of an address")
     if not parts.hostname or not parts.port or parts.netloc != text or "@" in text:
         raise ValueError("no host and port")
     return parts.hostname, parts.port

@@ -41,6 +41,9 @@ def _without_credentials(target: str) -> str:
 Target = Annotated[str, AfterValidator(_without_credentials)]
 """Where an output leads in the network."""
 
+_CONTROLS: Final = r"\x00-\x1f\x7f-\x9f"
+"""Characters at which a broker may end the connection (MQTT 3.1.1, 1.5.3)."""
+
 WINDOW_SECONDS: Final = 1.0
 HOP_SECONDS: Final = 0.24
 """Twelve frames of Wav2Vec2's encoder, so that windows that overlap lie on one grid of frames."""
@@ -293,12 +296,16 @@ class MqttSettings(Section):
     topic: str = setting(
         "intentd",
         allowed="a topic without + and #, in quotes",
-        pattern=r"^[^+#\x00/][^+#\x00]*$",
+        pattern=rf"^[^+#/{_CONTROLS}][^+#{_CONTROLS}]*$",
     )
     """Topics begin with this, then comes the name, for example intentd/kitchen/event."""
-    name: str = setting("", allowed="a name without / + and #, in quotes", pattern=r"^[^/+#\x00]*$")
+    name: str = setting(
+        "", allowed="a name without / + and #, in quotes", pattern=rf"^[^/+#{_CONTROLS}]*$"
+    )
     """Name of this daemon in topics and in Home Assistant; "" is the host's name."""
-    user: str = setting("", allowed='a name in quotes, or "" for none')
+    user: str = setting(
+        "", allowed='a name in quotes, or "" for none', pattern=rf"^[^{_CONTROLS}]*$"
+    )
     """User at the broker; "" is none."""
     password_file: str = setting("", allowed="a file's path in quotes")
     """File with the password; "" takes the variable INTENTD_MQTT_PASSWORD, if there is one."""
@@ -307,7 +314,9 @@ class MqttSettings(Section):
     ca_file: str = setting("", allowed="a file's path in quotes")
     """Certificates (PEM) to trust; "" is the system's."""
     discovery: str = setting(
-        "homeassistant", allowed='a topic in quotes, or "" for none', pattern=r"^[^+#\x00]*$"
+        "homeassistant",
+        allowed='a topic in quotes, or "" for none',
+        pattern=rf"^[^+#{_CONTROLS}]*$",
     )
     """Home Assistant looks for devices below this topic; "" announces nothing."""
     interval: float = setting(10.0, unit="s", ge=1.0, le=3600.0)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import ssl
 import subprocess
 import sys
@@ -159,7 +160,12 @@ def test_discovery_uses_home_assistants_documented_keys(broker: Mosquitto) -> No
     for about in components.values():
         for part in about.get("value_template", "").split("value_json.")[1:]:
             assert part.split(" ")[0] in state
-    assert discovery.topic("ha", "Küche 1/2") == "ha/device/intentd_K_che_1_2/config"
+    allowed = r"ha/device/[a-zA-Z0-9_-]+/config"
+    topics = {
+        discovery.topic("ha", name)
+        for name in ("kitchen", "Küche", "кухня", "спальня", "зал", "дом")
+    }
+    assert len(topics) == 6 and all(re.fullmatch(allowed, topic) for topic in topics)
 
 
 def test_the_switch_pauses(broker: Mosquitto) -> None:
@@ -340,8 +346,6 @@ def test_a_broker_that_refuses_is_named_and_no_password_shown(
     closed: Mosquitto, certificate: Path, monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str], about: dict[str, Any], password: str, reason: str,
 ) -> None:  # fmt: skip
-    import re
-
     if password:
         monkeypatch.setenv("INTENTD_MQTT_PASSWORD", password)
     dispatcher = running(mqtt(closed.port, **({"ca_file": str(certificate), "tls": True} | about)))
@@ -371,11 +375,20 @@ def test_no_password_is_shown_by_the_settings(
         assert "hush" not in str(caught.value)
 
 
-@pytest.mark.parametrize("address", ["localhost", "mqtt://localhost:1883", ":1883", "a:0"])
+@pytest.mark.parametrize(
+    "address", ["localhost", "mqtt://localhost:1883", ":1883", "a:0", "\udcff:1883"]
+)
 def test_an_address_that_is_none_is_refused(address: str) -> None:
     settings = Settings.model_validate({"output": {"mqtt": address}})
     with pytest.raises(UserError, match=r"output\.mqtt is .*must be a host and a port"):
         factory.make(OutputContext(settings, Controls()))
+
+
+@pytest.mark.parametrize("key", ["topic", "name", "user", "discovery"])
+@pytest.mark.parametrize("text", ["a\x00", "a\nb", "\x80", "\udcff"])
+def test_what_no_message_can_hold_is_refused(key: str, text: str) -> None:
+    with pytest.raises(UserError, match=rf"mqtt\.{key} is .*; it must be"):
+        load_settings(Sources(assignments=(f"mqtt.{key}={text}",), search=False), environ={})
 
 
 def test_the_flow_for_node_red_reads_what_is_published(broker: Mosquitto) -> None:

@@ -43,8 +43,13 @@ class Served:
         command: str = "serve",
         env: dict[str, str] | None = None,
         count: int = 1,
+        backend: str = "torch",
     ) -> None:
-        """`count`: how many addresses it is to say before it is taken for started."""
+        """Start it.
+
+        count: how many addresses it is to say before it is taken for started.
+        backend: the fastest may be another one in another process.
+        """
         self.lines_file = folder / "out.jsonl"
         self.env = (env or dict(os.environ)) | {
             "PYTHONPATH": str(ROOT),
@@ -53,8 +58,7 @@ class Served:
             "INTENTD_MODEL__THREADS": "1",
         }
         folder.chmod(0o700)
-        # The fastest backend may be another one in another process.
-        jsonl = ["--jsonl", str(self.lines_file), "--set", "model.backend=torch"]
+        jsonl = ["--jsonl", str(self.lines_file), "--set", f"model.backend={backend}"]
         self.process = subprocess.Popen(
             [sys.executable, "-m", "daemon", command, *arguments, "--headless", *jsonl],
             cwd=folder,

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 ONLINE, OFFLINE = "online", "offline"
 """Home Assistant's default payloads of availability."""
@@ -20,7 +21,10 @@ def object_id(name: str) -> str:
 
     Topics allow no others either.
     """
-    return "intentd_" + re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    plain = re.sub(r"[^A-Za-z0-9_-]", "_", name)
+    if plain != name:  # two names in other letters must not become one device
+        plain += f"_{crc32(name.encode()):08x}"
+    return f"intentd_{plain}"
 
 
 def topic(prefix: str, name: str) -> str:
