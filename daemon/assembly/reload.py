@@ -9,6 +9,7 @@ from typing import Any
 from daemon.assembly.effect import without_effect
 from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
+from daemon.base.network import without_path
 from daemon.config import Loaded, Settings, load_settings
 from daemon.config.settings import ActionSettings, value_of
 from daemon.messages import Status
@@ -65,6 +66,8 @@ def _change(settings: Settings, key: str) -> str:
     value = value_of(settings, key)
     if isinstance(value, ActionSettings):
         value = value.run
+    elif key == "output.webhook":  # its path may be what only the receiver should know
+        value = without_path(value)
     return f"{key} is gone" if value is None else f"{key} = {value!r}"
 
 

@@ -36,6 +36,15 @@ def port_of(address: str) -> int | None:
         return None
 
 
+def without_path(url: str) -> str:
+    """Scheme, host and port of a URL; what is none stays as it is."""
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        return url
+    return f"{parts.scheme}://{parts.netloc}" if parts.netloc else url
+
+
 def address_families(host: str) -> tuple[str, ...]:
     """Address families, by systemd's names, that a socket to `host` needs."""
     try:

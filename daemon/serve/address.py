@@ -21,6 +21,8 @@ DEFAULT: Final = "tcp://127.0.0.1:10400"
 EXAMPLES: Final = f"{DEFAULT}, unix:///run/user/1000/intentd.wyoming or http://127.0.0.1:10480"
 SCHEMES: Final = ("tcp", "unix", "http")
 _BACKLOG = 64
+_SEND_BYTES = 1 << 16
+"""Answers that the system keeps for a client; left to itself, megabytes of what nobody reads."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,6 +122,7 @@ def _listen_at_host(address: Address) -> Listener:
             one = socket.create_server(
                 (str(target[0]), port), family=family, backlog=_BACKLOG, reuse_port=False
             )
+            one.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BYTES)  # clients' get it too
             sockets.append(one)
             port = port or one.getsockname()[1]
     except OSError:

@@ -17,10 +17,10 @@ import json
 import logging
 import socket
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from http import HTTPStatus
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from websockets.asyncio.server import Server, ServerConnection, serve
@@ -42,6 +42,8 @@ FRAME_BYTES: Final = 1 << 18
 WAITING_FRAMES: Final = 4
 """Messages that are read ahead of the worker."""
 HANDSHAKE_SECONDS: Final = 10.0
+MOST_HANDSHAKES: Final = 64
+"""Connections that have not said yet what they want, at most."""
 PING_SECONDS: Final = 20.0
 """How often a browser is asked whether it is there, and how long it may take to answer."""
 STALL_SECONDS: Final = 10.0
@@ -90,6 +92,7 @@ class WebListener:
         self._local = local
         self._crowded = crowded
         self._attended = attended
+        self._shaking_hands = 0
 
     async def start(self, at: socket.socket) -> Server:
         """Serve connections of a listening socket."""
@@ -97,6 +100,7 @@ class WebListener:
             self._attend,
             sock=at,
             process_request=self._answer,
+            create_connection=partial(_Connection, self),  # type: ignore[arg-type]
             max_size=FRAME_BYTES,
             max_queue=WAITING_FRAMES,
             write_limit=UNREAD_BYTES,
@@ -109,11 +113,26 @@ class WebListener:
             logger=_QUIET,
         )
 
+    def admit(self) -> bool:
+        """Whether another connection may say what it wants; `done` follows if so."""
+        if self._shaking_hands >= MOST_HANDSHAKES:
+            return False
+        self._shaking_hands += 1
+        return True
+
+    def done(self) -> None:
+        """A connection that was admitted has said what it wants, or has gone."""
+        self._shaking_hands -= 1
+
     # ---- requests --------------------------------------------------------------------------------
 
     def _answer(self, connection: ServerConnection, request: Request) -> Response | None:
         """The page's files, or a refusal; None lets a WebSocket through."""
-        path, host = urlsplit(request.path), request.headers.get("Host", "")
+        try:
+            path, host = urlsplit(request.path), request.headers.get("Host", "")
+            request.headers.get("Origin")
+        except (LookupError, ValueError):  # several of one kind, or no address
+            return _refuse(HTTPStatus.BAD_REQUEST, "no request that makes sense")
         if self._local and not self._is_local_name(host):
             return _refuse(HTTPStatus.MISDIRECTED_REQUEST, "another host's name")
         if path.path in _FILES:
@@ -173,6 +192,32 @@ class WebListener:
             log.exception("the connection of %s failed", name)
         finally:
             self._attended(False)
+
+
+class _Connection(ServerConnection):
+    """A connection that is closed at once where too many have said nothing yet.
+
+    Each takes a descriptor, of which a process may have no more than a thousand.
+    """
+
+    def __init__(self, listener: WebListener, *about: Any, **more: Any) -> None:
+        super().__init__(*about, **more)
+        self._listener = listener
+        self._admitted = False
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        super().connection_made(transport)
+        self._admitted = self._listener.admit()
+        if not self._admitted:
+            self.transport.abort()
+
+    async def handshake(self, *about: Any, **more: Any) -> None:
+        try:
+            await super().handshake(*about, **more)
+        finally:
+            if self._admitted:
+                self._admitted = False
+                self._listener.done()
 
 
 class _Listening:

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import signal
+import socket
 import sys
+import time
 from collections.abc import Iterator
 from http.client import HTTPConnection
 from pathlib import Path
@@ -13,6 +16,7 @@ from urllib.parse import urlsplit
 
 import numpy as np
 import pytest
+from support.broker import until
 from support.making import TINY_LABELS, speechlike
 from support.served import Served, pcm
 from websockets.exceptions import ConnectionClosed, InvalidStatus
@@ -43,13 +47,13 @@ def stream_of(address: str, query: str = "rate=16000", scheme: str = "ws") -> st
 def heard(address: str, payload: bytes, query: str = "rate=16000", **options: Any) -> list[Line]:
     """What the server says of a recording that is sent as fast as it is taken."""
     lines = []
-    with connect(stream_of(address, query), open_timeout=60, **options) as socket:
+    with connect(stream_of(address, query), open_timeout=60, **options) as connection:
         for at in range(0, len(payload), 4001):  # in the middle of samples
-            socket.send(payload[at : at + 4001])
-        socket.send("")
+            connection.send(payload[at : at + 4001])
+        connection.send("")
         try:
             while True:
-                lines.append(json.loads(socket.recv(60)))
+                lines.append(json.loads(connection.recv(60)))
         except ConnectionClosed:
             return lines
 
@@ -122,23 +126,56 @@ def test_pages_of_others_and_foreign_names_are_refused(server: Served) -> None:
 def test_a_message_that_is_too_large_ends_the_connection(server: Served) -> None:
     with (
         pytest.raises(ConnectionClosed),
-        connect(stream_of(server.address), open_timeout=60) as socket,
+        connect(stream_of(server.address), open_timeout=60) as connection,
     ):
         for _ in range(10):
-            socket.send(bytes(1 << 20))
-            socket.recv(60)
+            connection.send(bytes(1 << 20))
+            connection.recv(60)
     assert heard(server.address, bytes(RATE))[-1]["type"] == "summary"
 
 
 def test_who_reads_nothing_is_disconnected_and_harms_no_other(server: Served) -> None:
-    lazy = connect(stream_of(server.address), open_timeout=60, max_queue=1)
-    before = heard(server.address, pcm(speechlike(6.0, seed=3), 2))
-    for _ in range(40):
-        lazy.send(bytes(8000))
-    after = heard(server.address, pcm(speechlike(6.0, seed=3), 2))
+    """Its lines are bounded, however small its receive window is."""
+    place = urlsplit(server.address)
+    raw = socket.socket()
+    raw.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    raw.connect((str(place.hostname), int(place.port or 0)))
+    sound = pcm(speechlike(6.0, seed=3), 2)
+    before = heard(server.address, sound)
+    with (
+        connect(stream_of(server.address), sock=raw, open_timeout=60, max_queue=1) as lazy,
+        pytest.raises(ConnectionClosed),
+    ):
+        for _ in range(200):
+            lazy.send(sound)
+    after = heard(server.address, sound)
     kinds = [[line["type"] for line in lines] for lines in (before, after)]
     assert kinds[0] == kinds[1]
-    lazy.close()
+
+
+def test_connections_that_say_nothing_take_few_descriptors(server: Served) -> None:
+    place = urlsplit(server.address)
+    before = server.footprint.descriptors
+    with contextlib.ExitStack() as stack:
+        for _ in range(300):
+            silent = stack.enter_context(socket.socket())
+            silent.connect((str(place.hostname), int(place.port or 0)))
+        assert until(lambda: server.footprint.descriptors > before + 32)
+        time.sleep(0.5)
+        assert server.footprint.descriptors < before + 100
+        assert server.status()["healthy"] is True
+    assert until(lambda: server.footprint.descriptors <= before)
+    assert get(server.address, "/")[0] == 200
+
+
+def test_two_headers_where_there_must_be_one_are_no_request(server: Served) -> None:
+    place = urlsplit(server.address)
+    for twice in ("Host", "Origin"):
+        with socket.create_connection((str(place.hostname), int(place.port or 0))) as connection:
+            lines = ["GET /stream HTTP/1.1", *[f"{twice}: {place.netloc}"] * 2, "", ""]
+            connection.sendall("\r\n".join(lines).encode())
+            answer = connection.makefile("rb").readline()
+        assert b" 400 " in answer or b" 421 " in answer
 
 
 def test_another_address_asks_for_a_token(word_model: Path, tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ from urllib3.exceptions import (
 from urllib3.util import Retry, Timeout
 
 from daemon.base.errors import UserError, os_reason
+from daemon.base.network import without_path
 from daemon.base.text import escaped, value_text
 
 MOST_REDIRECTS = 3
@@ -46,9 +47,8 @@ class Endpoint:
         self._path, self._pool = _pool(url, ca_file)
         self._timeout = timeout
         self._late = False
-        parts = urlsplit(url)
         # The path may be what only the receiver should know.
-        self.shown = escaped(f"{parts.scheme}://{parts.netloc}")
+        self.shown = escaped(without_path(url))
 
     def request(self, method: str, headers: Mapping[str, str], body: bytes = b"") -> int:
         """Send one request; the status of the answer.
