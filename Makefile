@@ -27,8 +27,10 @@ DATA := data
 # The parts that need no model, and the command line.
 QUICK := tests/base tests/capture tests/commands/test_cli.py tests/config tests/decide tests/health \
 	tests/output tests/service tests/stream tests/test_install.py tests/vad tests/windowing
-# pyproject.toml says what the markers mean. Only these files hold tests that wait or measure time.
-MARKED = $(shell grep -rlE 'pytest\.mark\.(live|waits|timed)' tests --include='test_*.py')
+# pyproject.toml says what the markers mean. Only these files hold tests at a sound server or of time.
+MARKED = $(shell grep -rlE 'pytest\.mark\.(live|timed)' tests --include='test_*.py')
+# A worker that crashes ends the part with a failure; pytest-xdist would start another one for ever.
+CRASH := --max-worker-restart=0
 CODE := daemon train tests tools
 
 .PHONY: demo quick test soak model lint clean
@@ -40,8 +42,9 @@ quick: $(VENV)/.dev
 	$(BIN)/python -m pytest -m "not (soak or live or waits or timed)" -n 2 $(QUICK)
 
 test: $(VENV)/.test
-	$(BIN)/python -m pytest -m "not (soak or live or waits or timed)" -n 2 --dist loadfile
-	$(BIN)/python -m pytest -m "(live or waits) and not (soak or timed)" -n 2 $(MARKED)
+	$(BIN)/python -m pytest -m "not (soak or live or timed)" -n 3 --dist loadfile \
+		--no-loadscope-reorder $(CRASH)
+	$(BIN)/python -m pytest -m "live and not (soak or timed)" -n 4 --dist worksteal $(CRASH) $(MARKED)
 	$(BIN)/python -m pytest -m "timed and not soak" $(MARKED)
 
 # What takes minutes to hours.

@@ -19,8 +19,9 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("HF_HUB_OFFLINE", "1")
 # What models are converted to, and which backend is the fastest, is found out once for all tests,
 # and the user's own cache left alone.
-_CACHE = tempfile.TemporaryDirectory(prefix="intentd-tests-")
-os.environ["XDG_CACHE_HOME"] = _CACHE.name
+if not os.environ.get("PYTEST_XDIST_WORKER"):  # a worker has the variable from who started it
+    _CACHE = tempfile.TemporaryDirectory(prefix="intentd-tests-")
+    os.environ["XDG_CACHE_HOME"] = _CACHE.name
 # A shell that starts the tests in the background lets them ignore SIGINT; some are about it.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -168,8 +168,8 @@ def test_a_hostile_name_is_shown_and_not_obeyed(plain_model: Path) -> None:
         ("daemon", "replay a.wav --speed max", "<&- >&- 2>&-", 0, ""),
         ("daemon", "status --pid 1", ">&-", 2, "no intentd"),
         ("daemon", "replay none.wav", "2>&-", 2, ""),
-        ("train", "evaluate none none", ">&-", 2, "none"),
-        ("train", "evaluate none none", "2>&-", 2, ""),
+        ("train", "none.toml --output out", ">&-", 2, "none"),
+        ("train", "none.toml --output out", "2>&-", 2, ""),
     ],
 )
 def test_standard_streams_may_be_closed(
@@ -186,7 +186,12 @@ def test_standard_streams_may_be_closed(
         text=True,
         timeout=120,
         check=False,
-        env={**os.environ, "PYTHONPATH": str(ROOT), "INTENTD_MODEL__PATH": str(plain_model)},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "INTENTD_MODEL__PATH": str(plain_model),
+            "INTENTD_MODEL__BACKEND": "torch",
+        },
     )
     assert result.returncode == status
     assert result.stdout == ""

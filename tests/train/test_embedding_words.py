@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import io
-import os
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +11,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import soundfile
 from datasets import Audio, ClassLabel, Features, Value
+from support.forked import run_forked
 from support.train_helpers import RATE, tiny_base
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -79,15 +77,21 @@ def recordings(root: Path) -> None:
 def test_words_that_differ_are_told_from_talk_and_halves_share_no_person(tmp_path: Path) -> None:
     recordings(tmp_path)
     base = tiny_base(tmp_path / "encoder")
-    command = [sys.executable, str(ROOT / "tools" / "embedding_words.py"), str(base)]
-    options = ["--root", str(tmp_path), "--negatives", "200", "--takes", "10", "--snr", "30"]
-    done = subprocess.run(
-        [*command, *options, "--half", "all"],
-        env=os.environ | {"PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=250,
-        check=False,
+    done = run_forked(
+        str(ROOT / "tools" / "embedding_words.py"),
+        *(
+            base,
+            "--root",
+            tmp_path,
+            "--negatives",
+            200,
+            "--takes",
+            10,
+            "--snr",
+            30,
+            "--half",
+            "all",
+        ),
     )
     assert done.returncode == 0, done.stderr
     assert done.stdout.startswith("4 people, three words each; 0.02 h of talk")

@@ -17,6 +17,7 @@ import numpy as np
 import onnxruntime
 import pytest
 import soundfile
+from support.forked import run_forked
 from support.taught import run_command
 from support.web_packages import BROWSER, NODE, WEB_RUNTIME
 
@@ -48,16 +49,12 @@ def demo() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 def replayed() -> list[tuple[str, float]]:
     """What intentd says of the demo without its gate: label and time of firing."""
-    lines = subprocess.run(
-        [
-            *(sys.executable, "-m", "daemon", "replay", "--demo", "--speed", "max"),
-            *("--headless", "--jsonl", "-", "--model", "bundled", "--set", "gate.kind=off"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-        timeout=200,
-    ).stdout.splitlines()
+    done = run_forked(
+        "daemon",
+        *("replay", "--demo", "--speed", "max", "--headless", "--jsonl", "-"),
+        *("--model", "bundled", "--set", "gate.kind=off", "--set", "model.backend=torch"),
+    )
+    lines = done.stdout.splitlines()
     events = [each for each in map(json.loads, lines) if each["type"] == "event"]
     return [(event["intent"], event["at_stream"]) for event in events]
 

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shutil
 import signal
-import subprocess
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -19,6 +16,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 from scipy.stats import binomtest
+from support.forked import Forked, run_forked
 from support.taught import Command, Taught
 from support.train_helpers import RATE
 from transformers import AutoFeatureExtractor, AutoModelForAudioClassification
@@ -54,16 +52,11 @@ def scores_of(taught: Taught, windows: list[NDArray[np.float32]]) -> NDArray[np.
 
 def replayed(taught: Taught, files: list[Path]) -> dict[str, list[dict[str, Any]]]:
     """Lines that `intentd replay` writes of each file."""
-    command = [sys.executable, "-m", "daemon", "replay", *map(str, files)]
-    command += ["--model", str(taught.model), "--speed", "max", "--jsonl", "-", "--headless"]
-    done = subprocess.run(
-        command,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ | {"INTENTD_MODEL__BACKEND": "torch"},
+    done = run_forked(
+        "daemon",
+        *("replay", *files, "--model", taught.model),
+        *("--speed", "max", "--jsonl", "-", "--headless"),
+        env={"INTENTD_MODEL__BACKEND": "torch"},
     )
     assert done.returncode == 0, done.stderr
     lines: dict[str, list[dict[str, Any]]] = {}
@@ -305,19 +298,16 @@ def test_a_calibration_that_is_stopped_goes_on(taught: Taught, tmp_path: Path) -
     """It trains models where the recipe says so; stopping it then is no defect."""
     model = shutil.copytree(taught.model, tmp_path / "model")
     settings = ("calibrate.cross_fit=2", "train.steps=100000", "train.eval_every=20")
-    process = subprocess.Popen(
-        [sys.executable, "-m", "train", "calibrate", str(model), str(taught.recipe),
-         *(part for setting in settings for part in ("--set", setting))],
-        stderr=subprocess.PIPE, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)},
-    )  # fmt: skip
+    options = [part for setting in settings for part in ("--set", setting)]
+    process = Forked("train", "calibrate", model, taught.recipe, *options)
     deadline = time.monotonic() + 120
     while not (model / "cross-fit" / "0" / "checkpoints" / "checkpoint-20").exists():
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
-    _, said = process.communicate(timeout=120)
-    assert process.returncode == 130, said
-    assert "the same command goes on from there" in said and "Traceback" not in said
+    done = process.wait(120)
+    assert done.returncode == 130, done.stderr
+    assert "the same command goes on from there" in done.stderr and "Traceback" not in done.stderr
 
 
 def test_folds_test_every_recording_once_with_each_setting(

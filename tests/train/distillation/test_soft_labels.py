@@ -262,15 +262,21 @@ def test_a_recipe_with_a_teacher_is_trained_and_cross_fitted(
     assert not any("vector_head" in name for name in saved)
 
 
-def test_two_processes_are_taught_and_cross_fitted(
+def test_two_processes_train_one_model_with_a_teacher_and_cross_fit(
     place: Path, word_teacher: Path, tmp_path: Path
 ) -> None:
-    tree = taught_tree(place, word_teacher, steps=4, eval_every=2)
+    tree = taught_tree(place, word_teacher, steps=4, eval_every=2, average=0.5)
     tree["calibrate"] |= {"cross_fit": 2}
     done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert done.stderr.count("teacher vectors") == 1
+    assert done.stdout.count("The model is in") == 1
     assert read_model_info(tmp_path / "out").calibrated
+    mode = (tmp_path / "out" / "model.safetensors").stat().st_mode
+    assert mode & 0o777 == (tmp_path / "out" / "config.json").stat().st_mode & 0o777
+    state = json.loads((tmp_path / "out/checkpoints/checkpoint-4/trainer_state.json").read_text())
+    assert state["global_step"] == 4
+    assert json.loads((tmp_path / "out" / "history.json").read_text())["processes"] == 2
     for part in ("0", "1"):
         folder = tmp_path / "out" / "cross-fit" / part
         state = json.loads((folder / "checkpoints/checkpoint-2/trainer_state.json").read_text())

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import resource
 import shutil
 import subprocess
 import sys
@@ -14,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from support.forked import run_forked
 from support.train_helpers import ROOT, recipe_tree, run_of, tiny_base, write_recipe, write_words
 
 from daemon.base.errors import UserError
@@ -168,22 +168,9 @@ def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
     recipe = write_recipe(tmp_path / "r.toml", tree)
 
     def train(*more: str, **rest: Any) -> subprocess.CompletedProcess[str]:
-        done: subprocess.CompletedProcess[str] = subprocess.run(
-            [sys.executable, "-m", "train", str(recipe), "--output", str(tmp_path / "out"), *more],
-            cwd=ROOT,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=300,
-            env=os.environ | {"OMP_NUM_THREADS": "1"},
-            **rest,
-        )
-        return done
+        return run_forked("train", recipe, "--output", tmp_path / "out", *more, cwd=ROOT, **rest)
 
-    def little_space() -> None:
-        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
-
-    full = train(preexec_fn=little_space)
+    full = train(largest_file=limit)
     assert full.returncode == 1
     assert "Traceback" not in full.stderr
     last = full.stderr.strip().splitlines()[-1]

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
-import subprocess
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,16 +13,14 @@ import numpy as np
 import pytest
 import soundfile
 from safetensors.numpy import load_file
+from support.forked import run_forked
 from support.real_words import WORDS, clear_words
 from support.train_helpers import (
     RATE,
-    ROOT,
-    launch,
     recipe_tree,
     run_of,
     tiny_base,
     word,
-    write_recipe,
     write_words,
 )
 
@@ -86,29 +81,10 @@ def replayed(
     model: Path, sound: Path, **environment: str
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Predictions and events of `intentd replay`."""
-    done = subprocess.run(
-        [
-            sys.executable,
-            "-m",
-            "daemon",
-            "replay",
-            str(sound),
-            "--model",
-            str(model),
-            "--speed",
-            "max",
-            "--jsonl",
-            "-",
-            "--headless",
-        ],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env=os.environ
-        | {"INTENTD_MODEL__BACKEND": "torch", "OMP_NUM_THREADS": "1", "HF_HUB_OFFLINE": "1"}
-        | environment,
+    done = run_forked(
+        "daemon",
+        *("replay", sound, "--model", model, "--speed", "max", "--jsonl", "-", "--headless"),
+        env={"INTENTD_MODEL__BACKEND": "torch"} | environment,
     )
     assert done.returncode == 0, done.stderr
     lines = [json.loads(line) for line in done.stdout.splitlines()]
@@ -298,21 +274,6 @@ def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> Non
         assert f"report/{picture}.png" in card
         assert (out / "report" / f"{picture}.png").read_bytes().startswith(b"\x89PNG")
     assert len((out / "split.jsonl").read_text().splitlines()) == 30
-
-
-def test_two_processes_train_one_model(place: Path, tmp_path: Path) -> None:
-    tree = recipe_tree(place / "words", place / "base", steps=6, eval_every=3, average=0.5)
-    done = launch(write_recipe(tmp_path / "two.toml", tree), tmp_path / "out")
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert read_model_info(tmp_path / "out").calibrated
-    mode = (tmp_path / "out" / "model.safetensors").stat().st_mode
-    assert mode & 0o777 == (tmp_path / "out" / "config.json").stat().st_mode & 0o777
-    state = json.loads(
-        (tmp_path / "out" / "checkpoints" / "checkpoint-6" / "trainer_state.json").read_text()
-    )
-    assert state["global_step"] == 6
-    assert json.loads((tmp_path / "out" / "history.json").read_text())["processes"] == 2
-    assert done.stdout.count("The model is in") == 1
 
 
 def test_a_launcher_that_starts_one_process_of_many_is_reported_of() -> None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import signal
 import time
 from pathlib import Path
 from typing import Any
@@ -11,6 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
+from support.forked import Forked, run_forked
 from support.train_helpers import (
     recipe_tree,
     run_of,
@@ -131,18 +131,18 @@ def test_a_pretraining_that_stopped_goes_on(
 def test_a_pretraining_that_was_killed_goes_on_to_the_same_weights(
     place: Path, word_teacher: Path, tmp_path: Path
 ) -> None:
-    tree = pretraining(place, word_teacher, steps=60, eval_every=5)
+    tree = pretraining(place, word_teacher, steps=40, eval_every=5)
     whole = steps.train(run_of(tree, tmp_path / "whole"))
     recipe = write_recipe(tmp_path / "encoder.toml", tree)
     output = tmp_path / "killed"
-    command = [sys.executable, "-m", "train", str(recipe), "--output", str(output)]
-    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as running:
-        end = time.monotonic() + 200
-        while not list(output.glob("checkpoints/*/whole")) and time.monotonic() < end:
-            time.sleep(0.05)
-        running.kill()
+    running = Forked("train", recipe, "--output", output)
+    end = time.monotonic() + 200
+    while not list(output.glob("checkpoints/*/whole")) and time.monotonic() < end:
+        time.sleep(0.02)
+    running.kill()
+    assert running.wait(10).returncode == -signal.SIGKILL
     assert not (output / "metrics.json").exists()
-    assert subprocess.run([*command, "--resume"], check=False).returncode == 0
+    assert run_forked("train", recipe, "--output", output, "--resume").returncode == 0
     one, other = (
         safetensors.torch.load_file(folder / "model.safetensors")
         for folder in (tmp_path / "whole", output)

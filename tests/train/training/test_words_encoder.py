@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import pytest
 import safetensors.torch
 import soundfile
 import torch
+from support.forked import run_forked
 from support.real_words import WORDS as RECORDINGS
 from support.train_helpers import RATE, recipe_tree, tiny_base
 from transformers import AutoModel, AutoModelForAudioClassification
@@ -38,9 +36,7 @@ def test_a_run_is_packed_in_half_precision_and_read_in_single(tmp_path: Path) ->
     config["intentd"] = {"version": 1}
     (run / "config.json").write_text(json.dumps(config))
     (run / "metrics.json").write_text("{}")
-    command = [sys.executable, str(ROOT / "tools" / "pack_encoder.py"), str(run)]
-    environment = os.environ | {"PYTHONPATH": str(ROOT)}
-    subprocess.run([*command, str(tmp_path / "packed")], check=True, env=environment)
+    run_forked(str(ROOT / "tools" / "pack_encoder.py"), run, tmp_path / "packed").check_returncode()
     # Half the size, less what JSON and the head take.
     sizes = [(folder / "model.safetensors").stat().st_size for folder in (run, tmp_path / "packed")]
     assert sizes[1] < 0.55 * sizes[0]
