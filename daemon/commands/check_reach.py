@@ -1,4 +1,7 @@
-"""Trials of `intentd check` on what reaches other programs: outputs, and addresses for clients."""
+"""Trials of `intentd check` on outputs and on addresses for clients.
+
+These are what reaches other programs.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ from daemon.serve.token import read_token
 
 
 def reach_trials(settings: Settings) -> Iterator[tuple[str, Callable[[], Outcome]]]:
-    """Name and trial of each output that the settings ask for, and of addresses for clients."""
+    """Name and trial of each configured output, and of clients' addresses."""
     for kind in OUTPUTS:
         target = kind.target(settings)
         if kind.trial and target:
@@ -27,7 +30,10 @@ def reach_trials(settings: Settings) -> Iterator[tuple[str, Callable[[], Outcome
 
 
 def try_addresses(settings: Settings) -> Outcome:
-    """Listen for a moment at each address for clients. Raises: UserError where that can't be."""
+    """Listen for a moment at each address for clients.
+
+    Raises: UserError where that can't be.
+    """
     read_token(settings.serve.token_file)
     found = []
     for address in map(str, parsed(settings.serve.listen)):
@@ -43,7 +49,7 @@ def _taken(user: str) -> Outcome:
 
 
 def _user(address: str, key: str) -> str:
-    """Which intentd of this user listens at an address already; empty if none does."""
+    """The user's intentd that listens at an address already; empty if none."""
     for _, report in running():
         if isinstance(report, Mapping) and any(
             address in _words(each) for each in report.get(key, ())

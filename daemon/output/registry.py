@@ -54,8 +54,10 @@ class OutputKind:
         return cast(Factory, pkgutil.resolve_name(self.factory))(context)
 
     def try_out(self, settings: Settings) -> Outcome:
-        """Try whether the output that the settings ask for could work. Raises `UserError` where it
-        could not."""
+        """Try whether the output that the settings ask for could work.
+
+        Raises: UserError where it could not.
+        """
         return cast(Trial, pkgutil.resolve_name(self.trial))(settings)
 
     def target(self, settings: Settings) -> str:

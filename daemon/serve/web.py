@@ -195,7 +195,7 @@ class WebListener:
 
 
 class _Connection(ServerConnection):
-    """A connection that is closed at once where too many have said nothing yet.
+    """A connection that is closed at once where too many are silent yet.
 
     Each takes a descriptor, of which a process may have no more than a thousand.
     """

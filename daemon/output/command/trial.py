@@ -14,8 +14,10 @@ from daemon.config.settings import ActionSettings
 
 
 def find_program(intent: str, action: ActionSettings) -> str:
-    """Path of what is run for an intent; empty for a line of the shell. Raises `UserError` if there
-    is no such program."""
+    """Path of an intent's program; empty for a line of the shell.
+
+    Raises: UserError if there is no such program.
+    """
     if action.shell:
         return ""
     name = os.path.expanduser(action.run[0])  # noqa: PTH111 - a bare name stays one

@@ -1,4 +1,4 @@
-"""Makes the metrics where the settings ask for them and their library is installed."""
+"""Builds the metrics output if the settings ask for it."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ if TYPE_CHECKING:
 
 
 def make(context: OutputContext) -> Metrics | None:
-    """The metrics that the settings ask for. Raises UserError if prometheus-client is missing."""
+    """The metrics output; None if the settings don't ask for it.
+
+    Raises: UserError if prometheus-client is missing.
+    """
     address = context.settings.output.metrics
     if not address:
         return None

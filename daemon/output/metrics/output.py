@@ -113,8 +113,10 @@ class Metrics(ActiveOutput):
 
 
 def listen(address: str, app: Callable[..., Any]) -> MetricsServer:
-    """A server of `app` at "host:port", to be started. Raises UserError if nobody can listen
-    there."""
+    """A server of `app` at "host:port", to be started.
+
+    Raises: UserError if nobody can listen there.
+    """
     try:
         return MetricsServer(*_parsed(address), app)
     except OSError as error:

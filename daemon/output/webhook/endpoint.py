@@ -1,4 +1,4 @@
-"""A URL that requests are sent to: one connection, each attempt with a time limit."""
+"""A URL for requests: one connection, each attempt with a time limit."""
 
 from __future__ import annotations
 

@@ -37,7 +37,7 @@ def make(context: OutputContext) -> Webhook | None:
 
 
 def try_url(settings: Settings) -> Outcome:
-    """Ask the server for its options, which changes nothing and shows it no token.
+    """Ask the server for its options, without a token; it changes nothing.
 
     Raises: UserError if a setting is wrong.
     """

@@ -105,7 +105,7 @@ class Webhook(ActiveOutput):
             raise MessageDropped(f"the server answers {_answer(status)}")
 
     def reopen(self) -> None:
-        """Read the secret and the token again; a broken connection is made again anyway."""
+        """Read the secret and the token again; broken connections are remade."""
         try:
             self._use_credentials()
         except UserError as error:
