@@ -5,7 +5,7 @@ from __future__ import annotations
 from daemon.assembly.session import run_session
 from daemon.assembly.setup import load_model, prepare
 from daemon.capture.wake import Wake
-from daemon.config import Option, Sources
+from daemon.config import Sources
 from daemon.serve.address import DEFAULT
 from daemon.serve.inputs import ServedInput
 from daemon.serve.server import ClientServer
@@ -19,11 +19,8 @@ def run(sources: Sources, *, debug: bool) -> int:
     Raises: UserError if nothing could be started.
     """
     setup = prepare(sources)
-    if not setup.settings.serve.listen:
-        default = Option("serve.listen", "ADDRESS", [DEFAULT])
-        setup = prepare(sources.having(default), on_warning=lambda _: None)
     wake = Wake()
-    server = ClientServer(setup.settings.serve, wake)  # refused at once
+    server = ClientServer(setup.settings.serve, wake, otherwise=(DEFAULT,))  # refused at once
     classifier, gates = load_model(setup), setup.load_gates()
     source = ServedInput(server, None, wake)
     return run_session(setup, classifier, gates, source, server=server, paced=True, debug=debug)

@@ -8,7 +8,7 @@ import logging
 import secrets
 import socket
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import ClassVar, Final
 
@@ -41,12 +41,15 @@ class ClientServer:
     messages and hands each to the client whose stream it is on.
 
     wake: set when there is sound for the worker.
+    otherwise: addresses to listen at where the settings name none.
     """
 
     name = "clients"
     ignores: ClassVar[frozenset[type]] = frozenset({Level, Start, Status})
 
-    def __init__(self, settings: ServeSettings, wake: Wake) -> None:
+    def __init__(
+        self, settings: ServeSettings, wake: Wake, *, otherwise: Sequence[str] = ()
+    ) -> None:
         """A server at the addresses of `settings`.
 
         Raises: UserError for what is no address, and where a package is missing.
@@ -59,7 +62,8 @@ class ClientServer:
         self._wake = wake
         self._run: RunInfo | None = None
         self._loop = LoopThread("clients")
-        self._wanted = parsed(settings.listen)
+        self._otherwise = otherwise
+        self._wanted = parsed(settings.listen or otherwise)
         self._listeners = Listeners(
             self._loop, server_of=self._server_of, left=self._disconnect_from, say=self._say
         )
@@ -103,7 +107,7 @@ class ClientServer:
 
         Raises: UserError, and everything stays as it was.
         """
-        wanted, before = parsed(settings.listen), self._token
+        wanted, before = parsed(settings.listen or self._otherwise), self._token
         self._token = read_token(settings.token_file)
         try:
             self._listeners.exchange(wanted)
