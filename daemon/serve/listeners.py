@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import logging
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
-from typing import Final, Protocol
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from typing import Any, Final, Protocol
 
 from daemon.base.errors import UserError
 from daemon.base.loop_thread import LoopThread
@@ -14,7 +14,8 @@ from daemon.serve.address import Address, Listener, listen, parse_address
 
 log = logging.getLogger(__name__)
 
-START_SECONDS: Final = 5.0
+ANSWER_SECONDS: Final = 5.0
+"""What the loop gets to do something; with a busy processor it takes longer than it should."""
 
 
 class Closes(Protocol):
@@ -67,14 +68,14 @@ class Listeners:
         if news:
             self._loop.start()
         if blocking:
-            self._loop.run(self._close(blocking), START_SECONDS)
+            self._wait_for(self._close(blocking))
         try:
             self._listen(news)
         except UserError:
             self._listen(blocking)
             raise
         if others := leaving.keys() - blocking.keys():
-            self._loop.run(self._close(others), START_SECONDS)
+            self._wait_for(self._close(others))
 
     async def stop(self) -> None:
         """Take no more clients; those that are connected stay."""
@@ -105,7 +106,16 @@ class Listeners:
                 listener.close()
             raise
         if opened:
-            self._loop.run(self._serve(opened), START_SECONDS)
+            self._wait_for(self._serve(opened))
+
+    def _wait_for(self, work: Coroutine[Any, Any, None]) -> None:
+        """Have the loop do something. Raises: UserError if it does not answer."""
+        try:
+            self._loop.run(work, ANSWER_SECONDS)
+        except TimeoutError:
+            raise UserError(
+                "the thread that listens to clients does not answer; restart intentd", status=1
+            ) from None
 
     async def _serve(self, opened: Mapping[Address, Listener]) -> None:
         for asked, listener in opened.items():
