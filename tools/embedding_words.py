@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 from daemon.model.description.resolve import BUNDLED, bundled_model
 from daemon.model.verifier.filterbank import SOUND, at_one_level
 from train.augment import Audio, draw_noise, mix, place_word, word_bounds
-from train.data.clips import load_noise, load_noises
+from train.data.noises import load_noise, load_noises
 from train.data.split import part_of
 from train.distillation import word_embedding
 from train.examples.words import degrade

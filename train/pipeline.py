@@ -41,10 +41,10 @@ from train.data.clips import (
     check_parts,
     labels_of,
     load_clips,
-    load_noise,
     write_problems,
     write_split,
 )
+from train.data.noises import load_noise
 from train.data.split import Part as SplitPart
 from train.data.split import counts
 from train.distributed import main_process, peak_memory_gib, wait_for_all

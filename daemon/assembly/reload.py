@@ -11,7 +11,8 @@ from daemon.assembly.setup import Setup
 from daemon.base.errors import UserError
 from daemon.base.network import without_path
 from daemon.config import Loaded, Settings, load_settings
-from daemon.config.settings import ActionSettings, value_of
+from daemon.config.lookup import value_of
+from daemon.config.settings import ActionSettings
 from daemon.messages import Status
 from daemon.output.registry import OUTPUTS
 

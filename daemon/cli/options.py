@@ -127,7 +127,7 @@ def with_options(*names: str) -> Callable[[Command], Command]:
 
 
 def sources_of(options: dict[str, Any]) -> Sources:
-    """What options, by name, say of the settings; those that give none are ignored."""
+    """What options, by name, say of the settings; None says nothing."""
     from daemon.config.sources import Option, Sources, commands_by_intent
 
     given = [

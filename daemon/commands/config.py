@@ -17,7 +17,8 @@ from daemon.config import (
     toml,
     user_file,
 )
-from daemon.config.settings import OnSettings, sections
+from daemon.config.lookup import sections
+from daemon.config.settings import OnSettings
 
 
 def run(sources: Sources) -> int:

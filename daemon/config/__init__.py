@@ -6,6 +6,7 @@ line.
 
 from daemon.config.layers import Layer, Origin, model_keys
 from daemon.config.loading import Loaded, load_settings
+from daemon.config.lookup import keys
 from daemon.config.settings import (
     AudioSettings,
     EventSettings,
@@ -16,7 +17,6 @@ from daemon.config.settings import (
     ServeSettings,
     Settings,
     WindowSettings,
-    keys,
 )
 from daemon.config.sources import Option, Sources, user_file
 from daemon.config.template import shipped_text, toml

@@ -10,18 +10,9 @@ from pydantic import ValidationError
 
 from daemon.base.errors import UserError
 from daemon.base.text import did_you_mean, escaped, value_text
+from daemon.config.lookup import at_most, field_of, from_model, keys, sections, value_of
 from daemon.config.sentences import allowed
-from daemon.config.settings import (
-    ActionSettings,
-    OnSettings,
-    Settings,
-    at_most,
-    field_of,
-    from_model,
-    keys,
-    sections,
-    value_of,
-)
+from daemon.config.settings import ActionSettings, OnSettings, Settings
 
 Kind = Literal["default", "model", "file", "environment", "command line"]
 

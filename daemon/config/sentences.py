@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
-from daemon.config.settings import at_most, hints
+from daemon.config.lookup import at_most, hints
 
 
 def allowed(field: FieldInfo) -> str:

@@ -17,8 +17,9 @@ from daemon.base.errors import UserError, os_reason
 from daemon.base.text import closest, did_you_mean, escaped, split_assignment, value_text
 from daemon.base.text_files import decode_text
 from daemon.config.layers import Layer
+from daemon.config.lookup import field_of, keys, sections
 from daemon.config.sentences import allowed
-from daemon.config.settings import OnSettings, field_of, keys, sections
+from daemon.config.settings import OnSettings
 
 PREFIX = "INTENTD_"
 SECRETS = frozenset({"INTENTD_MQTT_PASSWORD", "INTENTD_WEBHOOK_SECRET", "INTENTD_WEBHOOK_TOKEN"})

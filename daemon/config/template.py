@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import json
 
-from daemon.config.settings import OnSettings, from_model, sections
+from daemon.config.lookup import from_model, sections
+from daemon.config.settings import OnSettings
 
 _HEAD = """\
 # Settings of intentd. Every key is here with its default.

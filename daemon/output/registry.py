@@ -14,7 +14,7 @@ from typing import Final, cast
 from daemon.base.network import address_families, host_of, port_of
 from daemon.base.trial import Outcome
 from daemon.config import Settings
-from daemon.config.settings import value_of
+from daemon.config.lookup import value_of
 from daemon.output.base import Output, OutputContext
 
 Factory = Callable[[OutputContext], Output | None]

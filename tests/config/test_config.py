@@ -22,8 +22,8 @@ from daemon.config import (
     model_keys,
     shipped_text,
 )
+from daemon.config.lookup import sections
 from daemon.config.sentences import allowed
-from daemon.config.settings import sections
 
 ROOT = Path(__file__).resolve().parents[2]
 GIVEN = Sources(Path("given.toml"))

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from daemon.config import Settings, keys
-from daemon.config.settings import sections
+from daemon.config.lookup import sections
 from daemon.health.snapshot import Health
 from daemon.output import registry
 from daemon.output.base import Output, OutputContext

@@ -22,7 +22,8 @@ from daemon.base.errors import UserError
 from daemon.base.resources import disk_full, out_of_memory
 from train import metrics
 from train.augment import Audio
-from train.data.clips import Clip, Loaded, load_noises
+from train.data.clips import Clip, Loaded
+from train.data.noises import load_noises
 from train.distillation.soft_labels import (
     DistillationLoss,
     add_vector_head,

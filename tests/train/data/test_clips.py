@@ -17,7 +17,8 @@ from datasets import Audio, ClassLabel, Features, Value
 from support.train_helpers import RATE, word, write_words
 
 from daemon.base.errors import UserError
-from train.data.clips import check_parts, labels_of, load_clips, load_noises, write_split
+from train.data.clips import check_parts, labels_of, load_clips, write_split
+from train.data.noises import load_noises
 from train.recipe import Recipe
 from train.recipe_files import load_recipe
 
