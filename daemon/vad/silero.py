@@ -12,6 +12,7 @@ The network, per chunk of 512 samples with the 64 before it: magnitudes of 4 sho
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from pathlib import Path
 from typing import Final
 
@@ -34,6 +35,7 @@ _CONTEXT: Final = 64
 _HIDDEN: Final = 128
 _SPECTRUM, _SHIFT, _FRAMES = 256, 128, 4
 """Samples of a spectrum and from one to the next, and how many a chunk has."""
+_ONE, _HALF = np.float32(1), np.float32(0.5)
 QUIET: Final = 0.1
 """Probability below which a chunk is certainly no speech."""
 RESET_AFTER: Final = 62
@@ -88,29 +90,25 @@ class SileroDetector:
 
     def probabilities(self, chunks: Array, states: Sequence[object]) -> Array:
         """Shape (n,), 0 to 1, of chunks (n, 512); see `Detector`."""
+        places: dict[int, list[int]] = {}  # of each stream in `chunks`, in order
+        for place, state in enumerate(states):
+            places.setdefault(id(state), []).append(place)
         given = np.empty((len(chunks), _CONTEXT + CHUNK), dtype=np.float32)
         given[:, _CONTEXT:] = chunks
-        rounds: list[list[int]] = []  # places in `chunks`: of each stream its first, its second, …
-        seen: dict[int, int] = {}
-        for place, state in enumerate(states):
+        for own in places.values():
+            state = states[own[0]]
             assert isinstance(state, _State)
-            given[place, :_CONTEXT] = state.context
-            state.context = given[place, CHUNK:]
-            count = seen.get(id(state), 0)
-            seen[id(state)] = count + 1
-            if count == len(rounds):
-                rounds.append([])
-            rounds[count].append(place)
-        for state in states:
-            assert isinstance(state, _State)
-            if state.context.base is given:
-                state.context = state.context.copy()  # given is scaled, and need not be kept
+            given[own[0], :_CONTEXT] = state.context
+            given[own[1:], :_CONTEXT] = chunks[own[:-1], -_CONTEXT:]
+            state.context = chunks[own[-1], -_CONTEXT:].copy()
         given *= self._gains(chunks, states)[:, None]
         encoded = self._network.encode(given)
+        if len(places) == 1:
+            return self._follow(encoded, states[0])
         found = np.empty(len(chunks), dtype=np.float32)
-        for places in rounds:
-            now = [states[place] for place in places]
-            self._step(encoded, places, now, found)
+        for turn in zip_longest(*places.values()):  # each stream's first, its second, …
+            now = [place for place in turn if place is not None]
+            self._step(encoded, now, [states[place] for place in now], found)
         return found
 
     @staticmethod
@@ -122,17 +120,26 @@ class SileroDetector:
             gains[place] = state.gain.update(level, peak, CHUNK / RATE)
         return gains
 
+    def _follow(self, encoded: Array, state: object) -> Array:
+        """Probabilities, shape (n,), of chunks of one stream in order."""
+        assert isinstance(state, _State)
+        found = np.empty(len(encoded), dtype=np.float32)
+        at = 0
+        while at < len(encoded):
+            # Memory is cleared at the earliest once so many more chunks were quiet.
+            part = encoded[at : at + RESET_AFTER - state.quiet]
+            hidden = self._network.steps(part, state.hidden, state.cell)
+            state.hidden = hidden[-1].copy()
+            found[at : at + len(part)] = self._network.probability(hidden)
+            for probability in found[at : at + len(part)].tolist():
+                state.count_quiet(probability)
+            at += len(part)
+        return found
+
     def _step(
         self, encoded: Array, places: list[int], states: Sequence[object], found: Array
     ) -> None:
         """The LSTM's step for one chunk of each of these streams."""
-        if len(places) == 1:
-            (place,), (state,) = places, states
-            assert isinstance(state, _State)
-            state.hidden, state.cell = self._network.step(encoded[place], state.hidden, state.cell)
-            found[place] = self._network.probability(state.hidden)
-            state.count_quiet(float(found[place]))
-            return
         hidden, cell = self._network.step(
             encoded[places],
             np.stack([state.hidden for state in states]),  # type: ignore[attr-defined]
@@ -204,21 +211,53 @@ class _Network:
     def step(self, encoded: Array, hidden: Array, cell: Array) -> tuple[Array, Array]:
         """One step of the LSTM: the next hidden states and cells.
 
-        `encoded`: rows of `encode`, shape (n, 512) or (512,). Hidden states and cells: (n, 128) or
-        (128,).
+        `encoded`: rows of `encode`, shape (n, 512). Hidden states and cells: (n, 128).
         """
-        gates = np.tanh(encoded + hidden @ self._hidden_weights)
-        input_gate, forget_gate, cell_gate, output_gate = np.split(gates, 4, axis=-1)
-        half = np.float32(0.5)
-        next_cell: Array = half * ((forget_gate + 1) * cell + (input_gate + 1) * cell_gate)
-        next_hidden: Array = half * (output_gate + 1) * np.tanh(next_cell)
+        gates = hidden @ self._hidden_weights
+        gates += encoded
+        next_cell, next_hidden = cell.copy(), np.empty_like(hidden)
+        _update(np.split(gates, 4, axis=-1), gates, next_cell, next_hidden)
         return next_hidden, next_cell
+
+    def steps(self, encoded: Array, hidden: Array, cell: Array) -> Array:
+        """Hidden states, shape (n, 128), after steps through rows of `encode` in order.
+
+        `cell`, shape (128,), becomes the last one.
+        """
+        found = np.empty((len(encoded), _HIDDEN), dtype=np.float32)
+        gates = np.empty(4 * _HIDDEN, dtype=np.float32)
+        parts = np.split(gates, 4)
+        for row, next_hidden in zip(encoded, found, strict=True):
+            np.dot(hidden, self._hidden_weights, out=gates)
+            np.add(row, gates, out=gates)
+            _update(parts, gates, cell, next_hidden)
+            hidden = next_hidden
+        return found
 
     def probability(self, hidden: Array) -> Array:
         """The probability of speech, shape (n,) or (), of hidden states."""
         logit = np.maximum(hidden, 0) @ self._output_weights + self._output_bias
         found: Array = np.float32(0.5) * (np.tanh(np.float32(0.5) * logit) + 1)
         return found
+
+
+def _update(parts: Sequence[Array], gates: Array, cell: Array, hidden: Array) -> None:
+    """Update an LSTM's cell and hidden state in place.
+
+    `gates`: the four gates before their tanh, which are overwritten; `parts` are views of them.
+    """
+    input_gate, forget_gate, cell_gate, output_gate = parts
+    np.tanh(gates, out=gates)
+    forget_gate += _ONE
+    cell *= forget_gate
+    input_gate += _ONE
+    input_gate *= cell_gate
+    cell += input_gate
+    cell *= _HALF
+    output_gate += _ONE
+    output_gate *= _HALF
+    np.tanh(cell, out=hidden)
+    hidden *= output_gate
 
 
 def _linear(inputs: Array, weights: Array, bias: Array) -> Array:
