@@ -24,6 +24,8 @@ ORDER: Final = 4
 """Even; 6 dB an octave each below the corner."""
 _BLOCK: Final = 64
 """Samples that one product of matrices filters."""
+_GROUP: Final = 64
+"""Blocks whose states follow from one product of matrices."""
 _TINY: Final = 1e-30
 """Magnitude below which a state is zero: denormal numbers are slow."""
 
@@ -41,7 +43,8 @@ class HighPass:
     def __init__(self) -> None:
         self._kernel = _KERNEL
         self._offset: float | None = None
-        self._states = [0j] * len(_KERNEL.poles)  # at the beginning of the block that is not full
+        self._state = np.zeros(len(_KERNEL.poles), np.complex128)
+        """Of each pole, at the beginning of the block that is not full."""
         self._rest = np.zeros(0)  # samples of that block
 
     def feed(self, samples: Samples) -> Samples:
@@ -67,22 +70,21 @@ class HighPass:
     def _memory(self, rows: NDArray[np.float64], full: int) -> NDArray[np.float64]:
         """Contribution of all earlier samples to each block, shape of `rows`.
 
-        Keeps the states behind the `full` ones.
+        Keeps the state behind the `full` ones.
         """
         kernel = self._kernel
-        driven = rows @ kernel.drive
-        before = np.empty_like(driven)
-        for number, step in enumerate(kernel.steps):
-            state, states = self._states[number], []
-            for value in driven[:, number].tolist():
-                states.append(state)
-                state = step * state + value
-                if abs(state) < _TINY:
-                    state = 0j
-            before[:, number] = states
-            self._states[number] = [*states, state][full]
-        echo: NDArray[np.float64] = before.real @ kernel.recall.real
-        echo -= before.imag @ kernel.recall.imag
+        before = np.empty((len(rows), len(kernel.poles)), np.complex128)
+        for first in range(0, len(rows), _GROUP):
+            group = rows[first : first + _GROUP]
+            count = len(group)
+            given = np.concatenate([self._state[None], (group @ kernel.drive).view(np.complex128)])
+            states = np.empty_like(given)
+            for pole, carry in enumerate(kernel.carry):
+                states[:, pole] = carry[: count + 1, : count + 1] @ given[:, pole]
+            states[np.abs(states) < _TINY] = 0
+            before[first : first + count] = states[:count]
+            self._state = states[min(count, full - first)]
+        echo: NDArray[np.float64] = before.view(np.float64) @ kernel.recall
         return echo
 
 
@@ -126,11 +128,16 @@ class _Kernel:
         """Row i: what sample i of a block makes of the block."""
         for i in range(_BLOCK):
             self.response[i, i:] = impulse[: _BLOCK - i]
-        self.drive = np.ascontiguousarray(powers[:, ::-1].T)
-        """(block, poles): what the samples of a block add to the states."""
-        self.recall = 2 * (np.array(residues) * np.array(self.poles))[:, None] * powers
-        """(poles, block): what the states add to the samples."""
-        self.steps = [complex(pole**_BLOCK) for pole in self.poles]
+        self.drive = np.ascontiguousarray(powers[:, ::-1].T).view(np.float64)
+        """(block, 2 * poles): what the samples of a block add to the states, real and imaginary."""
+        recall = 2 * (np.array(residues) * np.array(self.poles))[:, None] * powers
+        self.recall = np.ascontiguousarray(recall.conj().T).view(np.float64).T
+        """(2 * poles, block): what the states, real and imaginary, add to the samples."""
+        later = np.subtract.outer(np.arange(_GROUP + 1), np.arange(_GROUP + 1))
+        steps = np.array(self.poles)[:, None, None] ** (_BLOCK * np.maximum(later, 0))
+        self.carry = steps * (later >= 0)
+        """(poles, group + 1, group + 1): the states behind 0, 1, … blocks from the state before
+        them and what each block adds."""
 
 
 _KERNEL: Final = _Kernel(CORNER, ORDER)

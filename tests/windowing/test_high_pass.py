@@ -89,7 +89,7 @@ def test_silence_after_sound_becomes_silence() -> None:
     stream.feed(noise(RATE))
     for _ in range(10):
         stream.feed(np.zeros(RATE, np.float32))
-    assert all(state == 0 or abs(state) > 1e-30 for state in stream._states)
+    assert all(state == 0 or abs(state) > 1e-30 for state in stream._state)
     assert np.abs(stream.feed(np.zeros(100, np.float32))).max() < 1e-15  # -300 dB
 
 
