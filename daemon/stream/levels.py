@@ -16,6 +16,9 @@ HALF_LIFE: Final = 1.0
 FAINTEST: Final = 1e-3
 """-60 dBFS: speech below that is hardly any."""
 
+QUIET: Final = 1e-2
+"""-40 dBFS: peaks of a room in which speech is at least 10 dB louder."""
+
 
 class LevelMeter:
     """RMS and peak of consecutive blocks of `period` samples.
@@ -80,6 +83,11 @@ class NoiseFloor:
         3 dB above the peaks of the last seconds.
         """
         return max(FAINTEST, 1.4 * self._peak)
+
+    @property
+    def quiet(self) -> bool:
+        """Whether it is quiet, and was in the last seconds, so that speech would stand out."""
+        return self._last is not None and max(self._last[0], self._peak) < QUIET
 
 
 def _db(amplitude: float) -> float:

@@ -160,6 +160,7 @@ class Segment:
         self._verify = verify
         self._records: deque[_Record] = deque()
         self._made = 0  # windows that have got a record
+        self._faded = False  # the last window told was gated, and no evidence is left
         self._last_arrival = 0.0
         self._fed: tuple[int, Callable[[int], float]] = (0, lambda _: 0.0)
 
@@ -202,6 +203,13 @@ class Segment:
         if not any(record.fate is _Fate.WAITS for record in self._records):
             return self.missing
         return self._in_source(min(self.gate.missing, self.windows.missing))
+
+    @property
+    def at_rest(self) -> bool:
+        """Nobody speaks, no window waits for scores, and no label has a value, so that nothing but
+        speech that begins could raise an event."""
+        waiting = all(record.fate is _Fate.WAITS for record in self._records)
+        return self._faded and waiting and not self.gate.speaking
 
     def _in_source(self, samples: int) -> int:
         """Source samples that give `samples` more at 16 kHz; at least 1.
@@ -312,6 +320,7 @@ class Segment:
         if record.scores is not None:
             self._count.classify(start, end)
         rolling = self._rolling.update(record.scores, self.gate.utterance(start, end))
+        self._faded = record.scores is None and not rolling.any()
         self._verdict.update(record.scores, rolling)
         messages: list[Message] = [
             Prediction(

@@ -150,6 +150,9 @@ class _Clipping:
         if self._done:
             return
         samples = np.concatenate([self._rest, mono]) if len(self._rest) else mono
+        if float(samples.max()) - float(samples.min()) < _LOUD:  # then no frame has more
+            self._rest = samples[len(samples) // self._frame * self._frame :].copy()
+            return
         whole = len(samples) // self._frame * self._frame
         self._rest = samples[whole:].copy()
         frames = samples[:whole].reshape(-1, self._frame)

@@ -46,6 +46,8 @@ from daemon.vad import Gate, GateBank
 
 LEVEL_SECONDS: Final = 0.05
 """How often a `Level` is told."""
+REST_SECONDS: Final = 0.75
+"""Seconds of a quiet room that are processed at once, at most, where that is several windows."""
 STOPPED: Final = "stopped"
 """The reason of the gap that an abandoned stream ends with."""
 
@@ -75,7 +77,7 @@ class Missing:
     """Sound that a stream lacks to say something, in source samples from 1 up."""
 
     samples: int
-    """Samples that the next window still lacks."""
+    """Samples that the next window still lacks; in a quiet room, that some windows do."""
     samples_if_loud: int
     """Samples the gate still needs before it can admit a window that is already complete; only
     sound that may be speech lets it."""
@@ -222,7 +224,11 @@ class Stream:
         """Samples that are missing for the next message."""
         if self._open is None or self._meter is not None:
             return Missing(1, 1, math.inf)
-        return Missing(self._open.missing, self._open.missing_for_speech, self._noise_floor.loud)
+        samples = self._open.missing
+        if self._open.at_rest and self._noise_floor.quiet:
+            hops = int(REST_SECONDS / self._settings.hop + 1e-9)
+            samples += round(max(0, hops - 1) * self._settings.hop * self.info.rate)
+        return Missing(samples, self._open.missing_for_speech, self._noise_floor.loud)
 
     def finish(self) -> None:
         """No more chunks will come: the tail is padded. May be called twice."""
