@@ -25,7 +25,7 @@ from daemon.output.registry import OUTPUTS, exchange_outputs, make_outputs
 from daemon.output.terminal import shows_dashboard
 from daemon.runtime.engine import AudioInput, Engine
 from daemon.runtime.observer import Observer
-from daemon.runtime.worker import StreamFeed, time_of_day
+from daemon.runtime.stream_feed import StreamFeed, time_of_day
 from daemon.serve.server import ClientServer
 from daemon.service.notify import Notifier, SystemdNotifier
 from daemon.vad import GateBank

@@ -20,7 +20,8 @@ from daemon.model.description.info import ModelInfo, read_model_info
 from daemon.model.description.resolve import resolve_model
 from daemon.model.verifier.description import VerifierInfo, find_verifier
 from daemon.runtime.batches import Classify
-from daemon.runtime.worker import Publish, StreamFeed, Worker, time_of_day
+from daemon.runtime.stream_feed import StreamFeed, time_of_day
+from daemon.runtime.worker import Publish, Worker
 from daemon.stream.segment import Verify
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream

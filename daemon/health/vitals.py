@@ -15,7 +15,8 @@ from daemon.health.watch import Watch
 from daemon.messages import RunInfo
 from daemon.output.base import OutputHealth
 from daemon.runtime.observer import Observer
-from daemon.runtime.worker import StreamFeed, Worker
+from daemon.runtime.stream_feed import StreamFeed
+from daemon.runtime.worker import Worker
 
 VITALS_SECONDS = 0.5
 """How often watchers are told of load and pause."""

@@ -10,6 +10,8 @@ REPEAT_SECONDS = 10.0
 """Seconds after which the same warning is repeated while its cause lasts."""
 LOAD_SECONDS = 10.0
 """Time constant over which the load is averaged."""
+RESUME_SECONDS = 5.0
+"""Seconds after a stop of the process in which sound that waited is worked off."""
 
 
 class LagMonitor:
@@ -64,3 +66,20 @@ class Load:
     def value(self) -> float | None:
         """None before a quarter of a second of sound."""
         return self._work / self._sound if self._sound >= 0.25 else None
+
+
+class ProcessStop:
+    """Excuses lag for a while after the process was stopped and continued."""
+
+    def __init__(self) -> None:
+        self._ended: float | None = None
+
+    def end(self, now: float) -> None:
+        """Note that the process goes on."""
+        self._ended = now
+
+    def excuses(self, lag: float, warning: float, now: float) -> bool:
+        """Whether what waits may have waited for the process, not for the model."""
+        if self._ended is not None and (lag < warning / 2 or now - self._ended > RESUME_SECONDS):
+            self._ended = None
+        return self._ended is not None

@@ -7,112 +7,29 @@ once, since one long gap leaves more windows whole than many short ones; a repla
 
 from __future__ import annotations
 
-import logging
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.decide import EventSettings
 from daemon.messages import Event, Message, Prediction, Status
 from daemon.runtime.adaptive_hop import AdaptiveHop
 from daemon.runtime.batches import Batches, Classify
-from daemon.runtime.lag import LagMonitor, Load
-from daemon.stream.stream import DueWindow, Stream
+from daemon.runtime.lag import LagMonitor, Load, ProcessStop
+from daemon.runtime.stream_feed import Due, StreamFeed, time_of_day
 from daemon.vad import GateBank
-
-log = logging.getLogger(__name__)
 
 LONGEST_WAIT = 0.5
 """Seconds between two turns at most, should a wake-up get lost."""
-KEEP_SECONDS = 1.0
-"""Seconds of sound that a live ring keeps when it is shed."""
-RESUME_SECONDS = 5.0
-"""Seconds after a stop of the process in which sound that waited is worked off."""
-ON_TIME_SECONDS = 0.25
-"""Sound of a client that may wait without being late: a hop."""
-SETTLE_SECONDS = 1.0
-"""How long a client may be late before it counts as lag: a network delivers in bursts."""
-
-
-def time_of_day() -> str:
-    """This moment in ISO 8601, UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 Publish = Callable[..., None]
 """Takes messages, in order, as its arguments."""
-
-
-@dataclass(slots=True)
-class StreamFeed:
-    """One stream with the ring that feeds it."""
-
-    stream: Stream
-    ring: Ring
-    read_all: bool = False
-    """The ring has given everything it will ever give."""
-    ended: bool = False
-    """The summary has been published."""
-    last_arrival: float | None = None
-    """When the newest sound arrived that was processed, in the worker's clock."""
-    next_read: int = 0
-    """Frames that its next turn reads, at most."""
-    begun: float = 0.0
-    """When the worker took it on, in its clock."""
-    on_time_at: float = 0.0
-    """When a client's sound was last processed as fast as it is spoken, in the worker's clock."""
-
-    @property
-    def live(self) -> bool:
-        return self.stream.info.live
-
-    @property
-    def waiting(self) -> float:
-        """Seconds of sound in the ring; 0 if less than was asked to wait for."""
-        return self.ring.unread / self.ring.rate if self.ring.ready else 0.0
-
-    def lag(self, now: float) -> float:
-        """Seconds that the worker is behind live sound.
-
-        A client may send faster than it is spoken, and pause when it likes, so that sound which
-        waits proves nothing: its lag is for how long less was processed than was spoken and sent.
-        """
-        if not self.stream.info.client:
-            return self.waiting
-        behind = 0.0 if self._on_time(now) else now - self.on_time_at
-        return behind if behind >= SETTLE_SECONDS else 0.0
-
-    def check_time(self, now: float) -> None:
-        """Note whether a client's sound is processed as fast as it is spoken."""
-        if self.stream.info.client and self._on_time(now):
-            self.on_time_at = now
-
-    def _on_time(self, now: float) -> bool:
-        processed = (self.ring.position - self.ring.unread) / self.ring.rate
-        return min(now - self.begun - processed, self.waiting) < ON_TIME_SECONDS
-
-    def await_sound(self, frames: int, *, all_of_it: bool) -> None:
-        """Have the ring wake the worker once a message's worth of sound is there.
-
-        The next turn reads at most `frames` of it; with `all_of_it`, once they all are there.
-        """
-        self.next_read = min(frames, self.ring.capacity)
-        if all_of_it:
-            self.ring.await_frames(self.next_read)
-            return
-        missing = self.stream.missing
-        self.ring.await_frames(missing.samples, missing.samples_if_loud, missing.loud)
-
-
-Due = tuple[StreamFeed, DueWindow]
-"""A window that waits for its scores, and its stream."""
 
 
 class Worker:
@@ -172,7 +89,7 @@ class Worker:
         self._widest_hop = widest_hop
         self._adaptive_hop = AdaptiveHop(hop, widest_hop)
         self._changes: deque[Callable[[], None]] = deque()
-        self._resumed_at: float | None = None
+        self._stop = ProcessStop()
         self._adopted = False  # which may have made windows due without more sound
         self._batches: Batches[Due] | None = Batches(classify, threads) if threads else None
         self._await_sound(self._feeds, self._feeds)
@@ -210,7 +127,7 @@ class Worker:
 
         Sound waited meanwhile, which is not the model's fault.
         """
-        self._resumed_at = self._clock()
+        self._stop.end(self._clock())
 
     def adopt(self, *, hop: float, events: EventSettings, lag_warning: float) -> None:
         """Use other settings from the next turn on; see `Stream.adopt`."""
@@ -360,7 +277,7 @@ class Worker:
         newest: list[tuple[StreamFeed, float]] = []
         for feed in turn:
             if feed.ring.sheds:
-                self._shed(feed)
+                feed.shed(self._lag_limit)
             chunk = feed.ring.read(feed.next_read)
             if chunk is not None:
                 feed.stream.feed(chunk)
@@ -447,31 +364,18 @@ class Worker:
 
     # ---- too slow -------------------------------------------------------------------------------
 
-    def _shed(self, feed: StreamFeed) -> None:
-        rate = feed.ring.rate
-        if feed.ring.unread > self._lag_limit * rate:
-            log.info("shed %s: %.2f s wait", feed.stream.info.name, feed.ring.unread / rate)
-            feed.ring.shed_to(round(KEEP_SECONDS * rate))
-
     def _check_lag(self, going: Sequence[StreamFeed], now: float) -> None:
         for feed in going:
             feed.check_time(now)
-        if any(feed.live for feed in going) and not self._resuming(now):
+        if any(feed.live for feed in going) and not self._stop.excuses(
+            self.lag, self.lag_warning, now
+        ):
             status = self._lag.update(self.lag, now)
             if status is not None:
                 self._publish(status)
             hop = self._adaptive_hop.update(self.lag, self.lag_warning, len(going), now)
             if hop is not None:
                 self._change_hop(going, hop)
-
-    def _resuming(self, now: float) -> bool:
-        """Whether what waits may have waited for the process."""
-        if self._resumed_at is None:
-            return False
-        caught_up = self.lag < self.lag_warning / 2
-        if caught_up or now - self._resumed_at > RESUME_SECONDS:
-            self._resumed_at = None
-        return not caught_up and self._resumed_at is not None
 
     def _change_hop(self, going: Sequence[StreamFeed], hop: float) -> None:
         wider = hop > self._hop
@@ -487,14 +391,6 @@ class Worker:
     def _give_up(self) -> None:
         """Count unclassified sound as shed and publish a gap: time is up."""
         for feed in self._feeds:
-            if feed.ended:
-                continue
-            while not feed.read_all:
-                chunk = feed.ring.read(feed.ring.capacity)
-                if chunk is None:
-                    feed.read_all = True
-                else:
-                    feed.stream.feed(chunk)
-            feed.stream.finish()
-            feed.stream.abandon()
-            self._publish_messages([feed])
+            if not feed.ended:
+                feed.abandon()
+                self._publish_messages([feed])

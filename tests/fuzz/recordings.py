@@ -26,7 +26,8 @@ from daemon.base.errors import UserError
 from daemon.capture.recording.recording import Recording
 from daemon.messages import Message, Summary
 from daemon.runtime.inputs import Recordings
-from daemon.runtime.worker import StreamFeed, Worker
+from daemon.runtime.stream_feed import StreamFeed
+from daemon.runtime.worker import Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings

@@ -27,7 +27,8 @@ from daemon.messages import (
 from daemon.output.base import OutputClosed
 from daemon.runtime.engine import DRAIN_SECONDS
 from daemon.runtime.lag import LagMonitor, Load
-from daemon.runtime.worker import KEEP_SECONDS, StreamFeed, Worker
+from daemon.runtime.stream_feed import KEEP_SECONDS, StreamFeed
+from daemon.runtime.worker import Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings

@@ -24,7 +24,8 @@ from daemon.messages import (
 )
 from daemon.output.dispatch import Dispatcher
 from daemon.runtime.engine import Engine
-from daemon.runtime.worker import StreamFeed, Worker
+from daemon.runtime.stream_feed import StreamFeed
+from daemon.runtime.worker import Worker
 from daemon.stream.settings import StreamSettings
 from daemon.stream.stream import Stream
 from daemon.vad import GateBank, GateSettings
