@@ -16,6 +16,7 @@ import hmac
 import json
 import logging
 import socket
+import time
 from collections.abc import Callable
 from functools import cache, partial
 from http import HTTPStatus
@@ -33,6 +34,7 @@ from daemon.output.line_format import LineFormat
 from daemon.serve.address import Address, host_port
 from daemon.serve.client_stream import ClientStream
 from daemon.serve.hub import Hub
+from daemon.serve.pace import Pace
 from daemon.serve.pcm import FormatError, PcmFormat
 
 log = logging.getLogger(__name__)
@@ -246,12 +248,15 @@ class _Listening:
             sender.cancel()
 
     async def _hear(self, stream: ClientStream) -> None:
+        pace = Pace()
         while True:
             async with asyncio.timeout(STALL_SECONDS):
                 message = await self._connection.recv()
             if isinstance(message, str):
                 return
             await stream.feed(message, paused=self._hub.paused)
+            if wait := pace.take(time.monotonic()):
+                await asyncio.sleep(wait)
 
     def _take(self, message: Message) -> None:
         """A message on this client's sound."""

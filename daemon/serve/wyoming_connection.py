@@ -12,7 +12,8 @@ from __future__ import annotations
 import asyncio
 import io
 import logging
-from functools import partial
+import time
+from functools import lru_cache, partial
 from typing import Any, Final
 
 from wyoming.audio import AudioChunk, AudioStart, AudioStop
@@ -28,6 +29,7 @@ from daemon.base.text import escaped
 from daemon.messages import Event, Message, RunInfo
 from daemon.serve.client_stream import ClientStream
 from daemon.serve.hub import Hub
+from daemon.serve.pace import REQUEST, Pace
 from daemon.serve.pcm import FormatError, PcmFormat
 
 log = logging.getLogger(__name__)
@@ -106,12 +108,17 @@ class WyomingConnection:
         self._names: frozenset[str] | None = None  # None: every intent
         self._offset = 0  # of the client's timestamps in ms
         self._detected = False
+        self._pace = Pace()
 
     async def run(self) -> None:
         """Answer events until the connection ends."""
         try:
             while (event := await self._next()) is not None:
                 await self._answer(event)
+                cost = 1.0 if AudioChunk.is_type(event.type) else REQUEST
+                wait = self._pace.take(time.monotonic(), cost)
+                if wait and not self._writer.transport.is_closing():
+                    await asyncio.sleep(wait)
         except FormatError as error:
             self._send(Error(str(error), code="unsupported-format").event())
         except (*_MALFORMED, OSError) as error:  # TimeoutError is an OSError
@@ -146,7 +153,7 @@ class WyomingConnection:
             await self._end_stream()
             self._choose(Detect.from_event(event).names)
         elif Describe.is_type(kind):
-            self._send(describe(self._hub.run).event())
+            self._send(_info(self._hub.run))
         elif Ping.is_type(kind):
             self._send(Pong(text=Ping.from_event(event).text).event())
 
@@ -239,6 +246,11 @@ def describe(run: RunInfo) -> Info:
         models=models,
     )
     return Info(wake=[program])
+
+
+@lru_cache(maxsize=1)
+def _info(run: RunInfo) -> WyomingEvent:
+    return describe(run).event()
 
 
 def _intents(run: RunInfo) -> list[str]:

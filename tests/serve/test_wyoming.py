@@ -285,6 +285,19 @@ def test_bad_clients_harm_no_other(server: Served, word_model: Path, tmp_path: P
         time.sleep(0.2)
 
 
+def test_who_asks_without_end_is_answered_at_a_pace(server: Served) -> None:
+    async def ask(count: int) -> float:
+        async with AsyncClient.from_uri(server.address) as client:
+            begun = time.monotonic()
+            for _ in range(count):
+                await client.write_event(Describe().event())
+            for _ in range(count):
+                assert await client.read_event() is not None
+            return time.monotonic() - begun
+
+    assert asyncio.run(ask(700)) > 1.2  # 400 at once, then 200 a second
+
+
 def test_a_stream_that_stalls_ends_and_another_begins(server: Served) -> None:
     before = len(server.lines("summary"))
     chunk = AudioChunk(RATE, 2, 1, bytes(2 * RATE)).event()
