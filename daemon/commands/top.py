@@ -101,13 +101,13 @@ class Viewer:
     def _follow(self) -> None:
         try:
             while not self.stop.is_set():
-                told = False
+                answered = False
                 for line in watch(self._path):
-                    told = True
+                    answered = True
                     self._take(*decode(line))
                     if self.stop.is_set():
                         return
-                if not told:  # nobody is there any more; who is dropped finds it there again
+                if not answered:  # nobody is there any more; who is dropped finds it there again
                     self.ended = True
                     return
                 self.stop.wait(RETRY_SECONDS)

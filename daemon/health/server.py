@@ -23,7 +23,7 @@ log = logging.getLogger(__name__)
 ANSWER_SECONDS: Final = 1.0
 """What a client gets to take its answer, and to ask for more."""
 WATCH: Final = b"watch\n"
-"""What a client sends that wants to be told of all that follows."""
+"""What a client sends to get all that follows."""
 MOST_CLIENTS: Final = 64
 """Who comes when so many are there is turned away."""
 _LONGEST_REQUEST: Final = 64

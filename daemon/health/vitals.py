@@ -19,7 +19,7 @@ from daemon.runtime.stream_feed import StreamFeed
 from daemon.runtime.worker import Worker
 
 VITALS_SECONDS = 0.5
-"""How often watchers are told of load and pause."""
+"""How often watchers get load and pause."""
 IDLE_SECONDS = 3.0
 """A worker that has begun no turn for longer than this hangs in one."""
 

@@ -91,7 +91,7 @@ class AudioInput(Protocol):
 
     @property
     def failed(self) -> bool:
-        """Something went wrong that the user was told of: exit status 1."""
+        """Something went wrong and was reported to the user: exit status 1."""
         ...
 
 

@@ -1,4 +1,4 @@
-"""A stream with its ring: what waits, how late it is, when to wake the worker."""
+"""A stream with its ring: what waits, how late it is, when to wake."""
 
 from __future__ import annotations
 

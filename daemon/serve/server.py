@@ -136,7 +136,7 @@ class ClientServer:
     # ---- as an output, in the thread of its lane -------------------------------------------------
 
     def open(self, run: RunInfo) -> None:
-        """`run` is what clients are told of."""
+        """`run`: the description that clients get."""
         self._run = run
 
     def publish(self, message: Message) -> None:

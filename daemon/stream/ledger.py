@@ -34,7 +34,7 @@ class Ledger:
     received: int = 0
     """Samples that came in chunks."""
     lost_before: int = 0
-    """Samples that chunks told to be lost."""
+    """Samples that chunks reported as lost."""
     position: int = 0
     """Where the next chunk has to begin, gaps included."""
     classified: int = 0
@@ -111,7 +111,7 @@ class SegmentCount:
         self._done = max(self._done, last)
 
     def close(self) -> None:
-        """The segment's windows are all told; what none of them covered was gated."""
+        """Close the segment; what none of its windows covered was gated."""
         self._ledger.gated += self.received - self._done
         self._done = self.received
 

@@ -86,7 +86,7 @@ class NoiseFloor:
 
     @property
     def quiet(self) -> bool:
-        """Whether it is quiet, and was in the last seconds, so that speech would stand out."""
+        """Whether the last seconds were quiet, so that speech would stand out."""
         return self._last is not None and max(self._last[0], self._peak) < QUIET
 
 

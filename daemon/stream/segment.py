@@ -55,7 +55,7 @@ class _Record:
     arrival: float
     fate: _Fate = _Fate.WAITS
     waited: bool = False
-    """It was complete before the gate had heard enough."""
+    """It was complete before the gate had enough sound."""
     scores: Scores | None = None
     latency_ms: float | None = None
 
@@ -160,7 +160,7 @@ class Segment:
         self._verify = verify
         self._records: deque[_Record] = deque()
         self._made = 0  # windows that have got a record
-        self._faded = False  # the last window told was gated, and no evidence is left
+        self._faded = False  # the last window reported was gated, and no evidence is left
         self._last_arrival = 0.0
         self._fed: tuple[int, Callable[[int], float]] = (0, lambda _: 0.0)
 
@@ -169,7 +169,7 @@ class Segment:
         return self._origin / self._info.rate + position / RATE
 
     def adopt(self, events: EventSettings) -> None:
-        """Other settings of events from the next window on that is told."""
+        """Other settings of events from the next reported window on."""
         self._events.adopt(events)
 
     # ---- sound in -------------------------------------------------------------------------------
@@ -206,8 +206,10 @@ class Segment:
 
     @property
     def at_rest(self) -> bool:
-        """Nobody speaks, no window waits for scores, and no label has a value, so that nothing but
-        speech that begins could raise an event."""
+        """Whether nothing but speech that begins could raise an event.
+
+        Nobody speaks, no window waits for scores, and no label has a value.
+        """
         waiting = all(record.fate is _Fate.WAITS for record in self._records)
         return self._faded and waiting and not self.gate.speaking
 
@@ -296,7 +298,7 @@ class Segment:
 
     @property
     def drained(self) -> bool:
-        """The segment has ended, and all its windows are told."""
+        """The segment has ended, and all its windows are reported."""
         return self.closed and not self._records
 
     def finish(self) -> None:

@@ -1,6 +1,6 @@
 """Finds faults of sound: offset, clipping, low level, narrow band.
 
-Pure: fed with blocks, no clocks. Each fault is told once, with its figure and the fix.
+Pure: fed with blocks, no clocks. Each fault is reported once, with its figure and the fix.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from daemon.base.audio import RATE
 
 OFFSET: Final = 0.02
-"""Mean, as a share of full scale, from which on an offset is told."""
+"""Mean, as a share of full scale, from which on an offset is reported."""
 CLIPPED_SHARE: Final = 0.05
 """Share of the loud frames that must be clipped."""
 CLIPPED_LEAST: Final = 3

@@ -45,7 +45,7 @@ from daemon.stream.sound_monitor import SoundMonitor
 from daemon.vad import Gate, GateBank
 
 LEVEL_SECONDS: Final = 0.05
-"""How often a `Level` is told."""
+"""How often a `Level` is published."""
 REST_SECONDS: Final = 0.75
 """Seconds of a quiet room that are processed at once, at most, where that is several windows."""
 STOPPED: Final = "stopped"

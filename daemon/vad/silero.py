@@ -220,7 +220,9 @@ class _Network:
         return next_hidden, next_cell
 
     def steps(self, encoded: Array, hidden: Array, cell: Array) -> Array:
-        """Hidden states, shape (n, 128), after steps through rows of `encode` in order.
+        """Hidden states, shape (n, 128), after steps through rows of `encode`.
+
+        The rows are steps of one stream, in order.
 
         `cell`, shape (128,), becomes the last one.
         """

@@ -201,7 +201,7 @@ def test_a_hundred_streams_can_all_be_reached() -> None:
         chosen = row_of(text, "▸")
         name = re.findall(r"room \d{3}", chosen)[0]
         seen.add(name)
-        assert row_of(text, "thinks", name)
+        assert row_of(text, "scores", name)
         state.select(1)
     assert len(seen) == 100
     assert "of 100 streams" in text

@@ -102,8 +102,8 @@ def _repair_chunk(
         unknown = True
     code = layout.header[0] + layout.header[-1]
     width = struct.calcsize(code)
-    told = struct.pack(code, rest if width == 8 else min(rest, 0xFFFFFFFF))
-    return Repair({body - width: told}, 0 if unknown else size - rest, beyond)
+    declared = struct.pack(code, rest if width == 8 else min(rest, 0xFFFFFFFF))
+    return Repair({body - width: declared}, 0 if unknown else size - rest, beyond)
 
 
 def _repair_au(content: Content) -> Repair | None:

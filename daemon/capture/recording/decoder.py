@@ -105,7 +105,7 @@ def open_pipe(read_some: Callable[[int], bytes]) -> Decoder:
 
 
 class _Pipe:
-    """Reads forwards, and keeps what was read until told to forget it."""
+    """Reads forwards, and keeps what was read until it may be dropped."""
 
     def __init__(self, read_some: Callable[[int], bytes]) -> None:
         self._read_some = read_some
@@ -246,9 +246,9 @@ def _flac(content: Content, start: int, end: int) -> Decoder:
     It may be 0 or wrong, and libsndfile stops there (RFC 9639 section 8.2).
     """
     info = content.read_at(start + 21, 5)
-    told = int.from_bytes(info, "big") & 0xFFFFFFFFF
+    declared = int.from_bytes(info, "big") & 0xFFFFFFFFF
     replaced = {start + 21: bytes((info[0] & 0xF0, 0, 0, 0, 0))} if len(info) == 5 else {}
-    return LibsndfileDecoder(View(content, start, end, replaced=replaced), frames=told or None)
+    return LibsndfileDecoder(View(content, start, end, replaced=replaced), frames=declared or None)
 
 
 def _ogg(content: Content, start: int, end: int, cut: bool) -> Decoder:

@@ -40,7 +40,7 @@ class MpegLink:
     """Four bytes of the first frame."""
     info_end: int = 0
     """Where the frame with a Xing, Info or VBRI header ends; 0 without one."""
-    told: int | None = None
+    declared: int | None = None
     """Frames by that header."""
 
     @property
@@ -49,7 +49,7 @@ class MpegLink:
 
         Cut: the header tells of more than is there.
         """
-        return self.told is not None and self.told >= self.frames
+        return self.declared is not None and self.declared >= self.frames
 
     @property
     def samples(self) -> int:
@@ -127,7 +127,7 @@ def _info_offset(header: bytes) -> int:
     return 4 + (9 if mono else 17)
 
 
-def _told_frames(frame: bytes) -> int | None:
+def _declared_frames(frame: bytes) -> int | None:
     """Number of frames by a Xing, Info or VBRI header in this frame.
 
     -1 if it does not say, None without such a header.
@@ -166,14 +166,14 @@ def mpeg_links(content: Content, start: int = 0) -> Iterator[MpegLink]:
             continue
         if position + length > content.size:
             break  # the frame was cut off
-        told = _told_frames(block[at : at + length])
-        if link is None or told is not None or not _same_stream(header, link.header):
+        declared = _declared_frames(block[at : at + length])
+        if link is None or declared is not None or not _same_stream(header, link.header):
             if link is not None and link.frames:
                 yield link
             link = MpegLink(position, position, 0, header)
-        if told is not None:
+        if declared is not None:
             link.info_end = position + length
-            link.told = told if told > 0 else None
+            link.declared = declared if declared > 0 else None
             position += length
         else:
             position += _run(link, block, at)

@@ -11,7 +11,7 @@ _TICK = 0.2
 
 
 class InterruptedReadError(Exception):
-    """The reader was told to stop while it waited."""
+    """The reader was stopped while it waited."""
 
 
 class PipeReader:

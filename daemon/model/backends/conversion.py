@@ -68,7 +68,7 @@ class Part(enum.Enum):
     """From "input" (n, …), as `Features.prepare` gives it, to "logits" (n, labels)."""
     INT8 = "int8"
     """The same with matrix products in 8-bit integers: weights rounded once, a scale each, what
-    they are multiplied with rounded anew in every run, by its own range."""
+    they are multiplied with rounded again in every run, by its own range."""
     CONVOLUTIONS = "convolutions"
     """From samples (n, m), any m, to frames (n, channels, f); see `network.split_network`."""
     REST = "rest"

@@ -59,7 +59,7 @@ def bundled_model() -> Path:
     directory = Path(str(files("daemon") / "bundled" / _BUNDLED_DIRECTORY))
     if not (directory / CONFIG).is_file():
         raise UserError(
-            "this installation comes without the bundled model; install intentd anew, or name a "
+            "this installation comes without the bundled model; reinstall intentd, or name a "
             "model with --model"
         )
     return directory

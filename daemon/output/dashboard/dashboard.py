@@ -26,7 +26,7 @@ from daemon.output.dashboard.view import frame
 from daemon.output.plain import Plain
 
 REPEATED = 10
-"""The last so many errors and warnings are told once more when the picture is gone."""
+"""How many of the last errors and warnings are repeated after the dashboard."""
 
 
 class Dashboard(Display):

@@ -180,11 +180,11 @@ def _posteriors_and_events(scene: Scene, stream: StreamState, width: int, rows: 
     right = width - left - 2
     title = scene.line(width)
     if several:
-        title.raw("thinks ", theme.title)
+        title.raw("scores ", theme.title)
         title.name(stream.info.name, name_width(theme, [stream.info.name], left - 10), theme.quiet)
         title.raw(" ").raw(theme.glyphs.rule * (left - title.used), theme.faint)
     else:
-        rule(title, "thinks", left)
+        rule(title, "scores", left)
     title.raw("  ")
     rule(title, "events", right)
     posteriors = bars(scene, stream, left, rows)

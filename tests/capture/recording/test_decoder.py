@@ -194,7 +194,7 @@ def test_mp3_without_a_length_is_read_to_its_end(tmp_path: Path) -> None:
         quiet, sound, RATE, format="MP3", subtype="MPEG_LAYER_III", bitrate_mode="VARIABLE"
     )
     (link,) = mpeg_links(MemoryContent(quiet.getvalue()))
-    assert link.told == link.frames
+    assert link.declared == link.frames
     path = tmp_path / "a.mp3"
     for data, frames in (
         (mp3_without_header(160_000), 160_000),
