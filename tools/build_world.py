@@ -1,4 +1,6 @@
-"""Build train/world/world.parquet, the real speech and noise that ship with intentd-train.
+"""Build train/world/world.parquet, the speech and noise that ship.
+
+They ship with intentd-train.
 
     python tools/build_world.py --root DATA [--output train/world/world.parquet]
 
@@ -109,7 +111,10 @@ def sentences(root: Path) -> Iterator[Candidate]:
 
 
 def words(root: Path) -> Iterator[Candidate]:
-    """The single words and phrases of other_speech/train.parquet of which the text is known."""
+    """Single words and phrases of other_speech with known text.
+
+    From other_speech/train.parquet.
+    """
     for row in pq.read_table(root / "other_speech" / "train.parquet").to_pylist():
         audio, source = row["audio"], row["source"]
         folder = audio["path"].split("/")
@@ -141,8 +146,11 @@ def noises(root: Path) -> Iterator[dict[str, Any]]:
 def chosen(
     candidates: Iterable[Candidate], part: str, kind: str, room: float
 ) -> Iterator[dict[str, Any]]:
-    """Rows of a part and a kind until `room` bytes are full, one recording of each speaker after
-    the other. Where the speaker is unknown, those of one text count as one speaker's."""
+    """Rows of a part and a kind until `room` bytes are full.
+
+    One recording of each speaker after the other. Where the speaker is unknown, those of one text
+    count as one speaker's.
+    """
     groups: dict[str, list[Candidate]] = defaultdict(list)
     for candidate in candidates:
         if candidate.part == part and candidate.kind == kind:
@@ -184,7 +192,7 @@ def row_of(path: str, data: bytes, part: str, kind: str, **known: str) -> dict[s
 
 
 def add_phonemes(rows: Sequence[dict[str, Any]]) -> None:
-    """Fill in what the texts sound like, as far as espeak-ng speaks their languages."""
+    """Fill in the phonemes of the texts, where espeak-ng knows the language."""
     for language in sorted({row["language"] for row in rows} - {""}):
         mine = [row for row in rows if row["language"] == language]
         voice = VOICES.get(language, language.split("-")[0])
@@ -200,7 +208,10 @@ def decode(data: bytes) -> np.ndarray[Any, np.dtype[np.float32]]:
 
 
 def opus(samples: np.ndarray[Any, Any], level: float, name: str) -> bytes:
-    """Ogg Opus. libsndfile draws the stream's serial number by chance; here `name` gives it."""
+    """Ogg Opus with a serial number made from `name`.
+
+    libsndfile draws the stream's serial number by chance.
+    """
     file = io.BytesIO()
     soundfile.write(file, samples, RATE, format="OGG", subtype="OPUS", compression_level=level)
     serial = sha1(name.encode()).digest()[:4]

@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""How well an encoder's embedding tells one person's own words from everyone's talk.
+"""Measures how well an embedding tells own words from other talk.
+
+It is an encoder's embedding, of one person's words and everyone's talk.
 
     python tools/embedding_words.py --root DATA ENCODER...
 
@@ -57,7 +59,7 @@ Embed = Callable[[NDArray[np.float32]], Vectors]
 
 @dataclass(frozen=True, slots=True)
 class Embedding:
-    """From windows of `length` samples, shape (n, length), to vectors, shape (n, width)."""
+    """Maps windows of `length` samples, shape (n, length), to (n, width)."""
 
     name: str
     length: int
@@ -115,7 +117,10 @@ def main() -> None:
 
 
 def people_of(root: Path, half: str) -> list[Person]:
-    """Three English words of each person in a half of the people, chosen by hash."""
+    """Three English words of each person in half of the people.
+
+    The halves are chosen by hash.
+    """
     table = pyarrow.parquet.read_table(root / "own_words/train.parquet")
     label = table.schema.field("label")
     names = _class_names(table.schema) if str(label.type).startswith("int") else None
@@ -147,7 +152,7 @@ def _class_names(schema: Any) -> list[str]:
 
 
 def talk(file: Path, hours: float, part: str | None) -> list[Audio]:
-    """So many hours of sentences, of one part of the split, in the order of their hashes."""
+    """Hours of sentences of one part of the split, in hash order."""
     table = pyarrow.parquet.read_table(file)
     rows = sorted(table.to_pylist(), key=lambda row: _hash(row["audio"]["path"]))
     found: list[Audio] = []
@@ -217,7 +222,10 @@ def embed_world(
     alarming: Sequence[Audio],
     noises: Sequence[Audio],
 ) -> World:
-    """Windows of talk: augmented ones to train against, plain ones in a row to count alarms in."""
+    """Windows of talk: augmented ones to train against, plain ones in a row.
+
+    Alarms are counted in the plain ones.
+    """
     rng = np.random.default_rng(1)
     batches = []
     windows = []
@@ -253,7 +261,7 @@ def task(
     noises: Sequence[Audio],
     kitchen: Audio,
 ) -> list[float]:
-    """Takes that are missed, in percent, at each of the signal-to-noise ratios in decibels."""
+    """Missed takes in percent, at each signal-to-noise ratio in decibels."""
     rng = np.random.default_rng(_hash(f"{person.name}/{takes}") % 2**32)
     windows, labels = [], []
     for number, clips in enumerate(person.takes.values()):
@@ -296,8 +304,10 @@ def missed(
 def linear(
     positives: Vectors, labels: NDArray[np.int64], negatives: Vectors
 ) -> Callable[[Vectors], NDArray[np.float32]]:
-    """A linear layer by logistic regression; what it returns gives each word's log-odds, shape
-    (n, words), of vectors."""
+    """A linear layer by logistic regression.
+
+    What it returns gives each word's log-odds, shape (n, words), of vectors.
+    """
     words = int(labels.max()) + 1
     rows = np.concatenate([positives, negatives])
     mean, deviation = rows.mean(0), rows.std(0) + 1e-6
@@ -327,7 +337,10 @@ def linear(
 
 
 def least_threshold(scores: NDArray[np.float32], world: World) -> float:
-    """The least threshold that leaves at most ALARMS_PER_HOUR; events within a second are one."""
+    """The least threshold that leaves at most ALARMS_PER_HOUR.
+
+    Events within a second are one.
+    """
     allowed = int(ALARMS_PER_HOUR * world.hours)
     for alarms, score in enumerate(_peaks(scores, world.times)):
         if alarms == allowed:
@@ -336,7 +349,10 @@ def least_threshold(scores: NDArray[np.float32], world: World) -> float:
 
 
 def _peaks(scores: NDArray[np.float32], times: NDArray[np.float64]) -> Iterator[float]:
-    """Scores of events from the highest down: each silences what is within REFRACTORY of it."""
+    """Scores of events from the highest down.
+
+    Each silences what is within REFRACTORY of it.
+    """
     free = np.ones(len(scores), np.bool_)
     for number in np.argsort(-scores):
         if free[number]:

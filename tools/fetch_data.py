@@ -1,4 +1,4 @@
-"""Fetches the recordings that the recipes read, as far as a plain download gets them.
+"""Fetches the recordings that the recipes read, by plain download.
 
     python tools/fetch_data.py DATA              everything
     python tools/fetch_data.py DATA arabic lj    some of it

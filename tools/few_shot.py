@@ -48,7 +48,10 @@ def heard(
     noise: Audio | None = None,
     level: float | None = None,
 ) -> NDArray[np.int64]:
-    """How often each word (rows) is taken for each (columns), in `noise` at `level` dB."""
+    """Confusion counts of words, in `noise` at `level` dB.
+
+    Rows: what each word is; columns: what it is taken for.
+    """
     model.eval()
     counts = np.zeros((len(labels), len(labels)), np.int64)
     with torch.inference_mode():

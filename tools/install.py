@@ -1,4 +1,6 @@
-"""Installs intentd for development: `python tools/install.py EXTRA…`, with the Python of a venv.
+"""Installs intentd for development: `python tools/install.py EXTRA…`.
+
+With the Python of a venv.
 
 On Linux pip's own PyTorch comes with 3 to 5 GB of CUDA. Without an NVIDIA card the CPU build from
 PyTorch's own index is taken instead, where that index can be reached. Says which one it is.
@@ -45,7 +47,10 @@ def reachable(index: str) -> bool:
 
 
 def torch_options(index: str, *, system: str, card: bool) -> tuple[list[str], str]:
-    """Options of pip that choose the build of PyTorch, and a sentence about the choice."""
+    """Options of pip that choose the build of PyTorch, and why.
+
+    Why: a sentence.
+    """
     if system != "Linux":
         return [], "PyTorch: the build that pip gives"
     if card:

@@ -1,4 +1,4 @@
-"""Makes the demo recording: command words among other talk and noise, from two synthesisers.
+"""Makes the demo recording by two synthesisers: commands, talk, noise.
 
     python tools/make_demo.py daemon/bundled/demo.flac
 

@@ -1,4 +1,6 @@
-"""Takes the README's picture: the dashboard during a real replay of the demo recording.
+"""Takes the README's picture of the dashboard during a real replay.
+
+The replay is that of the demo recording.
 
 python tools/make_picture.py docs/dashboard.svg
 """

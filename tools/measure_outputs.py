@@ -1,4 +1,6 @@
-"""How fast events reach commands, MQTT, a webhook and metrics, and what that costs the worker.
+"""Measures latency and cost of commands, MQTT, webhook and metrics.
+
+The latency is that of events; the cost is the worker's.
 
     python tools/measure_outputs.py --events 200 --rounds 10
 
@@ -67,7 +69,7 @@ def free_port() -> int:
 
 
 class Receivers:
-    """A broker with a subscriber, an HTTP server and a FIFO; each notes when events come."""
+    """Broker with a subscriber, HTTP server and FIFO, which time events."""
 
     def __init__(self, folder: Path) -> None:
         self.at: dict[str, dict[int, float]] = {"command": {}, "MQTT": {}, "webhook": {}}
@@ -189,7 +191,10 @@ def time_to_receipt(receivers: Receivers, events: int) -> None:
 
 
 def cost_of_publishing(receivers: Receivers, rounds: int) -> None:
-    """Processor time of the publishing thread, for 4 predictions a second and an event in 5 s."""
+    """Processor time of the publishing thread at a usual rate.
+
+    That is 4 predictions a second and an event in 5 s.
+    """
     rolling = np.zeros(2, np.float32)
     window = Prediction("mic", 0.0, 1.0, False, rolling, rolling, 5.0)
     messages: list[Message] = [*([window] * 20), EVENT]

@@ -1,4 +1,6 @@
-"""How a command model does among strangers: words, words without a pause, other words, and talk.
+"""Measures a command model on strangers' words, pairs and talk.
+
+These are words, words without a pause, other words, and talk.
 
     python tools/open_world.py MODEL... --root data [--part test] [--plot curve.png] [--json FILE]
 
@@ -140,7 +142,7 @@ def tracks_of(recipe: Recipe, part: str) -> Tracks:
 
 
 def rows_of(scored: Sequence[ScoredTrack], model: str, recipe: Recipe) -> list[dict[str, Any]]:
-    """A row for each kind of track: what was said, what was heard of it, and what was not said."""
+    """A row for each kind of track: spoken, detected, and false events."""
     settings = settings_of(open_model(model, recipe))
     sums: dict[str, Score] = defaultdict(Score)
     lengths: dict[str, int] = defaultdict(int)

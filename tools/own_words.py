@@ -1,4 +1,4 @@
-"""What `intentd-train words` is worth on people who say their own words again and again.
+"""Measures `intentd-train words` on people who repeat their words.
 
     python tools/own_words.py --root DATA [--half report] [--takes 3 5 10] [--json FILE]
 
@@ -117,7 +117,10 @@ def sound_of(data: bytes) -> Audio:
 
 
 def talk(root: Path, share: float) -> Iterator[tuple[str, str, bytes]]:
-    """Source, text and file of other people's talk: the share of it that a hash picks."""
+    """Source, text and file of talk, for the share picked by a hash.
+
+    It is other people's talk.
+    """
     for file in ("talk/calibration.parquet", "other_speech/train.parquet"):
         for row in pq.read_table(root / file).to_pylist():
             path = row["audio"]["path"]
@@ -193,7 +196,7 @@ class Bench:
 
 @dataclasses.dataclass
 class Task:
-    """A person's words: takes to learn from, and tracks in which the others are said."""
+    """A person's words: takes to learn from, and tracks of the others."""
 
     name: str
     takes: list[Take]
@@ -213,7 +216,7 @@ def task_of(
     most: int,
     voices: bool,
 ) -> Task:
-    """The first `most` takes of each word to learn from, the others to be heard."""
+    """The first `most` takes of each word to learn from, the others to test."""
     order = {word: [t for t in takes if t.word == word] for word in sorted(words)}
     learned_from = [take for mine in order.values() for take in mine[:most]]
     rest = [take for word in words for take in order[word][most:]]
@@ -348,7 +351,10 @@ def say(row: dict[str, Any]) -> None:
 
 
 def rows_of(rows: Sequence[dict[str, Any]]) -> Table:
-    """Misses in % (median, upper quartile, worst) and alarms, by number of takes."""
+    """Misses in % (median, upper quartile, worst) and alarms, by takes.
+
+    That is by the number of takes.
+    """
     table = Table("takes", "tasks", "20 dB: median / upper quartile / worst", "10 dB", "alarms/h")
     for size in sorted({row["takes"] for row in rows}):
         mine = [row for row in rows if row["takes"] == size]

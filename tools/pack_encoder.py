@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""From a finished run of the recipe `pretrain` to the encoder that ships: half precision, no head.
+"""Packs a finished `pretrain` run as the encoder that ships.
+
+In half precision and without head.
 
     python tools/pack_encoder.py runs/pretrain train/encoders/words
 

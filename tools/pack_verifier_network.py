@@ -1,5 +1,7 @@
 #!/usr/bin/env python3
-"""From EfficientWord-Net's network in float32 (88 MB) to the one that ships (22 MB).
+"""Packs EfficientWord-Net's network (88 MB) to the one that ships (22 MB).
+
+From float32.
 
     python tools/pack_verifier_network.py daemon/bundled/word_embedding/network.onnx [FILE.onnx]
 
