@@ -1,4 +1,4 @@
-"""How fast a client may send events, whatever is in them. Pure: fed with times."""
+"""Limits how fast a client may send events. Pure: fed with times."""
 
 from __future__ import annotations
 
@@ -14,7 +14,10 @@ REQUEST: Final = 5.0
 
 
 class Pace:
-    """A token bucket: without it, events of one sample each would keep the interpreter busy."""
+    """A token bucket.
+
+    Events of one sample each would keep the interpreter busy otherwise.
+    """
 
     def __init__(self, rate: float = RATE, burst: float = BURST) -> None:
         self._rate = rate
