@@ -44,7 +44,7 @@ quick: $(VENV)/.dev
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -m "not (soak or live or timed)" -n 3 --dist loadfile \
 		--no-loadscope-reorder $(CRASH)
-	$(BIN)/python -m pytest -m "live and not (soak or timed)" -n 4 --dist worksteal $(CRASH) $(MARKED)
+	$(BIN)/python -m pytest -m "live and not (soak or timed)" -n 3 --dist worksteal $(CRASH) $(MARKED)
 	$(BIN)/python -m pytest -m "timed and not soak" $(MARKED)
 
 # What takes minutes to hours.
