@@ -122,5 +122,5 @@ def test_the_command_works_with_a_microphone(command: str, desk: Path) -> None:
             time.sleep(8)
             assert process.poll() is None, process.communicate()
             process.send_signal(signal.SIGTERM)
-        out, errors = process.communicate(timeout=60)
+        out, errors = process.communicate(timeout=120)
     assert process.returncode == 0, out + errors

@@ -78,11 +78,11 @@ def test_a_server_that_is_frozen_at_the_start_is_one_sentence(
     refused = intentd(mic, tmp_path, "live", "--headless", *model)
     waiting = intentd(mic, tmp_path, "live", "--headless", "--wait-for-device", *model)
     for process in (listing, refused):
-        out, errors = process.communicate(timeout=20)
+        out, errors = process.communicate(timeout=30)
         assert process.returncode == 2, (out, errors)
         assert errors.count("\n") == 1 and "the sound server does not answer: restart it" in errors
         assert out == ""
-    assert time.monotonic() - begun < 7.0  # three Pythons on two cores; 5 s for one
+    assert time.monotonic() - begun < 15.0  # three Pythons beside other tests; 5 s for one alone
     assert waiting.stderr is not None
     assert "does not answer: restart it (waiting for it)" in waiting.stderr.readline()
     asked = time.monotonic()
@@ -110,7 +110,7 @@ def test_a_server_that_thaws_is_used(mic: VirtualMic, tone: Path) -> None:
 def test_check_names_a_frozen_server(mic: VirtualMic, tmp_path: Path, word_model: Path) -> None:
     mic.freeze()
     check = intentd(mic, tmp_path, "check", "--model", str(word_model))
-    out, errors = check.communicate(timeout=60)
+    out, errors = check.communicate(timeout=120)
     mic.cont()
     assert check.returncode == 1, (out, errors)
     failed = [line for line in out.splitlines() if line.startswith("FAIL")]
