@@ -58,7 +58,18 @@ def test_everything_is_measured(measured: dict[str, Any]) -> None:
         assert each["windows_per_second"] > 0 and each["cpu_ms_per_window"] > 0
         assert 0 < each["realtime_factor"] < 1
     assert daemon["hour_of_speech_seconds"] > 0
-    assert set(measured["cpu_seconds_per_hour"]["intentd"]) == {"quiet", "speech"}
+    assert set(measured["cpu_seconds_per_hour"]["intentd"]) == {"quiet", "speech", "music"}
+
+
+def test_costs_have_a_spread(measured: dict[str, Any]) -> None:
+    costs = {each["what"]: each for each in measured["costs"] if each["subject"] == "intentd"}
+    sounds_of_an_hour = {f"an hour of {sound}" for sound in ("a quiet room", "speech", "music")}
+    replay = "replay of an hour of speech, --jobs 1"
+    assert costs.keys() >= {*sounds_of_an_hour, replay, "start to the first window", "--help"}
+    for each in costs.values():
+        assert 0 < each["min"] <= each["median"] <= each["max"]
+    assert costs["an hour of a quiet room"]["median"] < costs["an hour of speech"]["median"]
+    assert costs["--help"]["median"] < costs["start to the first window"]["median"]
 
 
 def test_torch_counts_only_where_it_runs(measured: dict[str, Any]) -> None:
@@ -71,7 +82,9 @@ def test_the_table_has_all_figures(measured: dict[str, Any]) -> None:
     table = report.text(measured)
     for each in measured["backends"]:
         assert each["runs"] in table
-    assert "transformers' pipeline" in table and "CPU seconds for an hour" in table
+    assert "transformers' pipeline" in table
+    for each in measured["costs"]:
+        assert f"{each['median']:.2f}" in table and each["what"] in table
     assert len({len(line) for line in table.splitlines() if line.startswith("trans")}) == 1
 
 

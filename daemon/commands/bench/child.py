@@ -46,14 +46,16 @@ def make(what: Figures) -> tuple[Subject, Figures]:
     return whole(what)
 
 
-def peak_mb() -> float | None:
+def peak_mb(process: int | None = None) -> float | None:
     """Peak memory of this process in MB; None where it is not known."""
-    status = Path("/proc/self/status")
+    status = Path(f"/proc/{process or 'self'}/status")
     if status.is_file():  # Linux, where the resource module counts what the parent held at a fork
         found = re.search(
             r"VmHWM:\s*(\d+) kB", status.read_text(encoding="ascii", errors="replace")
         )
         return round(int(found[1]) / 1024, 1) if found else None
+    if process is not None:
+        return None
     try:
         import resource
     except ImportError:

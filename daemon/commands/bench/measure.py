@@ -12,6 +12,7 @@ import tempfile
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from daemon.base.audio import RATE
 from daemon.base.errors import UserError
 from daemon.commands.bench import sounds
 from daemon.commands.bench.parent import Child
+from daemon.commands.bench.start import first_window, help_seconds
 from daemon.config import Sources
 from daemon.model.backends import Job, candidates
-from daemon.model.cores import SMALL, has_fast_bf16, machine
+from daemon.model.cores import SMALL, has_fast_bf16, machine, usable_cores
 
 SIZES = (1, 4, 16)
 WINDOWS = 16
@@ -33,11 +35,14 @@ times as many where models are no larger than SMALL, and by the bare backend tha
 share is told from."""
 FAST = 10
 """Times the seconds of a replay at speed 1 that are replayed at full speed, at least."""
+SOUNDS = {"quiet": "a quiet room", "speech": "speech", "music": "music"}
+CPU = "s of processor"
 LIMIT_MS = 250.0
 """p99 of the latency up to which streams count as sustained."""
 
 Figures = dict[str, Any]
 Tell = Callable[[str], None]
+Value = Callable[[Figures], Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +86,9 @@ class _Files:
             for n in range(sounds.PHASES)
         ]
         self.quiet = sounds.write(folder / "quiet.wav", sounds.quiet(plan.seconds))
+        self.music = sounds.write(folder / "music.wav", sounds.music(plan.seconds))
+        long = np.resize(speech, round(FAST * plan.seconds) * RATE)
+        self.long = sounds.write(folder / "long.wav", long)
         rate = round(plan.seconds * RATE)
         self.speech = sounds.write(folder / "speech.wav", np.resize(speech, rate))
 
@@ -130,6 +138,11 @@ class _Bench:
                 self._failed[name] = str(error)
         self._sizes = sizes
         self._pipeline = stack.enter_context(Child(kind="pipeline", window=job.window, **common))
+        self._sources = sources
+        self._replays = {
+            jobs: stack.enter_context(Child(kind="daemon", sources=asdict(sources), jobs=jobs))
+            for jobs in range(1, usable_cores() + 1)
+        }
         self._rival: Child | None = None
         self._no_rival = ""
         try:
@@ -156,7 +169,11 @@ class _Bench:
             runs = [self._daemon.ask(files=files, speed=None) for _ in range(times)]
             self._note(("fast", str(count)), _added(runs))
             self._note(("paced", str(count)), self._daemon.ask(files=files, speed=1.0))
-        for name in ("quiet", "speech"):
+        for jobs, child in self._replays.items():
+            self._note(("replay", str(jobs)), child.ask(files=[self._files.long], speed=None))
+        self._note(("help",), {"seconds": help_seconds()})
+        self._note(("start",), first_window(self._files.quiet, self._sources))
+        for name in SOUNDS:
             file = getattr(self._files, name)
             self._note(("cost", name), self._daemon.ask(files=[file], speed=1.0))
             if self._rival is not None:
@@ -210,6 +227,7 @@ class _Bench:
                 "streams": [self._streams(count) for count in sorted(self._plan.streams)],
             },
             "cpu_seconds_per_hour": self._costs(),
+            "costs": self._table(),
             "not_compared": self._no_rival,
         }
 
@@ -248,8 +266,7 @@ class _Bench:
 
     def _costs(self) -> Figures:
         found: Figures = {}
-        subjects = [("intentd", "cost")] + ([("openWakeWord", "rival")] if self._rival else [])
-        for subject, key in subjects:
+        for subject, key in self._subjects():
             found[subject] = {
                 name: round(
                     3600
@@ -257,9 +274,43 @@ class _Bench:
                     / self._median((key, name), "sound_seconds"),
                     1,
                 )
-                for name in ("quiet", "speech")
+                for name in SOUNDS
             }
         return found
+
+    def _table(self) -> list[Figures]:
+        """Costs of listening, of replays and of the start: least, median and most of all rounds."""
+        found: list[Figures] = []
+
+        def add(subject: str, what: str, unit: str, key: tuple[str, ...], value: Value) -> None:
+            values = [value(figures) for figures in self._times[key]]
+            if None not in values:
+                low, middle, high = min(values), statistics.median(values), max(values)
+                spread = {"min": low, "median": middle, "max": high}
+                found.append(
+                    {"subject": subject, "what": what, "unit": unit}
+                    | {name: round(each, 3) for name, each in spread.items()}
+                )
+
+        for subject, key in self._subjects():
+            for name, sound in SOUNDS.items():
+                add(
+                    subject,
+                    f"an hour of {sound}",
+                    CPU,
+                    (key, name),
+                    _per_hour("cpu_seconds"),
+                )
+        for jobs in self._replays:
+            what = f"replay of an hour of speech, --jobs {jobs}"
+            add("intentd", what, "s", ("replay", str(jobs)), _per_hour("seconds"))
+        add("intentd", "start to the first window", "s", ("start",), itemgetter("seconds"))
+        add("intentd", "--help", "s", ("help",), itemgetter("seconds"))
+        add("intentd", "peak memory by then", "MB", ("start",), itemgetter("peak_mb"))
+        return found
+
+    def _subjects(self) -> list[tuple[str, str]]:
+        return [("intentd", "cost")] + ([("openWakeWord", "rival")] if self._rival else [])
 
     def _median(self, key: tuple[str, ...], name: str) -> float:
         return float(statistics.median(figures[name] for figures in self._times[key]))
@@ -279,6 +330,10 @@ def sustained(figures: Figures) -> int:
         if each["p99_ms"] < LIMIT_MS and not each["lost"]
     ]
     return max(kept, default=0)
+
+
+def _per_hour(name: str) -> Value:
+    return lambda figures: 3600 * figures[name] / figures["sound_seconds"]
 
 
 def _added(runs: Sequence[Figures]) -> Figures:

@@ -10,6 +10,7 @@ from daemon.base.errors import UserError
 from daemon.commands.bench.measure import LIMIT_MS, sustained
 
 Figures = dict[str, Any]
+SPREAD = ("min", "median", "max")
 
 
 def text(found: Figures) -> str:
@@ -53,12 +54,18 @@ def text(found: Figures) -> str:
         ]
         for each in daemon["streams"]
     ]
-    lines += [*_table(rows), "", *_sentences(found)]
+    lines += [*_table(rows), "", "Costs, over all rounds:"]
+    rows = [["", "", "min", "median", "max", "unit"]]
+    rows += [
+        [each["subject"], each["what"], *(f"{each[n]:.2f}" for n in SPREAD), each["unit"]]
+        for each in found["costs"]
+    ]
+    lines += [*_table(rows, left=2), "", *_sentences(found)]
     return "\n".join(lines)
 
 
 def _sentences(found: Figures) -> list[str]:
-    daemon, costs = found["daemon"], found["cpu_seconds_per_hour"]
+    daemon = found["daemon"]
     kept = sustained(found)
     sentences = [
         f"Streams sustained with nothing lost and p99 below {LIMIT_MS:g} ms, of those tried: "
@@ -68,11 +75,6 @@ def _sentences(found: Figures) -> list[str]:
         f"The daemon's own share, gate off: {100 * daemon['own_share']:.1f} % over the bare "
         "backend in the same batches.",
     ]
-    sentences += [
-        f"{name}: {cost['quiet']:g} CPU seconds for an hour of a quiet room, "
-        f"{cost['speech']:g} for an hour of speech."
-        for name, cost in costs.items()
-    ]
     return sentences + ([f"{found['not_compared']}."] if found["not_compared"] else [])
 
 
@@ -80,11 +82,11 @@ def _mb(figures: Figures) -> str:
     return "" if figures["peak_mb"] is None else f"{figures['peak_mb']:.0f} MB"
 
 
-def _table(rows: Sequence[Sequence[str]]) -> list[str]:
+def _table(rows: Sequence[Sequence[str]], left: int = 1) -> list[str]:
     widths = [max(len(row[n]) for row in rows) for n in range(len(rows[0]))]
     return [
         "  ".join(
-            cell.ljust(width) if n == 0 else cell.rjust(width)
+            cell.ljust(width) if n < left else cell.rjust(width)
             for n, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows

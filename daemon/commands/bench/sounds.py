@@ -1,4 +1,4 @@
-"""Sounds of the benchmark: speech in bouts, speech alone, a quiet room."""
+"""Sounds of the benchmark: speech in bouts, speech alone, a quiet room, music."""
 
 from __future__ import annotations
 
@@ -23,6 +23,9 @@ PHASES = 15
 """Recordings of bouts that begin at different times; more streams than that share them."""
 QUIET_RMS = 0.0005
 """Of a quiet room's noise, -66 dBFS."""
+_NOTE = 0.25
+_ROOTS = (0, 5, 7, 3)
+"""Semitones over A2 of the chords, a second each."""
 _FRAME = 400
 _PAUSE = round(0.3 * RATE)
 
@@ -79,6 +82,29 @@ def quiet(seconds: float) -> Mono:
     """A room where nobody speaks, shape (seconds * 16000,)."""
     noise = np.random.default_rng(0).standard_normal(round(seconds * RATE), np.float32)
     return noise * np.float32(QUIET_RMS)
+
+
+def music(seconds: float) -> Mono:
+    """Music without voices, shape (seconds * 16000,): chords of plucked tones over a beat.
+
+    Synthetic, so that every machine plays the same.
+    """
+    rng = np.random.default_rng(1)
+    step = round(_NOTE * RATE)
+    at = np.arange(step, dtype=np.float32) / RATE
+    sound = quiet(seconds)
+    for number, start in enumerate(range(0, len(sound), step)):
+        root = 110.0 * 2 ** (_ROOTS[number // 4 % len(_ROOTS)] / 12)
+        note = np.zeros(step, np.float32)
+        for interval in (0, 4, 7, 12):
+            pitch = root * 2 ** (interval / 12)
+            for harmonic in range(1, 9):
+                wave = np.sin(2 * np.pi * pitch * harmonic * at)
+                note += 0.03 / harmonic * np.exp(-3 * at * harmonic**0.5) * wave
+        beat = rng.standard_normal(step, np.float32) * np.exp(-40 * at)
+        note += np.float32(0.05 if number % 2 else 0.02) * beat
+        sound[start : start + step] += note[: len(sound) - start]
+    return sound
 
 
 def write(path: Path, sound: Mono) -> str:

@@ -31,7 +31,8 @@ Figures = dict[str, Any]
 def whole(what: Figures) -> tuple[Any, Figures]:
     """The daemon without a screen; JSON lines go to the null device.
 
-    `what`: sources, the fields of `Sources`.
+    `what`: sources, the fields
+    of `Sources`; jobs, batches that are classified at once (0: in the worker).
     """
     given = what["sources"]
     setup = prepare(
@@ -41,7 +42,8 @@ def whole(what: Figures) -> tuple[Any, Figures]:
             tuple(Option(**option) for option in given["options"]),
         )
     )
-    classifier = load_model(setup)
+    jobs = what.get("jobs", 0)
+    classifier = load_model(setup, jobs)
     settings = setup.settings
 
     def replay(order: Figures) -> Figures:
@@ -69,6 +71,7 @@ def whole(what: Figures) -> tuple[Any, Figures]:
             publish,
             source.wake,
             verify=classifier.verifier,
+            threads=jobs,
         )
         output.open(setup.run_info(source.streams, classifier.backend))
         wall, cpu = time.perf_counter(), time.process_time()
