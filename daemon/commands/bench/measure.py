@@ -279,7 +279,7 @@ class _Bench:
         return found
 
     def _table(self) -> list[Figures]:
-        """Costs of listening, of replays and of the start: least, median and most of all rounds."""
+        """Costs of listening, replays and start, with their spread."""
         found: list[Figures] = []
 
         def add(subject: str, what: str, unit: str, key: tuple[str, ...], value: Value) -> None:

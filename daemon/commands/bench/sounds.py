@@ -1,4 +1,4 @@
-"""Sounds of the benchmark: speech in bouts, speech alone, a quiet room, music."""
+"""Sounds of the benchmark: speech, bouts of it, a quiet room, music."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def quiet(seconds: float) -> Mono:
 
 
 def music(seconds: float) -> Mono:
-    """Music without voices, shape (seconds * 16000,): chords of plucked tones over a beat.
+    """Chords of plucked tones over a beat, shape (seconds * 16000,).
 
     Synthetic, so that every machine plays the same.
     """
