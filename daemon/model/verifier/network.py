@@ -30,8 +30,8 @@ class WordEmbedding:
             import onnxruntime
         except ImportError:
             raise UserError(
-                "the verifier needs onnxruntime, which is not installed: pip install "
-                "'intentd[verifier]', or set model.verifier = \"off\""
+                "the verifier needs onnxruntime, which is not installed: pip install onnxruntime, "
+                'or set model.verifier = "off"'
             ) from None
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
