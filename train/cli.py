@@ -263,7 +263,7 @@ def verifier(
     ] = None,
     draws: Annotated[
         int, typer.Option(min=100, help="Windows that its linear layer is trained on.")
-    ] = 24_000,
+    ] = 9_600,
     assignments: Assignments = None,
     debug: Debug = False,
 ) -> None:

@@ -50,6 +50,8 @@ def layer_of(info: ModelInfo, verifier: VerifierInfo | None) -> Mapping[str, Any
     layer = info.settings()
     if verifier is not None and verifier.thresholds:
         layer.setdefault("events", {})["thresholds"] = dict(verifier.thresholds)
+    if verifier is not None and verifier.rolling_windows is not None:
+        layer.setdefault("rolling", {})["windows"] = verifier.rolling_windows
     return layer
 
 

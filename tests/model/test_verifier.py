@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +41,10 @@ def test_the_folder_in_a_model_is_found_and_off_is_off(model: Path, tmp_path: Pa
 
 def test_what_is_written_is_read_again(model: Path) -> None:
     info = read_verifier(model / "verifier")
-    write_description(info)
-    assert read_verifier(model / "verifier") == info
+    assert info.rolling_windows is None
+    for written in (info, replace(info, rolling_windows=2)):
+        write_description(written)
+        assert read_verifier(model / "verifier") == written
 
 
 def test_it_says_what_its_layer_makes_of_the_vector_in_the_models_order(model: Path) -> None:
@@ -69,6 +72,7 @@ def test_it_says_what_its_layer_makes_of_the_vector_in_the_models_order(model: P
         ({"thresholds": {"up": 1.5}}, ["thresholds.up is 1.5"]),
         ({"verification": {"asks": 0}}, ["verification.asks is 0"]),
         ({"verification": {"candidate": "x"}}, ["verification.candidate"]),
+        ({"rolling_windows": 0}, ["rolling_windows is 0"]),
         ({"colour": 1}, ["colour", "absent"]),
     ],
 )

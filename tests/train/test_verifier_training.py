@@ -12,7 +12,7 @@ import pytest
 from support.taught import Command, Taught
 from support.train_helpers import RATE, word
 
-from daemon.decide import EventSettings
+from daemon.decide import EventSettings, RollingSettings
 from daemon.decide.verification import Verification
 from daemon.messages import Scores
 from daemon.model.verifier.description import read_verifier
@@ -84,6 +84,28 @@ def test_replays_give_the_events_of_a_verified_stream(
         assert all(e.verified is not None and e.verified >= threshold for e in offline)
         seen += len(direct)
     assert seen >= 3
+
+
+def test_the_verifier_is_asked_until_a_label_ends() -> None:
+    """A label stays active down to its release value, and the daemon asks on those windows too."""
+    settings = replace(
+        SETTINGS,
+        gate=GateSettings(kind="off"),
+        rolling=RollingSettings(windows=1),
+        events=EventSettings(threshold=0.99, release=0.5),
+        verification=Verification(candidate=0.5),
+    )
+    sound = np.zeros(2 * RATE, np.float32)
+
+    def falling(windows: object) -> np.ndarray:
+        rise = np.full(len(np.asarray(windows)), 0.1)
+        rise[:2] = 0.6, 0.3
+        return np.log(np.stack([rise, 0 * rise, 1 - rise], -1) + 1e-9).astype(np.float32)
+
+    scored = score_recordings([sound], settings, falling)[0]
+    found = verified(scored, sound, settings, 1.0, lambda _: np.array([0.2, 0.0, 0.8], np.float32))
+    assert set(found.verifier_posteriors) == {0, 1}
+    assert replay(found, settings).events == ()
 
 
 def direct_events(

@@ -46,11 +46,13 @@ def verified(
 
 def _candidates(replay: EventReplay, settings: SimulationSettings) -> set[int]:
     assert settings.verification is not None
+    # A label stays active, and is asked about, until it falls below its release value.
+    least = settings.verification.candidate * settings.events.release
     intents = [n for n, label in enumerate(settings.labels) if label not in settings.non_intents]
     return {
         index
         for index, (_, _, scores, rolling, _) in enumerate(replay.smoothed(settings))
-        if scores is not None and rolling[intents].max() >= settings.verification.candidate
+        if scores is not None and rolling[intents].max() >= least
     }
 
 

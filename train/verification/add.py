@@ -19,6 +19,7 @@ from daemon.decide.rolling import softmax
 from daemon.decide.verification import Verification
 from daemon.messages import Scores
 from daemon.model.classifier import Classifier
+from daemon.model.description.calibration import Calibration
 from daemon.model.verifier.description import VerifierInfo, bundled_network
 from daemon.model.verifier.network import WordEmbedding
 from train.augment import Audio
@@ -27,6 +28,7 @@ from train.data.clips import Loaded
 from train.distillation.word_embedding import NAME, weights_of
 from train.evaluation.evaluate import settings_of
 from train.pipeline import Run, load, open_calibrated
+from train.recipe import Recipe
 from train.simulation.conditions import calibration_tracks, extra_tracks
 from train.simulation.offline import SimulationSettings, score_recordings
 from train.simulation.tracks import Track
@@ -37,9 +39,11 @@ from train.verification.folder import write_verifier
 from train.verification.learn import draw_vectors, fit_verifier
 from train.words.head import Head
 
-DRAWS = 24_000
+DRAWS = 9_600
 """Windows that the linear layer is trained on."""
 CANDIDATE = 0.1
+MARGIN = 0.02
+"""Share of the words that one smoothed window more must be worth."""
 ASKS = 4
 THRESHOLDS = (0.02, 0.999)
 """Least and greatest verified score that may be a threshold."""
@@ -86,27 +90,12 @@ def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
     settings = replace(
         settings_of(classifier), verification=Verification(candidate=CANDIDATE, asks=ASKS)
     )
+    counts = recipe.calibrate.rolling_windows or (settings.rolling.windows,)
     with run.console.status("calibrating the verifier"):
-        tracks = _scored(run, loaded, noises, classifier, settings, head, embedding)
-        assert settings.verification is not None
-        settings = replace(
-            settings, verification=fit_combination(settings.verification, tracks, settings)
+        tracks = _scored(run, loaded, noises, classifier, settings, head, embedding, counts)
+        found, verification = calibrate_verifier(
+            recipe, labels, settings, classifier.info.temperature, tracks, counts, draws
         )
-        only = recipe.calibrate.model_copy(update={"rolling_windows": (), "threshold": THRESHOLDS})
-        found = calibrate(
-            recipe.model_copy(update={"calibrate": only}),
-            labels,
-            settings,
-            classifier.info.temperature,
-            tracks,
-            {
-                "recipe": recipe.name,
-                "date": f"{datetime.now(UTC):%Y-%m-%d}",
-                "draws": draws,
-                "candidates": sum(len(each.cached.verifier_posteriors) for each in tracks),
-            },
-        ).calibration
-    assert settings.verification is not None
     run.say(
         f"verifier: {found.measured['hits']} of {found.measured['words']} words, "
         f"{found.measured['false_alarms']} false alarms in "
@@ -116,11 +105,59 @@ def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
         run.output,
         labels,
         head,
-        settings.verification,
+        verification,
         found.thresholds,
+        rolling_windows=found.rolling["windows"],
         network=network,
         measured=found.measured,
     )
+
+
+def calibrate_verifier(
+    recipe: Recipe,
+    labels: tuple[str, ...],
+    settings: SimulationSettings,
+    temperature: float,
+    tracks: Sequence[ScoredTrack],
+    counts: Sequence[int],
+    draws: int,
+) -> tuple[Calibration, Verification]:
+    """Thresholds and how the posteriors are combined, with the best of the `counts` of windows
+    that the model's are smoothed over.
+
+    `settings`: of the daemon, with the verification to be fitted. `tracks` must have the verifier's
+    posteriors for each of `counts`. One window less may cost `MARGIN` of the words: events come
+    sooner then, and words may follow each other sooner.
+    """
+    assert settings.verification is not None
+    only = recipe.calibrate.model_copy(update={"rolling_windows": (), "threshold": THRESHOLDS})
+    described = {
+        "recipe": recipe.name,
+        "date": f"{datetime.now(UTC):%Y-%m-%d}",
+        "draws": draws,
+        "candidates": sum(len(each.cached.verifier_posteriors) for each in tracks),
+    }
+    best: tuple[tuple[int, float], Calibration, Verification] | None = None
+    for count in sorted(counts):
+        rolling = settings.rolling.model_copy(update={"windows": count})
+        tried = replace(settings, rolling=rolling)
+        verification = fit_combination(settings.verification, tracks, tried)
+        tried = replace(tried, verification=verification)
+        found = calibrate(
+            recipe.model_copy(update={"calibrate": only}),
+            labels,
+            tried,
+            temperature,
+            tracks,
+            described,
+        ).calibration
+        words = found.measured["words"]
+        mistakes = words - found.measured["hits"] + found.measured["wrong"]
+        rank = (found.measured["false_alarms"], mistakes + count * MARGIN * words)
+        if best is None or rank < best[0]:
+            best = rank, found, verification
+    assert best is not None
+    return best[1], best[2]
 
 
 def _scored(
@@ -131,6 +168,7 @@ def _scored(
     settings: SimulationSettings,
     head: Head,
     embedding: WordEmbedding,
+    counts: Sequence[int],
 ) -> list[ScoredTrack]:
     """Validation part and `calibrate.free` with scores of model and verifier."""
     recipe = run.recipe
@@ -141,7 +179,7 @@ def _scored(
 
     def scored(track: Track, free: bool) -> ScoredTrack:
         cached = score_recordings([track.samples], settings, classifier.logits)[0]
-        cached = verified(cached, track.samples, settings, temperature, posterior)
+        cached = verified(cached, track.samples, settings, temperature, posterior, counts)
         return ScoredTrack(track.name, track.seconds, track.truth, free, cached, temperature)
 
     tracks = calibration_tracks(recipe, loaded.part("validation"), settings.labels, noises)

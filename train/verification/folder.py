@@ -28,6 +28,7 @@ def write_verifier(
     verification: Verification,
     thresholds: Mapping[str, float],
     *,
+    rolling_windows: int | None = None,
     network: Path | None = None,
     measured: Mapping[str, Any] | None = None,
 ) -> VerifierInfo:
@@ -37,6 +38,7 @@ def write_verifier(
         model: the directory of a saved model.
         labels: the model's, in the order of the head's outputs.
         thresholds: verified score of each intent at which it is an event.
+        rolling_windows: what the model's posteriors are smoothed over with it; None: as without.
         network: an ONNX file, which is copied; None: the one that comes with intentd.
         measured: how good it was and on what.
     """
@@ -55,6 +57,7 @@ def write_verifier(
         sha256=file_digest(network),
         verification=verification,
         thresholds=dict(thresholds),
+        rolling_windows=rolling_windows,
         measured=dict(measured or {}),
     )
     write_description(info)

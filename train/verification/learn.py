@@ -78,7 +78,7 @@ def fit_verifier(
     targets: NDArray[np.int64],
     labels: int,
     weights: NDArray[np.float32] | None = None,
-    penalty: float = 3e-3,
+    penalty: float = 1.0,
 ) -> Head:
     """The linear layer that tells `labels` labels by their vectors.
 

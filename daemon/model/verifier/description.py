@@ -9,7 +9,7 @@ verifier.json:
     {"version": 1, "labels": ["up", …], "network": "bundled", "sha256": "…",
      "verification": {"candidate": 0.1, "smoothed_weight": 0.6, "verifier_weight": 0.9,
                       "bias": -0.2, "asks": 4},
-     "thresholds": {"up": 0.9}, "measured": {…}}
+     "thresholds": {"up": 0.9}, "rolling_windows": 2, "measured": {…}}
 """
 
 from __future__ import annotations
@@ -34,7 +34,10 @@ NETWORK: Final = "network.onnx"
 BUNDLED: Final = "bundled"
 VERSION: Final = 1
 _MAX_BYTES: Final = 4 << 20
-_KEYS: Final = ("version", "labels", "network", "sha256", "verification", "thresholds", "measured")
+_KEYS: Final = (
+    *("version", "labels", "network", "sha256"),
+    *("verification", "thresholds", "rolling_windows", "measured"),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,12 +54,15 @@ class VerifierInfo:
     verification: Verification
     thresholds: Mapping[str, float]
     """Label to the verified score, 0 to 1, at which it is an event."""
+    rolling_windows: int | None = None
+    """Windows that the model's posteriors are smoothed over with it; None: as without it."""
     measured: Mapping[str, Any] = field(default_factory=dict)
     """How good it was and on what; free, for people and reports."""
 
     def to_dict(self) -> dict[str, Any]:
         """The content of verifier.json."""
         own = self.network.parent == self.directory
+        windows = self.rolling_windows
         return {
             "version": VERSION,
             "labels": list(self.labels),
@@ -64,6 +70,7 @@ class VerifierInfo:
             "sha256": self.sha256,
             "verification": asdict(self.verification),
             "thresholds": dict(self.thresholds),
+            **({} if windows is None else {"rolling_windows": windows}),
             "measured": dict(self.measured),
         }
 
@@ -142,6 +149,7 @@ def read_verifier(folder: Path) -> VerifierInfo:
         sha256=table.text("sha256", ""),
         verification=_verification(table.child("verification")),
         thresholds=thresholds,
+        rolling_windows=table.integer("rolling_windows", 0, 1, 100) or None,
         measured=dict(table.child("measured").table),
     )
 
