@@ -19,6 +19,7 @@ import pickle
 import time
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from hashlib import sha1
 from pathlib import Path
 from typing import Any
@@ -46,14 +47,17 @@ from train.words.judging import Recording
 from train.words.learn import (
     Learned,
     Material,
+    VerifierMaterial,
     fit,
     folds_of,
     material_of,
     stream_settings,
+    verifier_material,
 )
 from train.words.other_voices import TRAINING_VOICES, say_words
 from train.words.settings import Settings
 from train.words.take_streams import ScoredTake
+from train.words.verifying import Vectors, VerifierEmbedder, find_network
 from train.world import without
 
 LEVELS = (20.0, 10.0)
@@ -163,7 +167,18 @@ class Bench:
         self.embedding = stream_settings(self.embedder, settings.hop)
         self.kitchen = decode((root / "noise" / "kitchen.flac").read_bytes())
         self.key = f"{self.embedder.digest} {settings.hop}"
+        network = find_network(settings.verifier)
+        self.verifier = None if network is None else VerifierEmbedder(network, settings.threads)
+        self.verifier_key = "" if self.verifier is None else self.verifier.digest
+        self.vectors = None if self.verifier is None else Vectors(self.verifier)
+        if self.vectors is not None:
+            self.vectors.known |= cache.get(f"vectors {self.key} {self.verifier_key}", dict)
         self.sentences = self._sentences(root, share)
+
+    def keep_vectors(self) -> None:
+        """Keep the verifier's vectors that were computed for the next run."""
+        if self.vectors is not None:
+            self.cache.put(f"vectors {self.key} {self.verifier_key}", self.vectors.known)
 
     def _sentences(self, root: Path, share: float) -> list[Sentence]:
         sources, texts, files = zip(*talk(root, share), strict=True)
@@ -179,9 +194,13 @@ class Bench:
                 source,
                 text,
                 each,
-                Recording(ScoredTake.of(each, self.embedding)),
+                Recording(
+                    f"talk {sha1(data).hexdigest()}",
+                    ScoredTake.of(each, self.embedding),
+                    partial(sound_of, data),
+                ),
             )
-            for source, text, each in zip(sources, said, scored, strict=True)
+            for source, text, data, each in zip(sources, said, files, scored, strict=True)
         ]
 
     def track(self, name: str, clips: Sequence[Clip], level: float) -> tuple[Track, CachedScores]:
@@ -230,10 +249,20 @@ def task_of(
     cast = say_words(sorted(words), "en-us", TRAINING_VOICES) if voices else ()
 
     def make() -> Material:
-        return material_of(own, usable, bench.embedder, settings, voices=cast)
+        alone = dataclasses.replace(settings, verifier="off")
+        return material_of(own, usable, bench.embedder, alone, voices=cast)
 
     material = bench.cache.get(f"material {name} {bench.key} {copies}", make)
     material = dataclasses.replace(material, embedding=bench.embedding)
+    if bench.verifier is not None and bench.vectors is not None:
+        labels, network = material.labels, bench.verifier
+
+        def make_verifier() -> Examples:
+            return verifier_material(own, usable, labels, network, settings, voices=cast).examples
+
+        examples = bench.cache.get(f"vectors {name} {bench.verifier_key} {copies}", make_verifier)
+        verifier = VerifierMaterial(examples, bench.vectors)
+        material = dataclasses.replace(material, verifier=verifier)
     seconds = time.monotonic() - began
     clips = [
         Clip(np.asarray(t.audio * 32767, np.int16), t.word, speaker, t.path, 0, "test", "word")
@@ -255,7 +284,7 @@ def first_takes(task: Task, count: int) -> Material:
         groups = np.where(kept.groups < 0, kept.groups, numbers[np.maximum(kept.groups, 0)])
         return dataclasses.replace(kept, groups=groups)
 
-    material = task.material
+    material, verifier = task.material, task.material.verifier
     assert isinstance(material.examples, Examples)
     takes = tuple(task.takes[n] for n in chosen)
     folds = folds_of(OwnRecordings(Path(), takes, (), (), (), ()))
@@ -270,24 +299,36 @@ def first_takes(task: Task, count: int) -> Material:
             ]
             for level, streams in material.streams.items()
         },
+        verifier=verifier and dataclasses.replace(verifier, examples=some(verifier.examples)),
     )
 
 
-def events_of(learned: Learned, cached: CachedScores) -> Sequence[Event]:
+def events_of(learned: Learned, recording: Recording, cached: CachedScores) -> Sequence[Event]:
     """The daemon's events."""
+    settings = learned.settings.with_thresholds(learned.thresholds)
     logits = learned.head.logits(cached.logits)
     scored = CachedScores(cached.samples, cached.speech_probabilities, logits)
-    return replay(scored, learned.settings, learned.temperature).events
+    if learned.judge.verifier is not None:
+        settings = dataclasses.replace(settings, verification=learned.judge.verifier.verification)
+        posteriors = learned.judge.posteriors(recording)
+        scored = dataclasses.replace(scored, verifier_posteriors=posteriors)
+    return replay(scored, settings, learned.temperature).events
 
 
-def heard(learned: Learned, task: Task) -> dict[float, dict[str, int]]:
+def heard(learned: Learned, bench: Bench, task: Task) -> dict[float, dict[str, int]]:
     """What is detected of the takes that nothing was learned from, by level."""
     found = {}
     for level, (track, cached) in task.tracks.items():
-        events = events_of(learned, cached)
+        stream = ScoredTake.of(cached, bench.embedding)
+        recording = Recording(f"{task.name} {level}", stream, partial(same, track.samples))
+        events = events_of(learned, recording, cached)
         of = score(events, track.truth, track.seconds / 3600)
         found[level] = {"said": of.references, "missed": of.misses, "wrong": of.wrong}
     return found
+
+
+def same(samples: Audio) -> Audio:
+    return samples
 
 
 def alarms(learned: Learned, bench: Bench) -> dict[str, list[float]]:
@@ -301,7 +342,7 @@ def alarms(learned: Learned, bench: Bench) -> dict[str, list[float]]:
     hours: dict[str, float] = defaultdict(float)
     for each, fired in zip(usable, fires, strict=True):
         if fired:
-            events = events_of(learned, each.cached)
+            events = events_of(learned, each.recording, each.cached)
             counts[each.source] += len(events)
         hours[each.source] += (each.cached.samples / RATE - 2 * PAD) / 3600
     return {source: [counts[source], round(hours[source], 4)] for source in sorted(hours)}
@@ -320,11 +361,11 @@ def row_of(
         / len(learned.takes)
         for level in LEVELS
     ]
-    return {
+    row = {
         "speaker": speaker,
         "words": words,
         "takes": size,
-        "heard": heard(learned, task),
+        "heard": heard(learned, bench, task),
         "alarms": alarms(learned, bench),
         "thresholds": learned.thresholds,
         "rolling": learned.settings.rolling.windows,
@@ -333,6 +374,20 @@ def row_of(
         "expected_misses": rates,
         "seconds": round(seconds, 1),
     }
+    if learned.judge.verifier is not None:
+        alone = without_verifier(learned)
+        row["alone"] = {"heard": heard(alone, bench, task), "alarms": alarms(alone, bench)}
+    return row
+
+
+def without_verifier(learned: Learned) -> Learned:
+    """The model by itself, with the thresholds that hold for it."""
+    limits = dict(learned.settings.events.thresholds)
+    return dataclasses.replace(
+        learned,
+        judge=dataclasses.replace(learned.judge, verifier=None),
+        point=dataclasses.replace(learned.point, limits=limits),
+    )
 
 
 def say(row: dict[str, Any]) -> None:
@@ -408,7 +463,7 @@ def main() -> None:
     settings = Settings(window=1.0, threads=1)
     for assignment in options.assignments:
         key, _, value = assignment.partition("=")
-        value = value if key == "base" else json.loads(value)
+        value = value if key in ("base", "verifier") else json.loads(value)
         settings = dataclasses.replace(
             settings,
             **{key: tuple(value) if isinstance(value, list) else value},  # type: ignore[arg-type]
@@ -433,6 +488,7 @@ def main() -> None:
                     if options.json is not None:
                         text = json.dumps(rows, indent=2) + "\n"
                         options.json.write_text(text, encoding="utf-8")
+                    bench.keep_vectors()
     console = Console()
     console.print(rows_of(rows))
     for size in sorted({row["takes"] for row in rows}):

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 import soundfile
 
 from support.train_helpers import RATE, word
+from support.word_teacher import small_word_teacher
 from train import world
 from train.data.phonemes import spoken
 from train.words.background import held_out_noise
@@ -63,13 +64,15 @@ def write_world(path: Path, sentences: int = 10) -> Path:
 
 @contextmanager
 def small_world(folder: Path) -> Iterator[Path]:
-    """While inside, `train.world` is a small pack, and what is computed of it is kept in
-    `folder`."""
+    """While inside, pack and verifier's network are small, and what is computed of the pack is kept
+    in `folder`."""
     path = write_world(folder / "world.parquet")
+    network = small_word_teacher(folder / "verifier.onnx")
     _forget()
     with (
         mock.patch.object(world, "world_file", lambda: path),
         mock.patch("train.words.background.world_file", lambda: path),
+        mock.patch("train.words.verifying.bundled_network", lambda: network),
         mock.patch("daemon.model.cache.directory", lambda kind: folder / "cache" / kind),
     ):
         yield path

@@ -51,6 +51,13 @@ def words(
     voices: Annotated[
         bool, typer.Option("--voices/--no-voices", help="Let synthesisers say the words as well.")
     ] = True,
+    verifier: Annotated[
+        str,
+        typer.Option(
+            help="A second network that confirms events: auto, the one that comes with intentd; "
+            "off; or an ONNX file."
+        ),
+    ] = "auto",
     threads: Threads = 0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same model.")] = 0,
 ) -> None:
@@ -64,6 +71,7 @@ def words(
         base=base,
         unit=cast(Unit, unit),
         window=window,
+        verifier=verifier,
         alarms_per_hour=alarms,
         threads=threads,
         seed=seed,

@@ -41,7 +41,7 @@ people's talk, in which false alarms were counted; the encoder has heard a part 
 
 `{command}`, {date}, {minutes} minutes. The encoder is as it ships; the head is one linear layer,
 fitted to augmented copies of the takes against the recordings in train/world, whose README names
-their authors and licences. `recipe.toml` trains the whole model instead. Figures are in
+their authors and licences.{verifier} `recipe.toml` trains the whole model instead. Figures are in
 metrics.json; {problems} recordings were left out (problems.jsonl).
 
 ## What it should not be used for
@@ -49,6 +49,10 @@ metrics.json; {problems} recordings were left out (problems.jsonl).
 Anything where a word that is missed or heard by mistake does harm. It was trained on one voice or
 few; others are heard less well.
 """
+VERIFIED = (
+    " Its verifier is another linear layer, on vectors of EfficientWord-Net's ResNet-50 "
+    "(Ant-Brain, Apache-2.0); the thresholds above are those of the verified score."
+)
 
 
 def card(own: OwnRecordings, learned: Learned, found: Expectation, figures: dict[str, Any]) -> str:
@@ -74,4 +78,5 @@ def card(own: OwnRecordings, learned: Learned, found: Expectation, figures: dict
         date=figures["date"],
         minutes=figures["minutes"],
         problems=figures["problems"],
+        verifier=VERIFIED if learned.judge.verifier is not None else "",
     )

@@ -1,25 +1,32 @@
-"""Scores of takes and of talk, by heads that did not learn from them.
+"""Scores of takes and of talk, by heads that did not learn from them, with and without a verifier.
 
 A recording's score for a label is the highest threshold at which its event would fire.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
+from daemon.decide.verification import Verification
+from train.augment import Audio
 from train.simulation.offline import SimulationSettings, softmax
 from train.words.head import CrossFitted
-from train.words.take_streams import Floats, ScoredTake, highest, peaks
+from train.words.take_streams import Floats, ScoredTake, peaks
+from train.words.thresholds import TAIL
+from train.words.verifying import Candidates, Vectors, highest_scores, verified_scores
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
     """A recording to be judged."""
 
+    name: str
     stream: ScoredTake
+    sound: Callable[[], Audio]
+    """Its samples at 16 kHz, as the stream had them."""
     fold: int = -1
     """The heads without this fold did not learn from it; -1: no head did."""
 
@@ -39,12 +46,22 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class Verifier:
+    """A verifier's heads, and how their posteriors are combined with the model's."""
+
+    heads: CrossFitted
+    verification: Verification
+    vectors: Vectors
+
+
+@dataclass(frozen=True, slots=True)
 class Judge:
-    """Heads, and the settings that the daemon would run them with."""
+    """Heads of a model, and of its verifier if it has one."""
 
     model: CrossFitted
     settings: SimulationSettings
-    """With the labels of the heads."""
+    """With the labels of the heads, of which the first are intents."""
+    verifier: Verifier | None = None
 
     def judge(
         self,
@@ -53,19 +70,17 @@ class Judge:
         talk: Sequence[Recording],
     ) -> Judged:
         """All scores."""
-        smoothed = [self._smoothed(each) for each in talk]
+        fires = self.scores(talk)
         return Judged(
             {level: self.scores(found) for level, found in takes.items()},
             self.scores(own),
-            self._table([highest(each) for each in smoothed]),
-            self._table([peaks(each) for each in smoothed]),
+            np.maximum(fires, self._tail(talk)),
+            fires,
         )
 
     def scores(self, recordings: Sequence[Recording]) -> Floats:
         """The highest thresholds at which events fire, shape (recordings, labels)."""
-        return self._table([peaks(self._smoothed(each)) for each in recordings])
-
-    def _table(self, rows: Sequence[Floats]) -> Floats:
+        rows = [self._score(each) for each in recordings]
         return np.array(rows, np.float32).reshape(-1, len(self.settings.labels))
 
     def _smoothed(self, each: Recording) -> Floats:
@@ -75,3 +90,59 @@ class Judge:
             return each.stream.pooled(logits, self.model.temperature, self.settings)
         probabilities = softmax(logits / self.model.temperature)
         return each.stream.rolling(probabilities, self.settings.rolling.windows)
+
+    def _score(self, each: Recording) -> Floats:
+        smoothed = self._smoothed(each)
+        if self.verifier is None:
+            return peaks(smoothed)
+        least = self.verifier.verification.candidate
+        found = Candidates.of(each.stream, smoothed, self._intents, least)
+        return self._verified(self.verifier, each, found)
+
+    def posteriors(self, each: Recording) -> dict[int, Floats]:
+        """The verifier's posteriors of the windows on which the daemon may ask it, by the window's
+        number: it asks until the value falls below that at which an event is over."""
+        assert self.verifier is not None
+        least = self.verifier.verification.candidate * self.settings.events.release
+        found = Candidates.of(each.stream, self._smoothed(each), self._intents, least)
+        rows = self._posteriors(self.verifier, each, found)
+        return dict(zip(found.windows.tolist(), rows, strict=True))
+
+    def _posteriors(self, verifier: Verifier, each: Recording, found: Candidates) -> Floats:
+        windows = found.windows.tolist()
+        vectors = verifier.vectors.of(each.name, each.sound, windows, self.settings)
+        logits = verifier.heads.of(each.fold).logits(vectors)
+        return softmax(logits / verifier.heads.temperature)
+
+    def _verified(self, verifier: Verifier, each: Recording, found: Candidates) -> Floats:
+        posteriors = self._posteriors(verifier, each, found)
+        scores = verified_scores(found, posteriors, verifier.verification)
+        return highest_scores(found, scores, len(self.settings.labels))
+
+    def _tail(self, talk: Sequence[Recording]) -> Floats:
+        """Scores of the likeliest windows, whether an event would begin in them or not; shape
+        (recordings, labels). The verifier is asked about TAIL recordings for each intent."""
+        intents = self._intents
+        tops = np.zeros((len(talk), intents), np.int64)
+        values = np.zeros((len(talk), len(self.settings.labels)), np.float32)
+        for number, each in enumerate(talk):
+            smoothed = np.where(each.stream.open[:, None], self._smoothed(each), 0)
+            if len(smoothed):
+                tops[number] = smoothed[:, :intents].argmax(axis=0)
+                values[number] = smoothed.max(axis=0)
+        if self.verifier is None:
+            return values
+        asked: dict[int, list[int]] = {}
+        for label in range(intents):
+            for number in np.argsort(-values[:, label])[: TAIL + 1].tolist():
+                if values[number, label] > 0:
+                    asked.setdefault(number, []).append(label)
+        found = np.zeros_like(values)
+        for number, labels in asked.items():
+            likeliest = Candidates(tops[number, labels], np.array(labels), values[number, labels])
+            found[number] = self._verified(self.verifier, talk[number], likeliest)
+        return found
+
+    @property
+    def _intents(self) -> int:
+        return len(self.settings.labels) - len(self.settings.non_intents)

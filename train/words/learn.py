@@ -4,19 +4,22 @@ From own recordings.
 
 The encoder stays as it is. Copies of every take are embedded once; a head is then fitted without
 each fold of the takes, which judges that fold, and once more on all of them, which is kept. Talk of
-the pack that no head learns from says how often the final head would raise a false alarm.
+the pack that no head learns from says how often the final head would raise a false alarm. With a
+verifier the same is done with its vectors, and both are judged together.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.audio import RATE
 from daemon.config.settings import WINDOW_SECONDS, GateSettings, RollingSettings
+from daemon.decide.verification import Verification
 from train.augment import Audio, word_bounds
 from train.calibration.temperature import fit_temperature
 from train.simulation.offline import SimulationSettings, score_recordings
@@ -26,16 +29,18 @@ from train.words.background import (
     pack_talk,
     pack_windows,
     surroundings,
+    talk_sound,
 )
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
 from train.words.gathering import FOLDS, Examples, Say, cross_fit, gather, own_sounds
 from train.words.head import CrossFitted, Head
-from train.words.judging import Judge, Recording
+from train.words.judging import Judge, Recording, Verifier
 from train.words.operating_point import OperatingPoint, TakeResult, choose
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
 from train.words.take_streams import LEVELS, ScoredTake, in_quiet, placed
 from train.words.utterances import Bags, cross_fit_bags, gather_bags
+from train.words.verifying import ASKS, Vectors, VerifierEmbedder, find_network
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +48,10 @@ class Learned:
     """Heads with all that running and reporting need."""
 
     settings: SimulationSettings
-    """With the thresholds."""
+    """With the thresholds that hold without a verifier."""
     judge: Judge
     point: OperatingPoint
+    """Of verified scores if there is a verifier."""
     talk_hours: float
     """Of other people's talk that was judged."""
     own_hours: float
@@ -71,7 +77,7 @@ class Learned:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Smoothed posterior of each word at which its event fires."""
+        """Score of each word at which its event fires: verified, if there is a verifier."""
         return self.point.limits
 
     @property
@@ -81,6 +87,14 @@ class Learned:
     def scores(self, recordings: Sequence[Recording]) -> NDArray[np.float32]:
         """The highest thresholds at which events fire, shape (recordings, labels)."""
         return self.judge.scores(recordings)
+
+
+@dataclass(frozen=True, slots=True)
+class VerifierMaterial:
+    """What a verifier's head is fitted to and judged by."""
+
+    examples: Examples
+    vectors: Vectors
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ class Material:
     talk: Sequence[Recording]
     talk_hours: float
     embedding: SimulationSettings
+    verifier: VerifierMaterial | None = None
 
 
 def learn(
@@ -141,7 +156,7 @@ def material_of(
         examples = examples.with_pack(windows, labels)
     say("takes in noise", 0.0)
     streams, others = own_streams(own, embedder, embedding)
-    return Material(
+    material = Material(
         own.takes,
         labels,
         examples,
@@ -151,6 +166,33 @@ def material_of(
         talk.hours,
         embedding,
     )
+    network = find_network(settings.verifier)
+    if network is None or settings.unit == "utterance":  # a verifier hears 1.5 s
+        return material
+    verifier = VerifierEmbedder(network, settings.threads)
+    return replace(
+        material, verifier=verifier_material(own, usable, labels, verifier, settings, say, voices)
+    )
+
+
+def verifier_material(
+    own: OwnRecordings,
+    usable: Sequence[int],
+    labels: tuple[str, ...],
+    embedder: VerifierEmbedder,
+    settings: Settings,
+    say: Say = lambda what, share: None,
+    voices: Sequence[Take] = (),
+) -> VerifierMaterial:
+    """Vectors of all that a verifier's head is fitted to; see `learn`."""
+    pack = pack_windows(embedder, lambda share: say("the verifier", share / 2)).of(usable)
+    later = partial(_second_half, say)
+    examples = gather(own, labels, embedder, settings, surroundings(), later, voices)
+    return VerifierMaterial(examples.with_pack(pack, labels), Vectors(embedder))
+
+
+def _second_half(say: Say, what: str, share: float) -> None:
+    say("the verifier", 0.5 + share / 2)
 
 
 def own_streams(
@@ -160,20 +202,25 @@ def own_streams(
     folds = folds_of(own)
     noise = held_out_noise()
 
-    def recordings(sounds: Sequence[Audio], first: int) -> list[Recording]:
+    def recordings(names: Sequence[str], sounds: Sequence[Audio], first: int) -> list[Recording]:
         scored = score_recordings(sounds, embedding, embedder.embed)
         return [
-            Recording(ScoredTake.of(each, embedding), int(fold))
-            for each, fold in zip(scored, folds[first:], strict=False)
+            Recording(name, ScoredTake.of(each, embedding), partial(_same, sound), int(fold))
+            for name, each, sound, fold in zip(names, scored, sounds, folds[first:], strict=False)
         ]
 
     takes = {}
     for level in LEVELS:
         sounds = [placed(t.audio, noise, level, number) for number, t in enumerate(own.takes)]
-        takes[level] = recordings(sounds, 0)
+        takes[level] = recordings([f"{t.word} {t.path} {level}" for t in own.takes], sounds, 0)
     others = own_sounds(own)
+    names = [f"own {number}" for number in range(len(others))]
     quiet = [in_quiet(each.audio, number) for number, each in enumerate(others)]
-    return takes, recordings(quiet, len(own.takes))
+    return takes, recordings(names, quiet, len(own.takes))
+
+
+def _same(sound: Audio) -> Audio:
+    return sound
 
 
 def talk_recordings(talk: PackTalk, embedding: SimulationSettings) -> list[Recording]:
@@ -182,7 +229,12 @@ def talk_recordings(talk: PackTalk, embedding: SimulationSettings) -> list[Recor
     By the head of all examples where no head learned from it.
     """
     return [
-        Recording(ScoredTake.of(each, embedding), -1 if held_out else int(number) % FOLDS)
+        Recording(
+            f"pack {number}",
+            ScoredTake.of(each, embedding),
+            partial(talk_sound, int(number)),
+            -1 if held_out else int(number) % FOLDS,
+        )
         for each, number, held_out in zip(talk.scores, talk.numbers, talk.held_out, strict=True)
     ]
 
@@ -237,9 +289,15 @@ def fit(material: Material, settings: Settings) -> Learned:
     model = _model_heads(material, settings)
     counts = settings.rolling_windows if settings.unit == "word" else (1,)
     judges = [Judge(model, _settings_of(material, windows, settings)) for windows in counts]
+    if material.verifier is not None:
+        verifier = _verifier(material, material.verifier, settings)
+        judges = [replace(each, verifier=verifier) for each in judges]
     points = [_point(material, judge, settings) for judge in judges]
     point, judge = min(zip(points, judges, strict=True), key=lambda pair: pair[0].rank)
-    final = judge.settings.with_thresholds(point.limits)
+    alone = point
+    if judge.verifier is not None:
+        alone = _point(material, replace(judge, verifier=None), settings)
+    final = judge.settings.with_thresholds(alone.limits)
     own_hours = sum(each.stream.samples for each in material.own) / RATE / 3600
     return Learned(final, judge, point, material.talk_hours, own_hours)
 
@@ -279,6 +337,18 @@ def _model_heads(material: Material, settings: Settings) -> CrossFitted:
     talk = np.concatenate([each.stream.embeddings for each in held_out])
     others = heads.whole.logits(talk[:: max(1, len(talk) // len(copies))])
     return replace(heads, temperature=_temperature(copies, wanted, others, material.labels))
+
+
+def _verifier(material: Material, verifier: VerifierMaterial, settings: Settings) -> Verifier:
+    """With the temperature that fits left-out copies and the pack's windows best."""
+    examples, labels = verifier.examples, material.labels
+    heads = cross_fit(examples, _folds(material), len(labels), settings, settings.verifier_steps)
+    copies, wanted = _left_out(material, examples, heads)
+    pack = examples.rows[(examples.groups < -1) & (examples.targets == labels.index(UNKNOWN))]
+    others = heads.whole.logits(pack[:: max(1, len(pack) // len(copies))])
+    heads = replace(heads, temperature=_temperature(copies, wanted, others, labels))
+    weights = settings.smoothed_weight, settings.verifier_weight
+    return Verifier(heads, Verification(settings.candidate, *weights, 0.0, ASKS), verifier.vectors)
 
 
 def _left_out(

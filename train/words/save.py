@@ -6,11 +6,15 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 from transformers import AutoFeatureExtractor, Wav2Vec2ForSequenceClassification
 
 from daemon.model.description.calibration import Calibration, write_intentd_key
+from train.verification.folder import write_verifier
 from train.words.embedder import Embedder
+from train.words.head import Head
+from train.words.judging import Verifier
 from train.words.learn import Learned
 
 
@@ -45,6 +49,24 @@ def save_model(
     network.save_pretrained(output)
     AutoFeatureExtractor.from_pretrained(embedder.directory).save_pretrained(output)
     write_intentd_key(output, calibration_of(learned, measured))
+    if learned.judge.verifier is not None:
+        _save_verifier(output, learned, learned.judge.verifier, measured)
+
+
+def _save_verifier(
+    output: Path, learned: Learned, verifier: Verifier, measured: dict[str, Any]
+) -> None:
+    # The temperature is in the weights.
+    heads, scale = verifier.heads, np.float32(1 / verifier.heads.temperature)
+    write_verifier(
+        output,
+        learned.labels,
+        Head(heads.whole.weight * scale, heads.whole.bias * scale),
+        verifier.verification,
+        learned.thresholds,
+        network=verifier.vectors.network,
+        measured=_plain(measured),
+    )
 
 
 def _plain(measured: dict[str, Any]) -> dict[str, Any]:

@@ -35,6 +35,15 @@ class Settings:
     own_crops: int = 4
     """Windows a second of own talk and of the room."""
     penalty: float = 1e-3
+    verifier: str = "auto"
+    """"auto": with the verifier's network that comes with intentd; "off"; or an ONNX file."""
+    verifier_steps: int = 60
+    """Of L-BFGS, for the head on the verifier's vectors."""
+    candidate: float = 0.05
+    """Smoothed posterior from which on the verifier is asked."""
+    smoothed_weight: float = 0.5
+    verifier_weight: float = 0.5
+    """Of the log odds of model and verifier in the verified score."""
     unknown_weight: float = 2.0
     """Of all that is no word, beside 1 for each word."""
     part_weight: float = 0.3
