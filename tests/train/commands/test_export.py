@@ -52,6 +52,7 @@ def replayed() -> list[tuple[str, float]]:
     done = run_forked(
         "daemon",
         *("replay", "--demo", "--speed", "max", "--headless", "--jsonl", "-"),
+        *("--set", "model.verifier=off"),
         *("--model", "bundled", "--set", "gate.kind=off", "--set", "model.backend=torch"),
     )
     lines = done.stdout.splitlines()
