@@ -27,6 +27,7 @@ from train.calibration.thresholds import ScoredTrack, calibrate
 from train.data.clips import Loaded
 from train.distillation.word_embedding import NAME, weights_of
 from train.evaluation.evaluate import settings_of
+from train.linear_head import Head
 from train.pipeline import Run, load, open_calibrated
 from train.recipe import Recipe
 from train.simulation.conditions import calibration_tracks, extra_tracks
@@ -37,7 +38,6 @@ from train.training.finetune import noises_of
 from train.verification.combination import fit_combination
 from train.verification.folder import write_verifier
 from train.verification.learn import draw_vectors, fit_verifier
-from train.words.head import Head
 
 DRAWS = 9_600
 """Windows that the linear layer is trained on."""
@@ -107,7 +107,7 @@ def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
         head,
         verification,
         found.thresholds,
-        rolling_windows=found.rolling["windows"],
+        rolling_windows=int(found.rolling["windows"]),
         network=network,
         measured=found.measured,
     )
@@ -122,9 +122,9 @@ def calibrate_verifier(
     counts: Sequence[int],
     draws: int,
 ) -> tuple[Calibration, Verification]:
-    """Thresholds and how the posteriors are combined, with the best of the `counts` of windows
-    that the model's are smoothed over.
+    """Thresholds, and how both posteriors are combined.
 
+    Of the `counts` of windows that the model's posteriors are smoothed over the best is taken.
     `settings`: of the daemon, with the verification to be fitted. `tracks` must have the verifier's
     posteriors for each of `counts`. One window less may cost `MARGIN` of the words: events come
     sooner then, and words may follow each other sooner.

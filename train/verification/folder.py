@@ -18,7 +18,7 @@ from daemon.model.verifier.description import (
     write_description,
 )
 from daemon.model.verifier.verifier import write_head
-from train.words.head import Head
+from train.linear_head import Head
 
 
 def write_verifier(

@@ -12,8 +12,8 @@ from daemon.model.verifier.network import WordEmbedding
 from train.augment import Audio
 from train.data.clips import Clip
 from train.examples.words import WordDraws
+from train.linear_head import Head, fit_head
 from train.recipe import Recipe
-from train.words.head import Head, fit_head
 
 BATCH = 32
 

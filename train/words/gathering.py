@@ -13,11 +13,11 @@ from numpy.typing import NDArray
 
 from daemon.base.audio import RATE
 from train.augment import Audio
+from train.linear_head import CrossFitted, Head, fit_head
 from train.words.background import PackWindows
 from train.words.embedder import Embeddings, Embeds
 from train.words.examples import Surroundings, crops, part_copies, word_copies
 from train.words.folder import NEAR, OwnRecordings, Take
-from train.words.head import CrossFitted, Head, fit_head
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
 
 Say = Callable[[str, float], None]

@@ -1,4 +1,4 @@
-"""Scores of takes and of talk, by heads that did not learn from them, with and without a verifier.
+"""Scores of takes and of talk, by heads that did not learn from them.
 
 A recording's score for a label is the highest threshold at which its event would fire.
 """
@@ -12,8 +12,8 @@ import numpy as np
 
 from daemon.decide.verification import Verification
 from train.augment import Audio
+from train.linear_head import CrossFitted
 from train.simulation.offline import SimulationSettings, softmax
-from train.words.head import CrossFitted
 from train.words.take_streams import Floats, ScoredTake, peaks
 from train.words.thresholds import TAIL
 from train.words.verifying import Candidates, Vectors, highest_scores, verified_scores
@@ -47,7 +47,7 @@ class Judged:
 
 @dataclass(frozen=True, slots=True)
 class Verifier:
-    """A verifier's heads, and how their posteriors are combined with the model's."""
+    """Heads of a verifier, and how both posteriors are combined."""
 
     heads: CrossFitted
     verification: Verification
@@ -100,8 +100,11 @@ class Judge:
         return self._verified(self.verifier, each, found)
 
     def posteriors(self, each: Recording) -> dict[int, Floats]:
-        """The verifier's posteriors of the windows on which the daemon may ask it, by the window's
-        number: it asks until the value falls below that at which an event is over."""
+        """The verifier's posteriors by the number of the window.
+
+        Of all windows on which the daemon may ask it: it asks until the value falls below that at
+        which an event is over.
+        """
         assert self.verifier is not None
         least = self.verifier.verification.candidate * self.settings.events.release
         found = Candidates.of(each.stream, self._smoothed(each), self._intents, least)
@@ -120,8 +123,11 @@ class Judge:
         return highest_scores(found, scores, len(self.settings.labels))
 
     def _tail(self, talk: Sequence[Recording]) -> Floats:
-        """Scores of the likeliest windows, whether an event would begin in them or not; shape
-        (recordings, labels). The verifier is asked about TAIL recordings for each intent."""
+        """Scores of the likeliest windows, shape (recordings, labels).
+
+        Whether an event would begin in them or not. The verifier is asked about TAIL recordings
+        for each intent.
+        """
         intents = self._intents
         tops = np.zeros((len(talk), intents), np.int64)
         values = np.zeros((len(talk), len(self.settings.labels)), np.float32)

@@ -22,6 +22,7 @@ from daemon.config.settings import WINDOW_SECONDS, GateSettings, RollingSettings
 from daemon.decide.verification import Verification
 from train.augment import Audio, word_bounds
 from train.calibration.temperature import fit_temperature
+from train.linear_head import CrossFitted, Head
 from train.simulation.offline import SimulationSettings, score_recordings
 from train.words.background import (
     PackTalk,
@@ -34,7 +35,6 @@ from train.words.background import (
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
 from train.words.gathering import FOLDS, Examples, Say, cross_fit, gather, own_sounds
-from train.words.head import CrossFitted, Head
 from train.words.judging import Judge, Recording, Verifier
 from train.words.operating_point import OperatingPoint, TakeResult, choose
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
@@ -77,7 +77,10 @@ class Learned:
 
     @property
     def thresholds(self) -> dict[str, float]:
-        """Score of each word at which its event fires: verified, if there is a verifier."""
+        """Score of each word at which its event fires.
+
+        The verified one, if there is a verifier.
+        """
         return self.point.limits
 
     @property
@@ -340,7 +343,10 @@ def _model_heads(material: Material, settings: Settings) -> CrossFitted:
 
 
 def _verifier(material: Material, verifier: VerifierMaterial, settings: Settings) -> Verifier:
-    """With the temperature that fits left-out copies and the pack's windows best."""
+    """Fitted heads, with the temperature that suits left-out copies.
+
+    And as many windows of the pack.
+    """
     examples, labels = verifier.examples, material.labels
     heads = cross_fit(examples, _folds(material), len(labels), settings, settings.verifier_steps)
     copies, wanted = _left_out(material, examples, heads)

@@ -11,9 +11,9 @@ import torch
 from transformers import AutoFeatureExtractor, Wav2Vec2ForSequenceClassification
 
 from daemon.model.description.calibration import Calibration, write_intentd_key
+from train.linear_head import Head
 from train.verification.folder import write_verifier
 from train.words.embedder import Embedder
-from train.words.head import Head
 from train.words.judging import Verifier
 from train.words.learn import Learned
 

@@ -20,12 +20,12 @@ from daemon.decide.rolling import PROBABILITY_FLOOR
 from train import augment
 from train.augment import Audio
 from train.codecs import coded
+from train.linear_head import CrossFitted, Floats, Head, Standardised
 from train.simulation.offline import SimulationSettings, score_recordings
 from train.words.embedder import Embedder, Embeddings
 from train.words.examples import CODED, Surroundings
 from train.words.folder import OwnRecordings
 from train.words.gathering import FOLDS, Say, folds_of_groups, own_sounds
-from train.words.head import CrossFitted, Floats, Head, Standardised
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
 from train.words.take_streams import in_quiet
 from train.world import NOISE, TRAIN, recordings

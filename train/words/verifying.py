@@ -1,4 +1,4 @@
-"""The verifier of own words: its vectors of candidates, and verified scores."""
+"""The verifier of own words: vectors of candidates, verified scores."""
 
 from __future__ import annotations
 
@@ -33,7 +33,11 @@ class VerifierEmbedder:
     window = SOUND / RATE
 
     def __init__(self, network: Path, threads: int = 0) -> None:
-        """Raises UserError if `network` can't be loaded, or ONNX Runtime is missing."""
+        """Load an ONNX file.
+
+        Raises:
+            UserError: it can't be loaded, or ONNX Runtime is missing.
+        """
         self.network = network
         self.digest = file_digest(network)
         self._threads = threads
@@ -54,10 +58,13 @@ class VerifierEmbedder:
 
 
 def find_network(setting: str) -> Path | None:
-    """The network that `Settings.verifier` names; None if there is to be no verifier.
+    """The network that `Settings.verifier` names.
 
-    "auto" is the one that comes with intentd, where this installation has it. Raises UserError if
-    a file is named that does not exist.
+    None if there is to be no verifier. "auto" is the one that comes with intentd, where this
+    installation has it.
+
+    Raises:
+        UserError: a file is named that does not exist.
     """
     if setting == "off":
         return None
@@ -116,7 +123,10 @@ class Candidates:
 
     @classmethod
     def of(cls, one: ScoredTake, smoothed: Floats, intents: int, least: float) -> Candidates:
-        """Open windows in which an intent reaches `least`; the first `intents` labels are such."""
+        """Open windows in which an intent reaches `least`.
+
+        The first `intents` labels are intents.
+        """
         tops = smoothed[:, :intents].argmax(axis=1)
         values = smoothed[np.arange(len(tops)), tops]
         windows = np.flatnonzero(one.open & (values >= least))
@@ -140,7 +150,10 @@ def verified_scores(
 
 
 def highest_scores(candidates: Candidates, scores: NDArray[np.float64], labels: int) -> Floats:
-    """The greatest score of each label, shape (labels,); 0 where it is never a candidate."""
+    """The greatest score of each label, shape (labels,).
+
+    0 where it is never a candidate.
+    """
     found = np.zeros(labels, np.float32)
     np.maximum.at(found, candidates.labels, scores.astype(np.float32))
     return found

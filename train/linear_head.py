@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from train.words.embedder import Embeddings
-
 Floats = NDArray[np.float32]
+Embeddings = NDArray[np.float32]
+"""Shape (windows, width)."""
 
 
 @dataclass(frozen=True, slots=True)
