@@ -12,6 +12,8 @@ LOAD_SECONDS = 10.0
 """Time constant over which the load is averaged."""
 RESUME_SECONDS = 5.0
 """Seconds after a stop of the process in which sound that waited is worked off."""
+ARRIVAL_SECONDS = 2.0
+"""Seconds for which a short lag does not mean that all that waited has been classified."""
 
 
 class LagMonitor:
@@ -80,6 +82,10 @@ class ProcessStop:
 
     def excuses(self, lag: float, warning: float, now: float) -> bool:
         """Whether what waits may have waited for the process, not for the model."""
-        if self._ended is not None and (lag < warning / 2 or now - self._ended > RESUME_SECONDS):
+        if self._ended is None:
+            return False
+        since = now - self._ended
+        # What waited at the sound server arrives a moment after the process goes on.
+        if since > RESUME_SECONDS or (since > ARRIVAL_SECONDS and lag < warning / 2):
             self._ended = None
         return self._ended is not None
