@@ -12,6 +12,8 @@ LOAD_SECONDS = 10.0
 """Time constant over which the load is averaged."""
 RESUME_SECONDS = 5.0
 """Seconds after a stop of the process in which sound that waited is worked off."""
+CHECK_GAP = 1.0
+"""Seconds between two checks from which on the process may have been stopped in between."""
 ARRIVAL_SECONDS = 2.0
 """Seconds for which a short lag does not mean that all that waited has been classified."""
 
@@ -75,6 +77,8 @@ class ProcessStop:
 
     def __init__(self) -> None:
         self._ended: float | None = None
+        self._checked = 0.0
+        self._doubted = False
 
     def end(self, now: float) -> None:
         """Note that the process goes on."""
@@ -82,8 +86,12 @@ class ProcessStop:
 
     def excuses(self, lag: float, warning: float, now: float) -> bool:
         """Whether what waits may have waited for the process, not for the model."""
+        # After a stop the worker may get here before the thread that handles SIGCONT. Never twice
+        # in a row, or a model whose batches take as long would always be excused.
+        self._doubted = now - self._checked > CHECK_GAP and not self._doubted
+        self._checked = now
         if self._ended is None:
-            return False
+            return self._doubted
         since = now - self._ended
         # What waited at the sound server arrives a moment after the process goes on.
         if since > RESUME_SECONDS or (since > ARRIVAL_SECONDS and lag < warning / 2):

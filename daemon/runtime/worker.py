@@ -31,9 +31,6 @@ LONGEST_WAIT = 0.5
 Publish = Callable[..., None]
 """Takes messages, in order, as its arguments."""
 
-CHECK_GAP = 1.0
-"""Seconds between two checks of the lag after which one is left out."""
-
 
 class Worker:
     """Runs `run` in its own thread.
@@ -93,8 +90,6 @@ class Worker:
         self._adaptive_hop = AdaptiveHop(hop, widest_hop)
         self._changes: deque[Callable[[], None]] = deque()
         self._stop = ProcessStop()
-        self._lag_checked = 0.0
-        self._lag_skipped = False
         self._adopted = False  # which may have made windows due without more sound
         self._batches: Batches[Due] | None = Batches(classify, threads) if threads else None
         self._await_sound(self._feeds, self._feeds)
@@ -372,11 +367,6 @@ class Worker:
     def _check_lag(self, going: Sequence[StreamFeed], now: float) -> None:
         for feed in going:
             feed.check_time(now)
-        # After a stop of the process this thread may run before the one that is told of it.
-        late = now - self._lag_checked > CHECK_GAP and not self._lag_skipped
-        self._lag_checked, self._lag_skipped = now, late
-        if late:
-            return
         if any(feed.live for feed in going) and not self._stop.excuses(
             self.lag, self.lag_warning, now
         ):
