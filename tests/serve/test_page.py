@@ -18,6 +18,8 @@ BUNDLED = Path(str(files("daemon"))) / "bundled"
 
 pytestmark = [
     pytest.mark.live,
+    # A browser that gets no time drops sound before the page has it.
+    pytest.mark.timed,
     pytest.mark.skipif(BROWSER is None, reason="needs chromium"),
     pytest.mark.skipif(sys.platform == "win32", reason="needs signals"),
 ]
