@@ -135,6 +135,8 @@ class Ring:
         self._loud_end = 0  # stored position behind the last block louder than `_loud_level`
         self._done = False
         self._error: str | None = None
+        self.channels_cancel = False
+        """The writer found that the source's channels cancel each other in their mean."""
 
         # Written by the reader, read by both.
         self._next = 0  # record that holds the next sample

@@ -85,9 +85,9 @@ class StreamFeed:
         self.ring.await_frames(missing.samples, missing.samples_if_loud, missing.loud)
 
     def shed(self, limit: float) -> None:
-        """Shed all but the newest sound if more than `limit` seconds wait."""
+        """Shed all but the newest live sound if more than `limit` seconds wait."""
         rate = self.ring.rate
-        if self.ring.unread > limit * rate:
+        if self.ring.sheds and self.ring.unread > limit * rate:
             log.info("shed %s: %.2f s wait", self.stream.info.name, self.ring.unread / rate)
             self.ring.shed_to(round(KEEP_SECONDS * rate))
 

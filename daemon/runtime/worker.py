@@ -276,8 +276,7 @@ class Worker:
         seconds_read, taken = 0.0, 0
         newest: list[tuple[StreamFeed, float]] = []
         for feed in turn:
-            if feed.ring.sheds:
-                feed.shed(self._lag_limit)
+            feed.shed(self._lag_limit)
             chunk = feed.ring.read(feed.next_read)
             if chunk is not None:
                 feed.stream.feed(chunk)
@@ -289,6 +288,8 @@ class Worker:
             elif feed.ring.finished and not feed.read_all:
                 feed.stream.finish()
                 feed.read_all = busy = True
+            if feed.ring.channels_cancel:
+                feed.stream.ignore_level()
         if busy:
             self._gates.run([gate for feed in turn for gate in feed.stream.gates()])
             self._classify([(feed, window) for feed in turn for window in feed.stream.due()])

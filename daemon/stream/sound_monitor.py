@@ -55,6 +55,7 @@ class SoundMonitor:
         """
         self._rate = rate
         self._live = live
+        self._judges_level = True
         self._found: list[str] = []
         self._finished = False
         self._samples = 0
@@ -75,6 +76,11 @@ class SoundMonitor:
         self._offset.feed(mono, self._found.append)
         self._clipping.feed(mono, self._found.append)
 
+    def ignore_level(self) -> None:
+        """Report no low level from now on."""
+        self._judges_level = False
+        self._speech.judges_level = False
+
     def speech(self, window: NDArray[np.float32]) -> None:
         """A window with speech at 16 kHz, high-passed, shape (n,)."""
         self._speech.add(window, self._found.append)
@@ -87,7 +93,7 @@ class SoundMonitor:
         self._offset.judge(self._found.append)
         if self._speech.windows:
             self._speech.judge(self._found.append)
-        elif self._peak < 10 ** (INAUDIBLE_DB / 20):
+        elif self._judges_level and self._peak < 10 ** (INAUDIBLE_DB / 20):
             self._found.append(
                 f"no speech was found, and the sound is very quiet, its peak {_db(self._peak)}: "
                 "raise the input's volume, or choose another input or channel"
@@ -100,7 +106,7 @@ class SoundMonitor:
 
     def _look_at_deafness(self, samples: int) -> None:
         level = math.sqrt(self._deaf_power / samples)
-        if level < 10 ** (DEAF_DB / 20):
+        if self._judges_level and level < 10 ** (DEAF_DB / 20):
             self._found.append(
                 f"the microphone gives next to silence, level {_db(level)}: unmute it, or choose "
                 "another input with audio.device"
@@ -181,6 +187,7 @@ class _Speech:
 
     def __init__(self) -> None:
         self.windows = 0
+        self.judges_level = True
         self._peaks: list[float] = []
         self._spectrum = np.zeros(RATE // 2 // _BIN)
 
@@ -199,7 +206,7 @@ class _Speech:
             return
         self.windows = SPEECH_WINDOWS + 1
         peak = float(np.percentile(self._peaks, 75))
-        if peak < 10 ** (QUIET_DB / 20):
+        if self.judges_level and peak < 10 ** (QUIET_DB / 20):
             tell(
                 f"the speech is quiet, its peaks at {_db(peak)}, and fewer words are heard so: "
                 "raise the input's volume, or go closer"

@@ -219,6 +219,11 @@ class Stream:
                 speech = self._open.gate.speaking
                 self._levels.append(Level(self.info.name, rms, peak, speech, at))
 
+    def ignore_level(self) -> None:
+        """Report no low level from now on: it has a cause that is reported already."""
+        if self._monitor is not None:
+            self._monitor.ignore_level()
+
     @property
     def missing(self) -> Missing:
         """Samples that are missing for the next message."""

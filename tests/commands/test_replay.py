@@ -212,6 +212,32 @@ def test_overruling_the_model_is_warned_of(
     )
 
 
+@pytest.mark.parametrize(("left", "seconds"), [(0.0, 6.0), (1e-4, 6.0), (1e-2, 6.0), (1e-4, 0.8)])
+def test_channels_that_cancel_are_one_warning_and_not_a_quiet_one_too(
+    word_model: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    left: float,
+    seconds: float,
+) -> None:
+    """What channels that cancel leave is quiet: the volume is not at fault.
+
+    left: amplitude of what does not cancel.
+    """
+    sound = speechlike(seconds, 16000, seed=5) * np.float32(0.3)
+    rest = (left * np.random.default_rng(1).standard_normal(len(sound))).astype(np.float32)
+    write_wav(tmp_path / "inverted.wav", np.stack([sound, rest - sound], axis=1))
+    arguments = ("--speed", "max", "--set", "gate.kind=silero")
+    replay(word_model, tmp_path, str(tmp_path / "inverted.wav"), *arguments)
+    warnings = [
+        line
+        for line in capsys.readouterr().err.splitlines()
+        if "warning" in line and "gate.kind" not in line
+    ]
+    assert len(warnings) == 1, warnings
+    assert "the channels cancel each other" in warnings[0]
+
+
 # ---- how it ends --------------------------------------------------------------------------------
 
 

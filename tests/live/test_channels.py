@@ -5,18 +5,22 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
-from support.virtual_mic import VirtualMic, missing_packages
+from support.hearing import Hearing
+from support.virtual_mic import VirtualMic
+from support.virtual_pipewire import VirtualPipeWire, missing_pipewire
 
 pytestmark = [
     pytest.mark.timed,  # a busy machine loses sound
     pytest.mark.live,
     pytest.mark.skipif(
-        bool(missing_packages()), reason=f"needs the packages {' '.join(missing_packages())}"
+        bool(missing_pipewire()), reason=f"needs the packages {' '.join(missing_pipewire())}"
     ),
 ]
 RATE = 48000
@@ -28,7 +32,7 @@ from daemon.capture.microphone.microphone import Microphone
 found = []
 for channel in json.loads(sys.argv[1]):
     with discard_native_stderr():
-        mic = Microphone(channel=channel)
+        mic = Microphone(sys.argv[2] or None, channel=channel)
         mic.start()
         parts, until = [], time.monotonic() + 1.0
         while time.monotonic() < until:
@@ -57,7 +61,11 @@ def tones(path: Path, channels: int) -> Path:
 
 
 def measure(
-    mic: VirtualMic, sound: Path, *channels: int | str
+    mic: VirtualMic,
+    sound: Path,
+    *channels: int | str,
+    device: str = "",
+    env: Mapping[str, str] | None = None,
 ) -> list[tuple[list[float], list[float]]]:
     """Strongest frequencies and RMS of what the ring gives, by setting of the channel.
 
@@ -65,8 +73,8 @@ def measure(
     """
     player = mic.play(sound)
     done = subprocess.run(
-        [sys.executable, "-c", MEASURE, json.dumps(channels)],
-        env=mic.env,
+        [sys.executable, "-c", MEASURE, json.dumps(channels), device],
+        env=mic.env | dict(env or {}),
         capture_output=True,
         text=True,
         check=False,
@@ -90,6 +98,55 @@ def test_each_channel_is_captured_unmixed(tmp_path: Path, channels: int) -> None
         assert pitches[1:] == pytest.approx([300 + 100 * n for n in range(2, channels + 1)], abs=3)
         assert levels[0] < 1e-4
         assert levels[1:] == pytest.approx([0.5 / np.sqrt(2)] * (channels - 1), rel=0.02)
+
+
+@pytest.mark.parametrize(
+    ("server", "device"),
+    [
+        (VirtualMic, "pulse"),
+        (VirtualMic, "default"),
+        (VirtualPipeWire, "pulse"),
+        (partial(VirtualPipeWire, plugin=True), "pipewire"),
+        (partial(VirtualPipeWire, plugin=True), "default"),
+    ],
+)
+def test_each_channel_is_captured_unmixed_if_the_device_is_the_server(
+    tmp_path: Path, server: Callable[[int], VirtualMic], device: str
+) -> None:
+    with server(4) as mic:
+        sound = tones(tmp_path / "tones.wav", 4)
+        first, second, last, mixed = measure(mic, sound, 1, 2, 4, "mix", device=device)
+        assert first[1][0] < 1e-4, "another channel is mixed into the silent one"
+        assert second[0] == pytest.approx([500], abs=3)
+        assert last[0] == pytest.approx([700], abs=3)
+        for _, levels in (second, last):
+            assert levels == pytest.approx([0.5 / np.sqrt(2)], rel=0.02)
+        assert len(mixed[0]) == 4
+
+
+def test_a_channel_is_captured_unmixed_where_the_server_cannot_be_asked(tmp_path: Path) -> None:
+    with VirtualPipeWire(4, plugin=True) as mic:
+        sound = tones(tmp_path / "tones.wav", 4)
+        nowhere = {"PULSE_SERVER": f"unix:{tmp_path}/nothing"}
+        first, third = measure(mic, sound, 1, 3, env=nowhere)
+        assert first[1][0] < 1e-4, "another channel is mixed into the silent one"
+        assert third[0] == pytest.approx([600], abs=3)
+        assert third[1] == pytest.approx([0.5 / np.sqrt(2)], rel=0.02)
+        ((_, (mixed,)),) = measure(mic, sound, "mix", env=nowhere)
+        assert mixed > 0.1
+
+
+def test_channels_that_cancel_are_reported_once_and_not_as_silence(
+    tmp_path: Path, word_model: Path
+) -> None:
+    noise = np.random.default_rng(1).normal(0, 0.1, RATE * 30)
+    soundfile.write(tmp_path / "inverted.wav", np.stack([noise, -noise], axis=1), RATE)
+    with VirtualMic(2) as mic, Hearing(mic, tmp_path, "--model", str(word_model)) as hearing:
+        mic.play(tmp_path / "inverted.wav")
+        hearing.wait_to_say("the channels cancel each other", timeout=30)
+        hearing.wait_for("12 s", lambda line: line.get("end", 0) > 12, timeout=20)
+        hearing.end()
+        assert len([line for line in hearing.said() if "warning" in line]) == 1
 
 
 def test_devices_names_the_number_of_channels_and_an_impossible_one_is_a_sentence() -> None:

@@ -91,6 +91,22 @@ def test_a_recording_so_quiet_that_no_speech_is_found_is_reported_at_its_end() -
     assert told(talk(peak=0.1), speech=False) == []
 
 
+def test_a_low_level_that_has_another_cause_is_not_reported() -> None:
+    quiet = talk(peak=0.001)
+    for live, speech, sound in [
+        (False, False, quiet),
+        (False, True, quiet),
+        (True, True, 0 * quiet),
+    ]:
+        monitor = SoundMonitor(RATE, live=live)
+        monitor.ignore_level()
+        monitor.feed(sound + np.float32(0.1))
+        for start in range(0, len(sound) - RATE + 1, RATE) if speech else ():
+            monitor.speech(sound[start : start + RATE])
+        monitor.finish()
+        assert ["offset" in sentence for sentence in monitor.take()] == [True]
+
+
 def test_a_muted_microphone_is_reported_after_ten_seconds_and_a_quiet_room_is_not() -> None:
     silence = np.zeros(11 * RATE, np.float32)
     (sentence,) = told(silence, live=True, speech=False)

@@ -111,9 +111,8 @@ class VirtualMic:
 
     def play(self, path: Path | str) -> subprocess.Popen[bytes]:
         """Play a recording into the microphone; returns at once. `wait()` waits for its end."""
-        # Channels by their number, not by names that a WAV file does not have.
         player = subprocess.Popen(
-            ["paplay", "--no-remap", "--device=vmic_sink", str(path)], env=self.env
+            ["paplay", *self._unmixed(), "--device=vmic_sink", str(path)], env=self.env
         )
         self._players.append(player)
         return player
@@ -154,7 +153,8 @@ class VirtualMic:
             "module-remap-source",
             "master=vmic_sink.monitor",
             "source_name=vmic",
-            *(["channel_map=mono"] if self._channels == 1 else []),  # PipeWire's default is stereo
+            f"channels={self._channels}",
+            f"channel_map={self._channel_map()}",
             "source_properties=device.description=VirtualMic",
         )
         deadline = time.monotonic() + 5
@@ -176,6 +176,14 @@ class VirtualMic:
                 self.pactl("unload-module", index)
                 return
         raise LookupError(name)
+
+    def _unmixed(self) -> list[str]:
+        """Channels by their number, not by names that a WAV file does not have."""
+        return ["--no-remap"]
+
+    def _channel_map(self) -> str:
+        """Names of the source's channels; PipeWire makes two by itself."""
+        return ",".join(f"aux{n}" for n in range(self._channels)) if self._channels > 1 else "mono"
 
     def pactl(self, *arguments: str) -> str:
         done = subprocess.run(

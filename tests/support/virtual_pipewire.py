@@ -54,8 +54,8 @@ class VirtualPipeWire(VirtualMic):
     plugin: programs reach the server by PipeWire's own ALSA plugin, not by PulseAudio's.
     """
 
-    def __init__(self, *, plugin: bool = False) -> None:
-        super().__init__()
+    def __init__(self, channels: int = 1, *, plugin: bool = False) -> None:
+        super().__init__(channels)
         runtime = self._folder / "run"
         for folder in (runtime, runtime / "pulse"):
             folder.mkdir(mode=0o700)
@@ -91,7 +91,8 @@ class VirtualPipeWire(VirtualMic):
         self._load(
             "module-null-sink",
             "sink_name=vmic_sink",
-            "channel_map=mono",
+            f"channels={self._channels}",
+            f"channel_map={self._channel_map()}",
             "sink_properties=device.description=VirtualSpeaker",
         )
         self.restore_source()
@@ -124,6 +125,10 @@ class VirtualPipeWire(VirtualMic):
             check=True,
             timeout=10,
         )
+
+    def _unmixed(self) -> list[str]:
+        """Channels by name: PipeWire mixes in spite of `--no-remap`."""
+        return [f"--channel-map={self._channel_map()}"] if self._channels > 1 else []
 
     def _launch(self, name: str, *arguments: str) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:

@@ -212,17 +212,19 @@ def find_input(spec: str | int | None, inputs: Sequence[InputDevice] | None = No
 
 
 @contextmanager
-def routed_to(device: InputDevice) -> Iterator[int]:
+def routed_to(device: InputDevice, *, unmixed: bool = False) -> Iterator[int]:
     """Set the environment to the device's source; yields PortAudio's index.
 
-    PulseAudio's ALSA plugin reads PULSE_SOURCE, PipeWire's reads PIPEWIRE_NODE.
+    PulseAudio's ALSA plugin reads PULSE_SOURCE, PipeWire's reads PIPEWIRE_NODE. With `unmixed` the
+    latter gives a source that could not be asked for (no pipewire-pulse) its own first channels.
     """
-    if device.source is None:
-        yield device.portaudio_index
-        return
-    before = {name: os.environ.get(name) for name in ("PULSE_SOURCE", "PIPEWIRE_NODE")}
-    for name in before:
-        os.environ[name] = device.source
+    wanted = {}
+    if device.source is not None:
+        wanted = dict.fromkeys(("PULSE_SOURCE", "PIPEWIRE_NODE"), device.source)
+    elif unmixed:
+        wanted = {"PIPEWIRE_ALSA": os.environ.get("PIPEWIRE_ALSA", "{ stream.dont-remix = true }")}
+    before = {name: os.environ.get(name) for name in wanted}
+    os.environ.update(wanted)
     try:
         yield device.portaudio_index
     finally:

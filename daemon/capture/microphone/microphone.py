@@ -86,6 +86,7 @@ class Microphone:
         wake: Settable | None = None,
         follow_default: bool = False,
     ) -> None:
+        self._unmixed = channel != "mix"
         self._follows = follow_default and device in (None, "", "default")
 
         def choose() -> tuple[InputDevice, int, slice, int]:
@@ -153,7 +154,7 @@ class Microphone:
         """Try whether the device can be opened. Raises: UserError if not."""
 
         def open_and_close() -> None:
-            with routed_to(self.device) as index:
+            with routed_to(self.device, unmixed=self._unmixed) as index:
                 input_stream(self.device, index, self._shape).close()
 
         with_time_limit(open_and_close, refusal=self._no_answer)
@@ -252,6 +253,7 @@ class Microphone:
             self.ring.write(block[:, self._chosen], now)
             for fault in self.channels.feed(block):
                 self.reports.add("channels", f'"{self.device.name}": {fault}')
+            self.ring.channels_cancel = self.channels.cancelled
         self._last_block = now
 
     def _on_finished(self, generation: int) -> None:
@@ -359,7 +361,7 @@ class Microphone:
         """Raises: UserError if it can't be opened now."""
         self._generation += 1
         self._finished = False
-        with routed_to(device) as index:
+        with routed_to(device, unmixed=self._unmixed) as index:
             stream = input_stream(
                 device,
                 index,

@@ -82,9 +82,11 @@ class Recording:
         Never raises for what a recording holds; see `error`.
         """
         try:
-            return self._reader.read(frames)
+            block = self._reader.read(frames)
         except InterruptedReadError:
             return None
+        self.ring.channels_cancel = self._reader.cancelled
+        return block
 
     @property
     def error(self) -> str | None:
