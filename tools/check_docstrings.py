@@ -1,6 +1,7 @@
 """Checks the first lines of docstrings: at most 72 characters.
 
-What follows stands below an empty line. Usage: check_docstrings.py FOLDER...
+What follows stands below an empty line. No docstring holds a lone surrogate, which Python 3.13
+refuses to compile. Usage: check_docstrings.py FOLDER...
 """
 
 from __future__ import annotations
@@ -21,6 +22,8 @@ def faults(source: str) -> Iterator[tuple[int, str]]:
             continue
         first, *rest = text.splitlines()
         line = node.body[0].lineno
+        if text != text.encode("utf-8", "ignore").decode("utf-8"):
+            yield line, "the docstring holds a lone surrogate"
         if rest and rest[0]:
             yield line, "the docstring's first line goes on in the second"
         elif len(first) > LONGEST:

@@ -51,7 +51,7 @@ def write_text(path: Path, text: str) -> None:
     """Replace the file `path` by `text` in UTF-8, atomically.
 
     A reader, also one after a power cut or on a full disk, finds the old file or the new one. Lone
-    surrogates are written as `\udc80`.
+    surrogates are written as escapes.
 
     Raises:
         OSError: it can't be written; the old file is as it was.

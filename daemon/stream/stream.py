@@ -220,7 +220,7 @@ class Stream:
                 self._levels.append(Level(self.info.name, rms, peak, speech, at))
 
     def ignore_level(self) -> None:
-        """Report no low level from now on: it has a cause that is reported already."""
+        """Report no low level from now on; its cause is reported already."""
         if self._monitor is not None:
             self._monitor.ignore_level()
 
