@@ -44,20 +44,19 @@ from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
 from train.words.gathering import Examples
 from train.words.judging import Recording
-from train.words.learn import (
-    Learned,
+from train.words.learn import Learned, fit
+from train.words.material import (
     Material,
     VerifierMaterial,
-    fit,
     folds_of,
-    material_of,
+    model_material,
     stream_settings,
     verifier_material,
 )
 from train.words.other_voices import TRAINING_VOICES, say_words
 from train.words.settings import Settings
 from train.words.take_streams import ScoredTake
-from train.words.verifying import Vectors, VerifierEmbedder, find_network
+from train.words.verifying import Vectors, VerifierEmbedder, verifier_network
 from train.world import without
 
 LEVELS = (20.0, 10.0)
@@ -167,8 +166,8 @@ class Bench:
         self.embedding = stream_settings(self.embedder, settings.hop)
         self.kitchen = decode((root / "noise" / "kitchen.flac").read_bytes())
         self.key = f"{self.embedder.digest} {settings.hop}"
-        network = find_network(settings.verifier)
-        self.verifier = None if network is None else VerifierEmbedder(network, settings.threads)
+        network = verifier_network(settings.verifier)
+        self.verifier = None if network is None else VerifierEmbedder(network)
         self.verifier_key = "" if self.verifier is None else self.verifier.digest
         self.vectors = None if self.verifier is None else Vectors(self.verifier)
         if self.vectors is not None:
@@ -249,16 +248,15 @@ def task_of(
     cast = say_words(sorted(words), "en-us", TRAINING_VOICES) if voices else ()
 
     def make() -> Material:
-        alone = dataclasses.replace(settings, verifier="off")
-        return material_of(own, usable, bench.embedder, alone, voices=cast)
+        return model_material(own, usable, bench.embedder, settings, voices=cast)
 
     material = bench.cache.get(f"material {name} {bench.key} {copies}", make)
     material = dataclasses.replace(material, embedding=bench.embedding)
     if bench.verifier is not None and bench.vectors is not None:
-        labels, network = material.labels, bench.verifier
+        network = bench.verifier
 
         def make_verifier() -> Examples:
-            return verifier_material(own, usable, labels, network, settings, voices=cast).examples
+            return verifier_material(own, usable, network, settings, voices=cast).examples
 
         examples = bench.cache.get(f"vectors {name} {bench.verifier_key} {copies}", make_verifier)
         verifier = VerifierMaterial(examples, bench.vectors)

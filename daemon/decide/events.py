@@ -180,7 +180,7 @@ class EventDetector:
         if end < self._rests_until.get(label, 0):
             return []
         asked = self._asked.setdefault(label, _Asked())
-        score = verification.score(value, float(ask()[label]))
+        score = float(verification.score(value, float(ask()[label])))
         if score >= self.thresholds[label]:
             del self._asked[label]
             return [self._fire(label, value, start, end, score)]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
 
 from daemon.messages import Scores
 
@@ -14,6 +16,8 @@ LOG_ODDS_LIMIT: Final = 9.2
 
 Ask = Callable[[], Scores]
 """The verifier's posterior, shape (labels,), of the sound that ends with the present window."""
+Values = float | NDArray[np.floating[Any]]
+"""One number, or an array of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,8 +37,8 @@ class Verification:
     """Consecutive windows on which it is asked about a label before the label has to wait for the
     refractory time."""
 
-    def score(self, smoothed: float, verifier: float) -> float:
-        """The verified score, 0 to 1, from two posteriors of one label."""
+    def score(self, smoothed: Values, verifier: Values) -> NDArray[np.float64]:
+        """The verified score, 0 to 1, from two posteriors of one label; of each pair in arrays."""
         return sigmoid(
             self.smoothed_weight * log_odds(smoothed)
             + self.verifier_weight * log_odds(verifier)
@@ -42,15 +46,13 @@ class Verification:
         )
 
 
-def log_odds(probability: float) -> float:
-    """Natural logarithm of p / (1 - p), within ± `LOG_ODDS_LIMIT`."""
-    edge = sigmoid(-LOG_ODDS_LIMIT)
-    clipped = min(max(probability, edge), 1 - edge)
-    return math.log(clipped / (1 - clipped))
+def log_odds(probability: Values, limit: float = LOG_ODDS_LIMIT) -> NDArray[np.float64]:
+    """Natural logarithm of p / (1 - p), within ± `limit`, element by element."""
+    edge = sigmoid(-limit)
+    clipped = np.clip(np.asarray(probability, np.float64), edge, 1 - edge)
+    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
 
 
-def sigmoid(value: float) -> float:
-    """1 / (1 + exp(-value)) without overflow."""
-    if value < 0:
-        return math.exp(value) / (1 + math.exp(value))
-    return 1 / (1 + math.exp(-value))
+def sigmoid(value: Values) -> NDArray[np.float64]:
+    """1 / (1 + exp(-value)) without overflow, element by element."""
+    return np.asarray(np.exp(-np.logaddexp(0, -np.asarray(value, np.float64))), np.float64)

@@ -17,7 +17,7 @@ from support.train_helpers import RATE, word
 from support.word_teacher import small_word_teacher
 from train import world
 from train.data.phonemes import spoken
-from train.words.background import held_out_noise
+from train.words.background import held_out_noise, surroundings
 
 
 def speech_like(seed: int, seconds: float = 4.0) -> np.ndarray[tuple[int], np.dtype[np.float32]]:
@@ -82,3 +82,5 @@ def small_world(folder: Path) -> Iterator[Path]:
 def _forget() -> None:
     world.recordings.cache_clear()
     held_out_noise.cache_clear()
+    surroundings.cache_clear()
+    world.forget_audio()

@@ -36,9 +36,9 @@ def candidates_of(
         for index, posterior in each.cached.verifier_posteriors.items():
             start, end, _, rolling, _ = smoothed[index]
             label = max(intents, key=lambda n, values=rolling: values[n])  # type: ignore[misc]
-            rows.append((log_odds(float(rolling[label])), log_odds(float(posterior[label]))))
+            rows.append((float(rolling[label]), float(posterior[label])))
             right.append(_is_said(settings.labels[label], start / RATE, end / RATE, each.truth))
-    return np.array(rows, np.float64).reshape(-1, 2), np.array(right, np.bool_)
+    return log_odds(np.array(rows, np.float64).reshape(-1, 2)), np.array(right, np.bool_)
 
 
 def _is_said(label: str, start: float, end: float, truth: Sequence[ReferenceEvent]) -> bool:

@@ -19,7 +19,12 @@ from daemon.model import cache
 from daemon.windowing import high_passed
 from train import augment
 from train.augment import Audio
-from train.simulation.offline import CachedScores, SimulationSettings, score_recordings
+from train.simulation.offline import (
+    STREAMS_AT_ONCE,
+    CachedScores,
+    SimulationSettings,
+    score_recordings,
+)
 from train.words.embedder import Embeddings, Embeds
 from train.words.examples import Surroundings, crops
 from train.world import (
@@ -43,6 +48,8 @@ BABBLE = 60
 PAD = 0.3
 """Seconds of quiet before and after a held-out recording."""
 QUIET_DBFS = -70.0
+AT_ONCE = 64
+"""Windows that are embedded together."""
 KEPT = 6
 """Files in the cache."""
 Progress = Callable[[float], None]
@@ -90,6 +97,7 @@ class PackTalk:
         return sum(each.samples / RATE - 2 * PAD for each in self.scores) / 3600
 
 
+@functools.cache
 def surroundings() -> Surroundings:
     """Noise and other people of the training part."""
     pack = [each for each in recordings() if each.part == TRAIN]
@@ -167,7 +175,7 @@ def _embed_windows(embedder: Embeds, progress: Progress) -> PackWindows:
         count = CROPS[pack[number].kind]
         windows += crops(pack[number].audio, length, count, around, rng)
         sources += [number] * count
-        if len(windows) >= 256:
+        if len(windows) >= AT_ONCE:
             rows.append(embedder.embed(windows))
             windows = []
             progress(done / len(train))
@@ -181,16 +189,11 @@ def _embed_windows(embedder: Embeds, progress: Progress) -> PackWindows:
 
 def _score_talk(embedder: Embeds, settings: SimulationSettings, progress: Progress) -> PackTalk:
     talk = [n for n, each in enumerate(recordings()) if each.kind != NOISE]
-    sounds = [talk_sound(number) for number in talk]
-    total = sum(map(len, sounds)) / RATE
-    done = 0.0
-
-    def advance(seconds: float) -> None:
-        nonlocal done
-        done += seconds
-        progress(done / total)
-
-    scores = score_recordings(sounds, settings, embedder.embed, advance)
+    scores: list[CachedScores] = []
+    for first in range(0, len(talk), STREAMS_AT_ONCE):
+        progress(first / len(talk))
+        sounds = [talk_sound(number) for number in talk[first : first + STREAMS_AT_ONCE]]
+        scores += score_recordings(sounds, settings, embedder.embed)
     return PackTalk(tuple(scores), np.array(talk, np.int64))
 
 

@@ -5,7 +5,7 @@ The other sound is the user's.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from daemon.base.audio import RATE
 from train.augment import Audio
 from train.linear_head import CrossFitted, Head, fit_head
+from train.threads import Say
 from train.words.background import PackWindows
 from train.words.embedder import Embeddings, Embeds
 from train.words.examples import Surroundings, crops, part_copies, word_copies
 from train.words.folder import NEAR, OwnRecordings, Take
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
+from train.words.stages import COPIES
 
-Say = Callable[[str, float], None]
-"""Called with what is being done and the share of it that is done."""
 PLAIN, PART, VOICE = range(3)
 """Kinds of examples: takes, talk and noise; parts of words; words in other voices."""
 FOLDS = 5
@@ -92,14 +92,16 @@ def gather(
             groups.extend([group] * len(windows))
             kinds.extend([kind] * len(windows))
 
+    spoken = [*own.takes, *voices]
     for number, take in enumerate(own.takes):
-        say("copies of the takes", number / len(own.takes))
+        say(COPIES, number / len(spoken))
         rng = np.random.default_rng((settings.seed, number))
         target = labels.index(take.word)
         add(word_copies(take.audio, length, settings.copies, around, rng), target, number)
         parts = part_copies(take.audio, length, settings.part_copies, around, rng)
         add(parts, unknown, number, PART)
     for number, take in enumerate(voices):
+        say(COPIES, (len(own.takes) + number) / len(spoken))
         rng = np.random.default_rng((settings.seed, 1, number))
         copies = word_copies(take.audio, length, settings.voice_copies, around, rng)
         add(copies, labels.index(take.word), -1, VOICE)

@@ -6,11 +6,13 @@ A recording's score for a label is the highest threshold at which its event woul
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
 
 from daemon.decide.verification import Verification
+from daemon.model.cores import usable_cores
 from train.augment import Audio
 from train.linear_head import CrossFitted
 from train.simulation.offline import SimulationSettings, softmax
@@ -95,9 +97,18 @@ class Judge:
         smoothed = self._smoothed(each)
         if self.verifier is None:
             return peaks(smoothed)
-        least = self.verifier.verification.candidate
-        found = Candidates.of(each.stream, smoothed, self._intents, least)
+        found = self._candidates(self.verifier, each, smoothed)
         return self._verified(self.verifier, each, found)
+
+    def _candidates(self, verifier: Verifier, each: Recording, smoothed: Floats) -> Candidates:
+        least = verifier.verification.candidate
+        return Candidates.of(each.stream, smoothed, self._intents, least)
+
+    def ask(self, each: Recording) -> None:
+        """Compute the verifier's vectors that `scores` needs, which takes long."""
+        if self.verifier is not None:
+            windows = self._candidates(self.verifier, each, self._smoothed(each)).windows.tolist()
+            self.verifier.vectors.of(each.name, each.sound, windows, self.settings)
 
     def posteriors(self, each: Recording) -> dict[int, Floats]:
         """The verifier's posteriors by the number of the window.
@@ -152,3 +163,23 @@ class Judge:
     @property
     def _intents(self) -> int:
         return len(self.settings.labels) - len(self.settings.non_intents)
+
+
+def ask(
+    judges: Sequence[Judge],
+    recordings: Sequence[Recording],
+    threads: int,
+    progress: Callable[[float], None] = lambda share: None,
+) -> None:
+    """Compute the verifier's vectors that `judges` need, several recordings at once.
+
+    `threads`: 0: all cores.
+    """
+
+    def one(recording: Recording) -> None:
+        for judge in judges:
+            judge.ask(recording)
+
+    with ThreadPoolExecutor(threads or usable_cores()) as pool:
+        for number, _ in enumerate(pool.map(one, recordings)):
+            progress(number / len(recordings))

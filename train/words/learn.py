@@ -10,7 +10,7 @@ verifier the same is done with its vectors, and both are judged together.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,29 +18,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from daemon.base.audio import RATE
-from daemon.config.settings import WINDOW_SECONDS, GateSettings, RollingSettings
+from daemon.config.settings import WINDOW_SECONDS, RollingSettings
 from daemon.decide.verification import Verification
 from train.augment import Audio, word_bounds
 from train.calibration.temperature import fit_temperature
 from train.linear_head import CrossFitted, Head
-from train.simulation.offline import SimulationSettings, score_recordings
-from train.words.background import (
-    PackTalk,
-    held_out_noise,
-    pack_talk,
-    pack_windows,
-    surroundings,
-    talk_sound,
-)
+from train.simulation.offline import SimulationSettings
+from train.threads import Say
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
-from train.words.gathering import FOLDS, Examples, Say, cross_fit, gather, own_sounds
-from train.words.judging import Judge, Recording, Verifier
+from train.words.gathering import Examples, cross_fit
+from train.words.judging import Judge, Recording, Verifier, ask
+from train.words.material import Material, VerifierMaterial, material_of
 from train.words.operating_point import OperatingPoint, TakeResult, choose
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
-from train.words.take_streams import LEVELS, ScoredTake, in_quiet, placed
-from train.words.utterances import Bags, cross_fit_bags, gather_bags
-from train.words.verifying import ASKS, Vectors, VerifierEmbedder, find_network
+from train.words.stages import HEADS, THRESHOLDS
+from train.words.utterances import Bags, cross_fit_bags
+from train.words.verifying import ASKS
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,31 +86,6 @@ class Learned:
         return self.judge.scores(recordings)
 
 
-@dataclass(frozen=True, slots=True)
-class VerifierMaterial:
-    """What a verifier's head is fitted to and judged by."""
-
-    examples: Examples
-    vectors: Vectors
-
-
-@dataclass(frozen=True, slots=True)
-class Material:
-    """What heads are fitted to and judged by."""
-
-    takes: tuple[Take, ...]
-    labels: tuple[str, ...]
-    examples: Examples | Bags
-    streams: Mapping[float | None, Sequence[Recording]]
-    """The takes at each level."""
-    own: Sequence[Recording]
-    """What else the user recorded, in the order of `own_sounds`."""
-    talk: Sequence[Recording]
-    talk_hours: float
-    embedding: SimulationSettings
-    verifier: VerifierMaterial | None = None
-
-
 def learn(
     own: OwnRecordings,
     usable: Sequence[int],
@@ -132,114 +101,7 @@ def learn(
     """
     embedder = embedder or Embedder(settings.base, window_of(own, settings), settings.threads)
     material = material_of(own, usable, embedder, settings, say, voices)
-    say("heads", 0.0)
-    return fit(material, settings)
-
-
-def material_of(
-    own: OwnRecordings,
-    usable: Sequence[int],
-    embedder: Embedder,
-    settings: Settings,
-    say: Say = lambda what, share: None,
-    voices: Sequence[Take] = (),
-) -> Material:
-    """Embeddings of all that `fit` needs. See `learn`."""
-    embedding = stream_settings(embedder, settings.hop)
-    labels = (*own.words, UNKNOWN, BACKGROUND)
-    pack = "the pack of other people"
-    talk = pack_talk(embedder, embedding, lambda share: say(pack, share / 2)).of(usable)
-    around = surroundings()
-    examples: Examples | Bags
-    if settings.unit == "utterance":
-        examples = gather_bags(own, usable, labels, embedder, embedding, settings, around, say)
-    else:
-        windows = pack_windows(embedder, lambda share: say(pack, 0.5 + share / 2)).of(usable)
-        examples = gather(own, labels, embedder, settings, around, say, voices)
-        examples = examples.with_pack(windows, labels)
-    say("takes in noise", 0.0)
-    streams, others = own_streams(own, embedder, embedding)
-    material = Material(
-        own.takes,
-        labels,
-        examples,
-        streams,
-        others,
-        talk_recordings(talk, embedding),
-        talk.hours,
-        embedding,
-    )
-    network = find_network(settings.verifier)
-    if network is None or settings.unit == "utterance":  # a verifier hears 1.5 s
-        return material
-    verifier = VerifierEmbedder(network, settings.threads)
-    return replace(
-        material, verifier=verifier_material(own, usable, labels, verifier, settings, say, voices)
-    )
-
-
-def verifier_material(
-    own: OwnRecordings,
-    usable: Sequence[int],
-    labels: tuple[str, ...],
-    embedder: VerifierEmbedder,
-    settings: Settings,
-    say: Say = lambda what, share: None,
-    voices: Sequence[Take] = (),
-) -> VerifierMaterial:
-    """Vectors of all that a verifier's head is fitted to; see `learn`."""
-    pack = pack_windows(embedder, lambda share: say("the verifier", share / 2)).of(usable)
-    later = partial(_second_half, say)
-    examples = gather(own, labels, embedder, settings, surroundings(), later, voices)
-    return VerifierMaterial(examples.with_pack(pack, labels), Vectors(embedder))
-
-
-def _second_half(say: Say, what: str, share: float) -> None:
-    say("the verifier", 0.5 + share / 2)
-
-
-def own_streams(
-    own: OwnRecordings, embedder: Embedder, embedding: SimulationSettings
-) -> tuple[dict[float | None, list[Recording]], list[Recording]]:
-    """Takes at each level, and other recordings, through the daemon's stream."""
-    folds = folds_of(own)
-    noise = held_out_noise()
-
-    def recordings(names: Sequence[str], sounds: Sequence[Audio], first: int) -> list[Recording]:
-        scored = score_recordings(sounds, embedding, embedder.embed)
-        return [
-            Recording(name, ScoredTake.of(each, embedding), partial(_same, sound), int(fold))
-            for name, each, sound, fold in zip(names, scored, sounds, folds[first:], strict=False)
-        ]
-
-    takes = {}
-    for level in LEVELS:
-        sounds = [placed(t.audio, noise, level, number) for number, t in enumerate(own.takes)]
-        takes[level] = recordings([f"{t.word} {t.path} {level}" for t in own.takes], sounds, 0)
-    others = own_sounds(own)
-    names = [f"own {number}" for number in range(len(others))]
-    quiet = [in_quiet(each.audio, number) for number, each in enumerate(others)]
-    return takes, recordings(names, quiet, len(own.takes))
-
-
-def _same(sound: Audio) -> Audio:
-    return sound
-
-
-def talk_recordings(talk: PackTalk, embedding: SimulationSettings) -> list[Recording]:
-    """The pack's talk, to be judged by a head that did not learn from it.
-
-    By the head of all examples where no head learned from it.
-    """
-    return [
-        Recording(
-            f"pack {number}",
-            ScoredTake.of(each, embedding),
-            partial(talk_sound, int(number)),
-            -1 if held_out else int(number) % FOLDS,
-        )
-        for each, number, held_out in zip(talk.scores, talk.numbers, talk.held_out, strict=True)
-    ]
+    return fit(material, settings, say)
 
 
 def window_of(own: OwnRecordings, settings: Settings) -> float:
@@ -261,40 +123,18 @@ def fitting_window(takes: Sequence[Audio]) -> float:
     return next((window for window in (1.0, 1.5, 2.0) if long <= window - 0.15), 2.5)
 
 
-def stream_settings(embedder: Embedder, hop: float) -> SimulationSettings:
-    """The daemon's settings, with the dimensions of an embedding as labels."""
-    names = tuple(f"e{number}" for number in range(embedder.size))
-    return SimulationSettings(
-        labels=names,
-        non_intents=frozenset(names),
-        unit="word",
-        window=embedder.window,
-        hop=hop,
-        gate=GateSettings(),
-    )
-
-
-def folds_of(own: OwnRecordings) -> NDArray[np.int64]:
-    """A fold for each take and each of `own_sounds`, shape (groups,).
-
-    Those of each word are spread evenly.
-    """
-    seen: dict[str, int] = {}
-    found = []
-    for sound in (*own.takes, *own_sounds(own)):
-        found.append(seen.get(sound.word, 0) % FOLDS)
-        seen[sound.word] = seen.get(sound.word, 0) + 1
-    return np.array(found, np.int64)
-
-
-def fit(material: Material, settings: Settings) -> Learned:
+def fit(material: Material, settings: Settings, say: Say = lambda what, share: None) -> Learned:
     """Heads, temperatures, the number of smoothed windows, and thresholds."""
+    say(HEADS, 0.0)
     model = _model_heads(material, settings)
     counts = settings.rolling_windows if settings.unit == "word" else (1,)
     judges = [Judge(model, _settings_of(material, windows, settings)) for windows in counts]
     if material.verifier is not None:
         verifier = _verifier(material, material.verifier, settings)
         judges = [replace(each, verifier=verifier) for each in judges]
+        streams = [each for level in material.streams.values() for each in level]
+        recordings = [*streams, *material.own, *material.talk]
+        ask(judges, recordings, settings.threads, partial(say, THRESHOLDS))
     points = [_point(material, judge, settings) for judge in judges]
     point, judge = min(zip(points, judges, strict=True), key=lambda pair: pair[0].rank)
     alone = point

@@ -6,6 +6,7 @@ import shutil
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,9 @@ from daemon.base.errors import UserError
 from train.data.synthesis import CASTS, Cast, Voice, speak, voices
 from train.words.embedder import Embedder
 from train.words.folder import OwnRecordings, Take
-from train.words.learn import Learned, own_streams, stream_settings
+from train.words.judging import ask
+from train.words.learn import Learned
+from train.words.material import own_streams, stream_settings
 
 TRAINING_VOICES = 16
 TEST_VOICES = 10
@@ -59,11 +62,11 @@ def _in(language: str, name: str, cast: Cast) -> str:
 
 
 def detected_in_other_voices(
-    learned: Learned, embedder: Embedder, language: str
+    learned: Learned, embedder: Embedder, language: str, threads: int
 ) -> dict[str, tuple[int, int]]:
     """Detections and takes of each word in voices that no head learned from.
 
-    In quiet and in noise together; empty where such voices cannot be made.
+    In quiet and in noise together; empty where such voices cannot be made. `threads`: 0: all cores.
     """
     cast = say_words(learned.words, language, TEST_VOICES, "held-out")
     if not cast:
@@ -71,8 +74,10 @@ def detected_in_other_voices(
     own = OwnRecordings(Path(), cast, (), (), (), ())
     streams, _ = own_streams(own, embedder, stream_settings(embedder, learned.settings.hop))
     found = dict.fromkeys(learned.words, (0, 0))
-    for recordings in streams.values():
-        scores = learned.scores([replace(each, fold=-1) for each in recordings])
+    strangers = [[replace(each, fold=-1) for each in level] for level in streams.values()]
+    ask([learned.judge], list(chain.from_iterable(strangers)), threads)
+    for recordings in strangers:
+        scores = learned.scores(recordings)
         for take, row in zip(cast, scores, strict=True):
             hit = row[learned.labels.index(take.word)] >= learned.thresholds[take.word]
             hits, takes = found[take.word]

@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from daemon.base.errors import UserError, os_reason
 from train.data.clips import write_problems
@@ -28,22 +27,14 @@ from train.words.other_voices import TRAINING_VOICES, detected_in_other_voices, 
 from train.words.recipe import recipe_text
 from train.words.save import save_model
 from train.words.settings import Settings
+from train.words.stages import STRANGERS, VOICES, Stages, bar, stages
+from train.words.verifying import verifier_network
 from train.words.word_checks import warnings_of
-from train.world import without
+from train.world import forget_audio, without
 
 RECIPE = "recipe.toml"
 OWN = "own_words"
 """Key of metrics.json by which a model of own words is known."""
-STAGES = {
-    "other voices": 0.1,
-    "the pack of other people": 0.5,
-    "copies of the takes": 0.1,
-    "copies of the sentences": 0.1,
-    "takes in noise": 0.05,
-    "the verifier": 0.15,
-    "heads": 0.05,
-}
-"""Shares of the time, roughly."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,14 +73,21 @@ def train_words(request: Request) -> report.Expectation:
     window = window_of(own, request.settings)
     embedder = Embedder(request.settings.base, window, request.settings.threads)
     voices = request.voices and not sentences
-    with _progress(console) as progress:
-        shares = _Shares(progress)
-        shares.say("other voices", 0.0)
-        cast = say_words(own.words, request.language, TRAINING_VOICES) if voices else ()
-        learned = learn(own, without(words), request.settings, shares.say, embedder, cast)
-        others = {}
+    cast: Sequence[Take] = ()
+    others: dict[str, tuple[int, int]] = {}
+    verifier = not sentences and verifier_network(request.settings.verifier) is not None
+    with bar(console) as progress:
+        say = Stages(progress, stages(sentences, voices, verifier)).say
         if voices:
-            others = detected_in_other_voices(learned, embedder, request.language)
+            say(VOICES, 0.0)
+            cast = say_words(own.words, request.language, TRAINING_VOICES)
+        learned = learn(own, without(words), request.settings, say, embedder, cast)
+        if voices:
+            say(STRANGERS, 0.0)
+            others = detected_in_other_voices(
+                learned, embedder, request.language, request.settings.threads
+            )
+    forget_audio()
     found = report.expectation(learned, others, warnings)
     figures = {
         OWN: str(request.folder.resolve()),
@@ -188,29 +186,6 @@ def _measured(found: report.Expectation, figures: dict[str, Any]) -> dict[str, A
         "from it",
         **{key: figures[key] for key in kept},
     }
-
-
-def _progress(console: Console) -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), TimeRemainingColumn(), console=console
-    )
-
-
-class _Shares:
-    """One bar for all stages."""
-
-    def __init__(self, progress: Progress) -> None:
-        self._progress = progress
-        self._task = progress.add_task("", total=1.0)
-        self._starts: dict[str, float] = {}
-        total = 0.0
-        for name, share in STAGES.items():
-            self._starts[name] = total
-            total += share
-
-    def say(self, what: str, share: float) -> None:
-        done = self._starts[what] + share * STAGES[what]
-        self._progress.update(self._task, description=what, completed=done)
 
 
 __all__: Sequence[str] = ["OWN", "RECIPE", "Request", "Take", "check_output", "train_words"]

@@ -14,6 +14,8 @@ import math
 import numpy as np
 from numpy.typing import NDArray
 
+from daemon.decide import verification
+
 TAIL = 40
 """Recordings whose scores tell how fast scores fall off."""
 LIMIT = 12.0
@@ -24,9 +26,7 @@ Floats = NDArray[np.float64]
 
 def log_odds(values: NDArray[np.floating]) -> Floats:
     """Natural logarithm of p / (1 - p), within ± `LIMIT`."""
-    edge = 1 / (1 + math.exp(LIMIT))
-    clipped = np.clip(np.asarray(values, np.float64), edge, 1 - edge)
-    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)
+    return verification.log_odds(values, LIMIT)
 
 
 def probability(value: float) -> float:

@@ -22,11 +22,13 @@ from train.augment import Audio
 from train.codecs import coded
 from train.linear_head import CrossFitted, Floats, Head, Standardised
 from train.simulation.offline import SimulationSettings, score_recordings
+from train.threads import Say
 from train.words.embedder import Embedder, Embeddings
 from train.words.examples import CODED, Surroundings
 from train.words.folder import OwnRecordings
-from train.words.gathering import FOLDS, Say, folds_of_groups, own_sounds
+from train.words.gathering import FOLDS, folds_of_groups, own_sounds
 from train.words.settings import BACKGROUND, UNKNOWN, Settings
+from train.words.stages import SENTENCES
 from train.words.take_streams import in_quiet
 from train.world import NOISE, TRAIN, recordings
 
@@ -79,7 +81,7 @@ def gather_bags(
     found: list[tuple[Embeddings, int, int]] = []
     todo = [*sounds, *others, *pack]
     for first in range(0, len(todo), AT_ONCE):
-        say("copies of the sentences", first / len(todo))
+        say(SENTENCES, first / len(todo))
         some = todo[first : first + AT_ONCE]
         heard = []
         for place, (samples, _, _) in enumerate(some, first):

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from daemon.base.audio import RATE
 from daemon.base.errors import UserError
-from daemon.decide.verification import LOG_ODDS_LIMIT, Verification
+from daemon.decide.verification import Verification
 from daemon.model.cache import file_digest
 from daemon.model.verifier.description import bundled_network
 from daemon.model.verifier.filterbank import SOUND
@@ -32,19 +32,18 @@ class VerifierEmbedder:
 
     window = SOUND / RATE
 
-    def __init__(self, network: Path, threads: int = 0) -> None:
-        """Load an ONNX file.
+    def __init__(self, network: Path) -> None:
+        """Load an ONNX file; it runs on one core in each thread that asks it.
 
         Raises:
             UserError: it can't be loaded, or ONNX Runtime is missing.
         """
         self.network = network
         self.digest = file_digest(network)
-        self._threads = threads
-        self._embedding = WordEmbedding(network, threads)
+        self._embedding = WordEmbedding(network)
 
-    def __reduce__(self) -> tuple[type, tuple[Path, int]]:
-        return VerifierEmbedder, (self.network, self._threads)
+    def __reduce__(self) -> tuple[type, tuple[Path]]:
+        return VerifierEmbedder, (self.network,)
 
     @property
     def size(self) -> int:
@@ -57,7 +56,7 @@ class VerifierEmbedder:
         return self._embedding.vectors(np.stack(windows))
 
 
-def find_network(setting: str) -> Path | None:
+def verifier_network(setting: str) -> Path | None:
     """The network that `Settings.verifier` names.
 
     None if there is to be no verifier. "auto" is the one that comes with intentd, where this
@@ -78,7 +77,10 @@ def find_network(setting: str) -> Path | None:
 
 
 class Vectors:
-    """The verifier's vectors of windows of recordings; each is computed once."""
+    """The verifier's vectors of windows of recordings; each is computed once.
+
+    Threads may ask for different recordings at once.
+    """
 
     def __init__(self, embedder: VerifierEmbedder) -> None:
         self._embedder = embedder
@@ -104,7 +106,7 @@ class Vectors:
         if missing:
             samples = high_passed(sound())
             made = self._embedder.embed([before(samples, n, settings) for n in missing])
-            self.known |= {(name, n): row for n, row in zip(missing, made, strict=True)}
+            self.known.update({(name, n): row for n, row in zip(missing, made, strict=True)})
         if not len(windows):
             return np.zeros((0, self._embedder.size), np.float32)
         return np.stack([self.known[name, int(index)] for index in windows])
@@ -141,12 +143,7 @@ def verified_scores(
     `posteriors`: the verifier's, shape (n, labels).
     """
     mine = posteriors[np.arange(len(posteriors)), candidates.labels]
-    logit = (
-        verification.smoothed_weight * _log_odds(candidates.smoothed)
-        + verification.verifier_weight * _log_odds(mine)
-        + verification.bias
-    )
-    return np.asarray(1 / (1 + np.exp(-logit)), np.float64)
+    return verification.score(candidates.smoothed, mine)
 
 
 def highest_scores(candidates: Candidates, scores: NDArray[np.float64], labels: int) -> Floats:
@@ -157,9 +154,3 @@ def highest_scores(candidates: Candidates, scores: NDArray[np.float64], labels: 
     found = np.zeros(labels, np.float32)
     np.maximum.at(found, candidates.labels, scores.astype(np.float32))
     return found
-
-
-def _log_odds(probabilities: NDArray[np.floating]) -> NDArray[np.float64]:
-    edge = 1 / (1 + np.exp(LOG_ODDS_LIMIT))
-    clipped = np.clip(probabilities.astype(np.float64), edge, 1 - edge)
-    return np.asarray(np.log(clipped / (1 - clipped)), np.float64)

@@ -61,8 +61,21 @@ class Recording:
 
     @property
     def audio(self) -> NDArray[np.float32]:
-        """Decoded anew each time, 16 kHz mono, in [-1, 1]."""
-        return np.clip(decode(self.data), -1, 1)
+        """16 kHz mono, in [-1, 1]; read-only, since it is kept until `forget_audio`."""
+        return _decoded(self.data)
+
+
+@functools.cache
+def _decoded(data: bytes) -> NDArray[np.float32]:
+    # Decoding all takes a quarter of a minute, and training asks for it several times.
+    samples = np.clip(decode(data), -1, 1)
+    samples.setflags(write=False)
+    return samples
+
+
+def forget_audio() -> None:
+    """Release the decoded recordings, which take up to 400 MB."""
+    _decoded.cache_clear()
 
 
 def world_file() -> Path:
@@ -111,6 +124,7 @@ __all__ = [
     "TALK",
     "TRAIN",
     "Recording",
+    "forget_audio",
     "recordings",
     "without",
     "world_file",

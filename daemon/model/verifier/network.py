@@ -56,9 +56,9 @@ class WordEmbedding:
     def vectors(self, windows: NDArray[np.float32]) -> NDArray[np.float32]:
         """Unit vectors (n, width) of sound of 1.5 s each, shape (n, SOUND)."""
         found = np.empty((len(windows), self.width), np.float32)
-        # The network takes one at a time.
-        for row, features in enumerate(log_filterbank(at_one_level(windows))):
-            found[row] = self._run(features)
+        # The network takes one at a time; so do the features, which take much memory.
+        for row in range(len(windows)):
+            found[row] = self._run(log_filterbank(at_one_level(windows[row : row + 1]))[0])
         return found
 
     def _run(self, features: NDArray[np.float32]) -> NDArray[np.float32]:

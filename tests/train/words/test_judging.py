@@ -20,7 +20,8 @@ from train.words.embedder import Embedder
 from train.words.folder import read_folder
 from train.words.gathering import FOLDS, Examples
 from train.words.judging import Recording
-from train.words.learn import Learned, Material, fit, material_of
+from train.words.learn import Learned, fit
+from train.words.material import Material, material_of
 from train.words.settings import Settings
 from train.world import NOISE, recordings
 
