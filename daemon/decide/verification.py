@@ -38,7 +38,10 @@ class Verification:
     refractory time."""
 
     def score(self, smoothed: Values, verifier: Values) -> NDArray[np.float64]:
-        """The verified score, 0 to 1, from two posteriors of one label; of each pair in arrays."""
+        """The verified score, 0 to 1, from two posteriors of one label.
+
+        Of each pair in arrays of one shape.
+        """
         return sigmoid(
             self.smoothed_weight * log_odds(smoothed)
             + self.verifier_weight * log_odds(verifier)

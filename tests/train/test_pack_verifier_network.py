@@ -52,3 +52,5 @@ def test_the_packed_network_gives_the_same_vectors(tmp_path: Path) -> None:
     assert (before * after).sum(axis=1) == pytest.approx(np.ones(4), abs=1e-3)
     assert np.abs(before - after).max() > 0
     assert (before @ before.T)[np.triu_indices(4, 1)].min() < 0.999
+    unpacked = WordEmbedding(packed, unpacked=True).vectors(sounds)
+    assert np.allclose(unpacked, after, atol=1e-6)

@@ -171,9 +171,9 @@ def ask(
     threads: int,
     progress: Callable[[float], None] = lambda share: None,
 ) -> None:
-    """Compute the verifier's vectors that `judges` need, several recordings at once.
+    """Compute the verifier's vectors that `judges` need.
 
-    `threads`: 0: all cores.
+    Of several recordings at once; `threads`: 0: all cores.
     """
 
     def one(recording: Recording) -> None:

@@ -21,9 +21,10 @@ AFTER = {HEADS: 5.0, THRESHOLDS: 35.0, STRANGERS: 8.0}
 
 
 class Stages:
-    """One bar for all stages, some of which run beside each other; any thread may advance it.
+    """One bar for all stages, some of which run beside each other.
 
-    A stage that is passed over, since its result was in the cache, counts for nothing.
+    Any thread may advance it. A stage that is passed over, since its result was in the cache,
+    counts for nothing.
     """
 
     def __init__(self, progress: Progress, seconds: Mapping[str, float]) -> None:

@@ -40,7 +40,7 @@ class VerifierEmbedder:
         """
         self.network = network
         self.digest = file_digest(network)
-        self._embedding = WordEmbedding(network)
+        self._embedding = WordEmbedding(network, unpacked=True)
 
     def __reduce__(self) -> tuple[type, tuple[Path]]:
         return VerifierEmbedder, (self.network,)

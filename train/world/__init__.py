@@ -61,7 +61,10 @@ class Recording:
 
     @property
     def audio(self) -> NDArray[np.float32]:
-        """16 kHz mono, in [-1, 1]; read-only, since it is kept until `forget_audio`."""
+        """16 kHz mono, in [-1, 1].
+
+        Read-only, since it is kept until `forget_audio`.
+        """
         return _decoded(self.data)
 
 
