@@ -21,6 +21,7 @@ import os
 import shlex
 import signal
 import sys
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -29,15 +30,11 @@ import typer
 
 from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError
-from daemon.base.program import (
-    keep_docstrings,
-    open_closed_streams,
-    run_app,
-    version_printer,
-)
+from daemon.base.options import Debug, LogFile, new_app, version_option
+from daemon.base.program import complete, keep_docstrings, open_closed_streams, run_app
 from daemon.base.text import screen_text
 from train.commands.record import record, teach
-from train.commands.recordings import Debug, mine, synthesize
+from train.commands.recordings import mine, synthesize
 from train.commands.words import words
 from train.environment import command_line, quiet
 
@@ -61,28 +58,17 @@ Assignments = Annotated[
     list[str] | None, typer.Option("--set", help="section.key=value, instead of the recipe's.")
 ]
 
-app = typer.Typer(
-    pretty_exceptions_enable=False,
-    no_args_is_help=False,
-    help="Train, calibrate and measure the models that intentd runs. "
-    "`intentd-train RECIPE` is short for `intentd-train train RECIPE`.",
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
+app = new_app(
+    "Train, calibrate and measure the models that intentd runs. "
+    "`intentd-train RECIPE` is short for `intentd-train train RECIPE`."
 )
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version and end.",
-            is_eager=True,
-            callback=version_printer("intentd-train"),
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("intentd-train")] = False,
+    log_file: LogFile = None,
     debug: Debug = False,
 ) -> None:
     if context.invoked_subcommand is None:
@@ -315,6 +301,7 @@ def export(
     output: Annotated[
         Path | None, typer.Option(help="The folder; MODEL-onnx if not given.")
     ] = None,
+    debug: Debug = False,
 ) -> None:
     """Write a model as one file, from samples to scores, with a description."""
     from daemon.model.description.resolve import resolve_model
@@ -334,20 +321,29 @@ for command in (synthesize, mine, record, words, teach):
     app.command()(command)
 
 
-def main() -> None:
-    """Run the command that the arguments name.
+def with_command(arguments: Sequence[str]) -> list[str]:
+    """`arguments` with the command that they leave out.
 
-    A first argument that is none is a recipe, or a folder of own words.
+    A first argument that is no command is a recipe, or a folder of own words.
     """
+    first = 0
+    while first < len(arguments) and arguments[first].split("=")[0] in ("--debug", "--log-file"):
+        first += 2 if arguments[first] == "--log-file" else 1
+    name = arguments[first] if first < len(arguments) else ""
+    if not name or name.startswith("-") or name in COMMANDS:
+        return list(arguments)
+    command = "words" if Path(name).is_dir() else "train"
+    return [*arguments[:first], command, *arguments[first:]]
+
+
+def main() -> None:
+    """Run the command that the arguments name."""
     open_closed_streams()
     keep_docstrings("train")
+    complete(app, "intentd-train")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    arguments = sys.argv[1:]
-    first = next((n for n, argument in enumerate(arguments) if argument != "--debug"), None)
-    if first is not None and arguments[first][:1] != "-" and arguments[first] not in COMMANDS:
-        arguments.insert(first, "words" if Path(arguments[first]).is_dir() else "train")
     try:
-        status = run_app(app, arguments, "intentd-train")
+        status = run_app(app, with_command(sys.argv[1:]), "intentd-train")
     except KeyboardInterrupt:  # a second one, on the way out
         status = 130
     sys.exit(status)

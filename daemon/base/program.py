@@ -9,14 +9,12 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 import typer
 
-from daemon import __version__
 from daemon.base.descriptor import point_to_null
 from daemon.base.errors import UserError, os_reason, whole_message
 from daemon.base.logs import logs
@@ -27,23 +25,6 @@ _UsageProblem: type[Exception] = next(
     base for base in typer.BadParameter.__mro__ if base.__name__ == "ClickException"
 )
 log = logging.getLogger(__name__)
-
-
-def want_debug(value: bool) -> bool:
-    """Callback of `--debug`, which may stand before a command and after it."""
-    if value:
-        logs.want_debug()
-    return value
-
-
-def log_to_file(value: Path | None) -> Path | None:
-    """Callback of `--log-file`.
-
-    Raises: UserError if the file can't be written.
-    """
-    if value is not None:
-        logs.to_file(value)
-    return value
 
 
 def debugging() -> bool:
@@ -57,17 +38,6 @@ class _Terminated(BaseException):
 
 def _terminate(_number: int, _frame: FrameType | None) -> None:
     raise _Terminated
-
-
-def version_printer(program: str) -> Callable[[bool], None]:
-    """The callback of --version: prints the version of `program` and ends it."""
-
-    def show(wanted: bool) -> None:
-        if wanted:
-            print(f"{program} {__version__}", flush=True)
-            raise typer.Exit
-
-    return show
 
 
 def keep_docstrings(package: str) -> None:
@@ -105,7 +75,7 @@ def open_closed_streams() -> None:
 
 def complete(app: typer.Typer, program: str) -> None:
     """Answer a shell's request for completions and exit; else do nothing."""
-    variable = f"_{program.upper()}_COMPLETE"
+    variable = f"_{program.replace('-', '_').upper()}_COMPLETE"
     if variable in os.environ:
         typer.main.get_command(app).main(args=[], prog_name=program, complete_var=variable)
 

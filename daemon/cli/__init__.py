@@ -12,40 +12,24 @@ from typing import Annotated, NoReturn
 
 import typer
 
+from daemon.base.options import Debug, LogFile, new_app, version_option
 from daemon.base.program import (
     complete,
     exit_process,
     keep_docstrings,
     open_closed_streams,
     run_app,
-    version_printer,
 )
 from daemon.base.signals import ignore_early_signals
 from daemon.cli import inspection, service, streams
-from daemon.cli.options import Debug, LogFile
 
-app = typer.Typer(
-    name="intentd",
-    help="Hears spoken intents in live audio, on your own machine.",
-    no_args_is_help=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-    context_settings={"help_option_names": ["-h", "--help"]},
-)
+app = new_app("Hears spoken intents in live audio, on your own machine.")
 
 
 @app.callback(invoke_without_command=True)
 def _root(
     context: typer.Context,
-    version: Annotated[
-        bool,
-        typer.Option(
-            "--version",
-            help="Print the version and end.",
-            is_eager=True,
-            callback=version_printer("intentd"),
-        ),
-    ] = False,
+    version: Annotated[bool, version_option("intentd")] = False,
     log_file: LogFile = None,
     debug: Debug = False,
 ) -> None:

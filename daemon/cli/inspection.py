@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from daemon.base.errors import UserError
-from daemon.cli.options import Debug, Model, with_options
+from daemon.base.options import Debug
+from daemon.cli.options import Model, with_options
 
 if TYPE_CHECKING:
     from daemon.config import Sources

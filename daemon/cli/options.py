@@ -9,32 +9,12 @@ from typing import TYPE_CHECKING, Annotated, Any, get_type_hints
 
 import typer
 
-from daemon.base.program import log_to_file, want_debug
+from daemon.base.options import Debug, LogFile
 
 if TYPE_CHECKING:
     from daemon.config import Sources
 
 Command = Callable[..., int]
-
-Debug = Annotated[
-    bool,
-    typer.Option(
-        "--debug",
-        help="Write the log to stderr, tracebacks too.",
-        callback=want_debug,
-        is_eager=True,
-    ),
-]
-LogFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--log-file",
-        metavar="FILE",
-        help="Append the log to a file, for a bug report.",
-        callback=log_to_file,
-        is_eager=True,
-    ),
-]
 
 Model = Annotated[
     str | None, typer.Option("--model", metavar="DIR|HUB_ID", help="The model to run.")

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from daemon.base.options import Debug
 from daemon.cli import streams
-from daemon.cli.options import Debug, sources_of
+from daemon.cli.options import sources_of
 
 if TYPE_CHECKING:
     from daemon.config import Sources

@@ -12,6 +12,8 @@ import typer
 from rich.console import Console
 
 from daemon.base.errors import UserError
+from daemon.base.options import Debug
+from daemon.base.program import debugging
 from train.commands.words import Alarms, Language, Output, output_of
 
 KEYS = {
@@ -71,6 +73,7 @@ def record(
             "--from", help="Cut this recording, in which the words are said over and over, in turn."
         ),
     ] = None,
+    debug: Debug = False,
 ) -> None:
     """Record takes of your words, found by the speech detector.
 
@@ -95,6 +98,7 @@ def teach(
     room: Room = 20.0,
     language: Language = "en-us",
     alarms: Alarms = 0.5,
+    debug: Debug = False,
 ) -> None:
     """Record your words, train on them, and listen with the new model.
 
@@ -116,7 +120,7 @@ def teach(
         Option("model.path", "--model", str(target)),
         Option("output.headless", "--lines", True if lines else None),
     )
-    raise typer.Exit(run(Sources(options=options), debug=False))
+    raise typer.Exit(run(Sources(options=options), debug=debugging()))
 
 
 def record_words(wish: Wish) -> None:

@@ -10,19 +10,9 @@ import typer
 
 from daemon.base.console import PlainConsole
 from daemon.base.errors import UserError
-from daemon.base.program import want_debug
+from daemon.base.options import Debug
 from daemon.base.text import screen_text
 from train.environment import quiet
-
-Debug = Annotated[
-    bool,
-    typer.Option(
-        "--debug",
-        help="Write the log to stderr, tracebacks too.",
-        callback=want_debug,
-        is_eager=True,
-    ),
-]
 
 
 def synthesize(

@@ -8,6 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from daemon.base.errors import UserError
+from daemon.base.options import Debug
 from daemon.messages import Unit
 
 Folder = Annotated[
@@ -60,6 +61,7 @@ def words(
     ] = "auto",
     threads: Threads = 0,
     seed: Annotated[int, typer.Option(help="The same seed makes the same model.")] = 0,
+    debug: Debug = False,
 ) -> None:
     """Train a model of your own words, in minutes and without anything else."""
     from train.words.run import Request, train_words
