@@ -1,4 +1,4 @@
-"""What the command lines of intentd and intentd-train share: the root, its options."""
+"""The root of both command lines, and the options that they share."""
 
 from __future__ import annotations
 
