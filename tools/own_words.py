@@ -226,6 +226,19 @@ class Task:
     """What computing the material took, if it was computed now."""
 
 
+def parted(
+    speaker: str, words: tuple[str, ...], takes: Sequence[Take], most: int
+) -> tuple[list[Take], list[Clip]]:
+    """The first `most` takes of each word in turn, and the others as clips."""
+    order = {word: [t for t in takes if t.word == word] for word in sorted(words)}
+    rest = [take for word in words for take in order[word][most:]]
+    clips = [
+        Clip(np.asarray(t.audio * 32767, np.int16), t.word, speaker, t.path, 0, "test", "word")
+        for t in sorted(rest, key=lambda take: digest("order" + take.path))
+    ]
+    return [take for mine in order.values() for take in mine[:most]], clips
+
+
 def task_of(
     bench: Bench,
     speaker: str,
@@ -235,9 +248,7 @@ def task_of(
     voices: bool,
 ) -> Task:
     """The first `most` takes of each word to learn from, the others to test."""
-    order = {word: [t for t in takes if t.word == word] for word in sorted(words)}
-    learned_from = [take for mine in order.values() for take in mine[:most]]
-    rest = [take for word in words for take in order[word][most:]]
+    learned_from, clips = parted(speaker, words, takes, most)
     own = OwnRecordings(Path(), tuple(learned_from), (), (), (), ())
     settings = bench.settings
     copies = f"{settings.copies} {settings.part_copies} {settings.voice_copies} {settings.seed}"
@@ -262,10 +273,6 @@ def task_of(
         verifier = VerifierMaterial(examples, bench.vectors)
         material = dataclasses.replace(material, verifier=verifier)
     seconds = time.monotonic() - began
-    clips = [
-        Clip(np.asarray(t.audio * 32767, np.int16), t.word, speaker, t.path, 0, "test", "word")
-        for t in sorted(rest, key=lambda take: digest("order" + take.path))
-    ]
     tracks = {level: bench.track(name, clips, level) for level in LEVELS}
     return Task(name, learned_from, most, material, tracks, seconds)
 
