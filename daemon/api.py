@@ -28,12 +28,9 @@ from daemon.config import Option, Sources
 from daemon.messages import (
     Event,
     Gap,
-    Level,
     Message,
     Prediction,
-    Rejection,
     RunInfo,
-    Start,
     Status,
     StreamInfo,
     Summary,
@@ -283,7 +280,7 @@ class _MessageQueue:
     """The output of a `Run`: keeps messages until the caller takes them."""
 
     name = "the caller"
-    ignores: frozenset[type] = frozenset({Level, Start, Rejection})
+    takes: frozenset[type] = frozenset({Prediction, Event, Gap, Status, Summary})
 
     def __init__(self) -> None:
         self._queue: queue.Queue[Message] = queue.Queue(WAITING)

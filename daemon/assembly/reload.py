@@ -67,7 +67,8 @@ def _change(settings: Settings, key: str) -> str:
     value = value_of(settings, key)
     if isinstance(value, ActionSettings):
         value = value.run
-    elif key == "output.webhook":  # its path may be what only the receiver should know
+    elif any(kind.needs_network and kind.switch == key for kind in OUTPUTS):
+        # A URL's path may be what only the receiver should know.
         value = without_path(value)
     return f"{key} is gone" if value is None else f"{key} = {value!r}"
 

@@ -107,7 +107,7 @@ class Session:
         context = OutputContext(settings, self)
         self._outputs = make_outputs(context)
         self._screen = context.screen
-        self._levels = paced and any(Level not in each.ignores for each in self._outputs.values())
+        self._levels = paced and any(Level in each.takes for each in self._outputs.values())
         self._watch = Watch(self._show_levels)
         self._lasting: list[Output] = [] if server is None else [server]
         self._lasting += [self._watch] if live else []

@@ -97,7 +97,7 @@ def check_layer(layer: Layer) -> None:
     if problem["type"] == "credentials":
         raise UserError(
             f"{escaped(layer.blame('.'.join(path)))} holds a user or a password, which would be "
-            "shown; they belong into a file, see [mqtt] and [webhook]"
+            f"shown; they belong into a file, see [{path[-1]}]"
         )
     if problem["type"] == "model_type":
         table = escaped(".".join(path))

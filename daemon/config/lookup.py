@@ -56,6 +56,11 @@ def at_most(field: FieldInfo) -> tuple[str, str] | None:
     return (str(found[0]), str(found[1])) if isinstance(found, list) else None
 
 
+def secret_variables() -> frozenset[str]:
+    """Variables that hold secrets; no setting may, since it would be shown."""
+    return frozenset(str(hints(field)["secret"]) for _, _, field in keys()) - {""}
+
+
 def hints(field: FieldInfo) -> JsonDict:
     """Arguments of `setting` beside pydantic's limits."""
     assert isinstance(field.json_schema_extra, dict)

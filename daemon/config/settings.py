@@ -54,6 +54,7 @@ def setting(
     unit: str = "",
     note: str = "",
     allowed: str = "",
+    secret: str = "",
     at_most: tuple[str, str] | None = None,
     from_model: bool = False,
     **limits: Any,
@@ -64,12 +65,14 @@ def setting(
         unit: of its number.
         note: ends the sentence on what it may be, in parentheses.
         allowed: what it may be, where type and limits don't say it.
+        secret: the environment's variable in place of the file that it names, which holds a secret.
         at_most: another key that it must not exceed, and what would happen ("end speech before
             it begins").
         from_model: a model may bring it along in its `intentd` key.
         limits: pydantic's (ge, gt, le, min_length).
     """
-    extra: JsonDict = {"unit": unit, "note": note, "allowed": allowed, "from_model": from_model}
+    extra: JsonDict = {"unit": unit, "note": note, "allowed": allowed}
+    extra |= {"secret": secret, "from_model": from_model}
     if at_most is not None:
         extra["at_most"] = list(at_most)
     if isinstance(default, dict):
@@ -306,7 +309,9 @@ class MqttSettings(Section):
         "", allowed='a name in quotes, or "" for none', pattern=rf"^[^{_CONTROLS}]*$"
     )
     """User at the broker; "" is none."""
-    password_file: str = setting("", allowed="a file's path in quotes")
+    password_file: str = setting(
+        "", allowed="a file's path in quotes", secret="INTENTD_MQTT_PASSWORD"
+    )
     """File with the password; "" takes the variable INTENTD_MQTT_PASSWORD, if there is one."""
     tls: bool = setting(False)
     """true: encrypted, as on port 8883."""
@@ -327,10 +332,12 @@ class MqttSettings(Section):
 class WebhookSettings(Section):
     """How events are posted."""
 
-    secret_file: str = setting("", allowed="a file's path in quotes")
+    secret_file: str = setting(
+        "", allowed="a file's path in quotes", secret="INTENTD_WEBHOOK_SECRET"
+    )
     """File with the secret that signs; "" takes the variable INTENTD_WEBHOOK_SECRET, if there is
     one."""
-    token_file: str = setting("", allowed="a file's path in quotes")
+    token_file: str = setting("", allowed="a file's path in quotes", secret="INTENTD_WEBHOOK_TOKEN")
     """File with a bearer token; "" takes the variable INTENTD_WEBHOOK_TOKEN, if there is one."""
     ca_file: str = setting("", allowed="a file's path in quotes")
     """Certificates (PEM) to trust; "" is the system's."""

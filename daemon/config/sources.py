@@ -17,13 +17,11 @@ from daemon.base.errors import UserError, os_reason
 from daemon.base.text import closest, did_you_mean, escaped, split_assignment, value_text
 from daemon.base.text_files import decode_text
 from daemon.config.layers import Layer
-from daemon.config.lookup import field_of, keys, sections
+from daemon.config.lookup import field_of, keys, secret_variables, sections
 from daemon.config.sentences import allowed
 from daemon.config.settings import OnSettings
 
 PREFIX = "INTENTD_"
-SECRETS = frozenset({"INTENTD_MQTT_PASSWORD", "INTENTD_WEBHOOK_SECRET", "INTENTD_WEBHOOK_TOKEN"})
-"""Variables that hold what no setting may: it would be shown."""
 MAX_BYTES = 1 << 20
 """More than any settings need; keeps a wrong path from being read into memory whole."""
 MOST_DOTS = 1000
@@ -189,7 +187,7 @@ def from_environment(environ: Mapping[str, str]) -> tuple[Layer, list[str]]:
         if len(path) < 2:
             # Container platforms make variables too (INTENTD_SERVICE_HOST), so that
             # only what is close to a setting deserves a word.
-            if variable in SECRETS:
+            if variable in secret_variables():
                 continue
             near = closest(variable, {name.lower() for name in known}, 0.85)
             if near is not None:

@@ -22,6 +22,7 @@ from daemon.messages import (
     Level,
     Message,
     Prediction,
+    Rejection,
     RunInfo,
     Start,
     Status,
@@ -70,7 +71,9 @@ class Watch:
     """
 
     name = "watchers"
-    ignores: ClassVar[frozenset[type]] = frozenset()
+    takes: ClassVar[frozenset[type]] = frozenset(
+        {Start, Prediction, Event, Rejection, Gap, Level, Status, Summary}
+    )
 
     def __init__(
         self,

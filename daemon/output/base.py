@@ -60,8 +60,8 @@ class Output(Protocol):
         ...
 
     @property
-    def ignores(self) -> frozenset[type]:
-        """Types of message that this output ignores; they are not queued for it."""
+    def takes(self) -> frozenset[type]:
+        """Types of message that this output takes; others are not queued for it."""
         ...
 
     def open(self, run: RunInfo) -> None:

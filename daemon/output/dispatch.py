@@ -178,7 +178,7 @@ class Dispatcher:
         status = Status(None, sentence, "warning")
         shown = False
         for lane in self._lanes:
-            if lane is not troubled and Status not in lane.output.ignores and lane.working:
+            if lane is not troubled and Status in lane.output.takes and lane.working:
                 lane.put([status], wait=False)
                 shown = True
         if not shown:

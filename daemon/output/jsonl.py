@@ -38,11 +38,11 @@ class JsonLines:
     """
 
     def __init__(self, target: str, types: Sequence[str] = LINE_TYPES) -> None:
-        self._left_out = frozenset(
-            kind.message for kind in MESSAGE_KINDS if not kind.json_line or kind.name not in types
+        self._written = frozenset(
+            kind.message for kind in MESSAGE_KINDS if kind.json_line and kind.name in types
         )
         # The end of a stream is the end of keeping its start.
-        self.ignores = self._left_out - ({Summary} if Start not in self._left_out else set())
+        self.takes = self._written | ({Summary} if Start in self._written else set())
         self._target = target
         self._standard = target == "-"
         self._terminal = False
@@ -83,7 +83,7 @@ class JsonLines:
         """
         if self._fd is None:
             raise OSError(errno.EBADF, "the file is not open")
-        if type(message) in self._left_out:
+        if type(message) not in self._written:
             self._forget(message)
             return
         line = self._format.line(message)

@@ -123,8 +123,8 @@ class Lane:
 
         It waits only if waiting is allowed, too.
         """
-        ignored = self.output.ignores
-        self._put([message for message in messages if type(message) not in ignored], wait)
+        taken = self.output.takes
+        self._put([message for message in messages if type(message) in taken], wait)
 
     def reopen(self) -> None:
         """Reopen the output after what is queued now.

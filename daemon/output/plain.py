@@ -15,7 +15,7 @@ from typing import ClassVar, TextIO
 from daemon.base.descriptor import as_departure, point_to_null
 from daemon.base.journal import journal_line, leads_to_journal
 from daemon.base.text import screen_text
-from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Start, Status, Summary
+from daemon.messages import Event, Gap, Message, RunInfo, Start, Status, Summary
 from daemon.output.base import OutputClosed
 from daemon.output.repeats import Repeats
 from daemon.output.words import event_line, gap_line, summary_lines
@@ -39,7 +39,7 @@ class Plain:
     """
 
     name = "plain lines"
-    ignores: ClassVar[frozenset[type]] = frozenset({Level, Prediction})
+    takes: ClassVar[frozenset[type]] = frozenset({Start, Event, Gap, Status, Summary})
 
     def __init__(
         self,

@@ -8,21 +8,24 @@ from typing import Final
 
 from daemon.base.errors import UserError, os_reason
 from daemon.base.text import escaped
-from daemon.config.sources import SECRETS
+from daemon.config import Settings
+from daemon.config.lookup import field_of, hints, value_of
 
 LONGEST: Final = 4096
 
 
-def read_secret(key: str, file: str, variable: str) -> str:
-    """Secret in `file`, or else in the environment's `variable`.
+def read_secret(settings: Settings, key: str) -> str:
+    """Secret in the file that the setting `key` names, else in its variable.
 
-    key: the setting that names the file. Empty if there is no secret.
+    Empty if there is no secret.
 
     Raises: UserError, which does not show it.
     """
-    assert variable in SECRETS
+    file = value_of(settings, key)
     if not file:
-        return os.environ.get(variable, "")
+        field = field_of(*key.split("."))
+        assert field is not None
+        return os.environ.get(str(hints(field)["secret"]), "")
     path = Path(file).expanduser()
     shown = escaped(str(path))
     try:

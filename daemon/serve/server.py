@@ -17,7 +17,17 @@ from daemon.base.loop_thread import LoopThread
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.config import ServeSettings
-from daemon.messages import Level, Message, RunInfo, Start, Status, StreamInfo, Summary
+from daemon.messages import (
+    Event,
+    Gap,
+    Message,
+    Prediction,
+    Rejection,
+    RunInfo,
+    Status,
+    StreamInfo,
+    Summary,
+)
 from daemon.serve.address import Address, Listener, host_port
 from daemon.serve.client_stream import ClientStream
 from daemon.serve.listeners import Listeners, Serve, parsed
@@ -45,7 +55,7 @@ class ClientServer:
     """
 
     name = "clients"
-    ignores: ClassVar[frozenset[type]] = frozenset({Level, Start, Status})
+    takes: ClassVar[frozenset[type]] = frozenset({Prediction, Event, Rejection, Gap, Summary})
 
     def __init__(
         self, settings: ServeSettings, wake: Wake, *, otherwise: Sequence[str] = ()

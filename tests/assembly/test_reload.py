@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.making import speechlike
+from support.running import EVERY_TYPE
 
 from daemon.base.errors import UserError
 from daemon.capture.ring import Ring
@@ -116,7 +117,7 @@ def test_a_detector_takes_thresholds_of_labels() -> None:
 class Kept:
     """An output that keeps what it is told."""
 
-    ignores: frozenset[type] = frozenset()
+    takes = EVERY_TYPE
 
     def __init__(self, name: str, refuse: bool = False) -> None:
         self.name = name

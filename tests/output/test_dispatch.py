@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import replace
 
 import pytest
+from support.running import EVERY_TYPE
 
 from daemon import __version__
 from daemon.base.errors import UserError
@@ -39,9 +40,9 @@ class Recorder:
 
     name = "recorder"
 
-    def __init__(self, name: str = "recorder", ignores: frozenset[type] = frozenset()) -> None:
+    def __init__(self, name: str = "recorder", takes: frozenset[type] = EVERY_TYPE) -> None:
         self.name = name
-        self.ignores = ignores
+        self.takes = takes
         self.got: list[Message] = []
         self.did: list[str] = []
         self.go = threading.Event()
@@ -75,7 +76,7 @@ def full() -> None:
 
 
 def test_every_output_gets_every_message_in_order_and_is_closed() -> None:
-    first, second = Recorder(), Recorder(ignores=frozenset({Level}))
+    first, second = Recorder(), Recorder(takes=frozenset({Event}))
     dispatcher = Dispatcher([first, second], lossless=True)
     dispatcher.open(RUN)
     messages: list[Message] = [event(i) for i in range(500)]

@@ -21,12 +21,10 @@ from daemon.config import OutputSettings
 from daemon.messages import (
     Event,
     Gap,
-    Level,
     Prediction,
     Rejection,
     RunInfo,
     Start,
-    Status,
     StreamInfo,
     Summary,
     Verdict,
@@ -224,13 +222,12 @@ def test_an_unfinished_line_of_others_is_ended_first(tmp_path: Path) -> None:
 
 
 def test_levels_and_statuses_are_no_lines() -> None:
-    assert JsonLines("-").ignores == {Level, Status}
+    assert JsonLines("-").takes == {Start, Prediction, Event, Rejection, Gap, Summary}
 
 
 def test_only_the_types_that_were_chosen_are_lines() -> None:
     assert OutputSettings().types == ["prediction", "event", "gap", "summary"]
-    ignored = JsonLines("-", ["event", "summary"]).ignores
-    assert ignored == {Level, Status, Start, Prediction, Gap, Rejection}
+    assert JsonLines("-", ["event", "summary"]).takes == {Event, Summary}
 
 
 def test_what_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:

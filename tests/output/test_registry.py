@@ -6,6 +6,7 @@ import pkgutil
 from pathlib import Path
 
 import pytest
+from support.running import EVERY_TYPE
 
 from daemon.config import Settings, keys
 from daemon.config.lookup import sections
@@ -79,7 +80,7 @@ class Sent:
     """An output that sends over the network, as another package may add."""
 
     name = "sent"
-    ignores: frozenset[type] = frozenset()
+    takes = EVERY_TYPE
 
 
 def make_sent(context: OutputContext) -> Output | None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from daemon.capture.ring import Ring
 from daemon.capture.wake import Wake
 from daemon.messages import (
+    MESSAGE_KINDS,
     Level,
     Message,
     RunInfo,
@@ -32,6 +33,8 @@ from daemon.vad import GateBank, GateSettings
 
 RATE = 16000
 LABELS = ("yes", "no", "background")
+EVERY_TYPE = frozenset(kind.message for kind in MESSAGE_KINDS)
+"""What an output takes that takes all messages."""
 WINDOW, HOP = 0.5, 0.1
 
 
@@ -119,7 +122,7 @@ class Kept:
     """An output that keeps what it is told, with the time."""
 
     name = "kept"
-    ignores: frozenset[type] = frozenset({Level})
+    takes = EVERY_TYPE - {Level}
 
     def __init__(self, on_message: Callable[[Message], None] = lambda _: None) -> None:
         self.messages: list[tuple[float, Message]] = []

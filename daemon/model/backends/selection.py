@@ -26,7 +26,7 @@ from daemon.model.backends import choices, conversion
 from daemon.model.backends.base import Backend
 from daemon.model.backends.choices import Choice, Trial
 from daemon.model.backends.job import Job
-from daemon.model.backends.table import REFERENCE, candidates
+from daemon.model.backends.table import BACKENDS, REFERENCE, candidates
 from daemon.model.cores import accelerators, machine
 from daemon.model.features import Features
 from daemon.model.probe import following_windows, probe_windows
@@ -50,7 +50,10 @@ LARGEST_BATCH = 32
 LARGEST = 1 << 30
 """Bytes of weights up to which several backends may hold them at once."""
 
-_PACKAGES = ("torch", "transformers", "numpy", "onnx", "onnxruntime", "openvino", "intentd")
+_PACKAGES = sorted(
+    {"intentd", "numpy", "transformers", "onnx", *(kind.package for kind in BACKENDS)}
+)
+"""Whose versions may change which backend is the fastest."""
 
 Open = Callable[[str], Backend]
 """From a backend's name to the backend; raises `UserError`."""

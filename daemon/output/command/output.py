@@ -12,9 +12,9 @@ from typing import ClassVar
 
 from daemon.base.text import escaped, utf8_text
 from daemon.config import Settings
+from daemon.config.lookup import secret_variables
 from daemon.config.settings import EVERY_INTENT, ActionSettings
-from daemon.config.sources import SECRETS
-from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
+from daemon.messages import Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, OutputContext
 from daemon.output.command.process import HAS_GROUPS, Command, start_reason
 from daemon.output.command.reaper import Reaper
@@ -23,7 +23,7 @@ from daemon.output.line_format import LineFormat
 
 CLOSE_SECONDS = 0.3
 """What commands get to end by themselves when the daemon ends."""
-_NOT_PASSED_ON = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", *SECRETS}
+_NOT_PASSED_ON = {"NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID", *secret_variables()}
 """Variables of the daemon that are none of a command's business."""
 
 
@@ -34,9 +34,7 @@ class Commands(ActiveOutput):
     """
 
     name = "commands"
-    ignores: ClassVar[frozenset[type]] = frozenset(
-        kind.message for kind in MESSAGE_KINDS if kind.message is not Event
-    )
+    takes: ClassVar[frozenset[type]] = frozenset({Event})
 
     def __init__(
         self,

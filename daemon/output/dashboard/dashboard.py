@@ -17,7 +17,18 @@ from typing import ClassVar
 from rich.console import Console
 
 from daemon.base.stderr import StderrToLog, log_path
-from daemon.messages import Message, RunInfo, Status, Summary
+from daemon.messages import (
+    Event,
+    Gap,
+    Level,
+    Message,
+    Prediction,
+    Rejection,
+    RunInfo,
+    Start,
+    Status,
+    Summary,
+)
 from daemon.output.base import OutputClosed, RunControls
 from daemon.output.dashboard.display import Display
 from daemon.output.dashboard.state import DashboardState
@@ -39,7 +50,9 @@ class Dashboard(Display):
     """
 
     name = "dashboard"
-    ignores: ClassVar[frozenset[type]] = frozenset()
+    takes: ClassVar[frozenset[type]] = frozenset(
+        {Start, Prediction, Event, Rejection, Gap, Level, Status, Summary}
+    )
 
     def __init__(
         self,

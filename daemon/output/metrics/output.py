@@ -13,7 +13,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, InfoM
 from daemon.base.errors import UserError, os_reason
 from daemon.base.network import is_loopback, split_address
 from daemon.base.text import utf8_text, value_text
-from daemon.messages import Event, Gap, Level, Message, Prediction, RunInfo, Start, Status, Summary
+from daemon.messages import Event, Gap, Message, Prediction, RunInfo
 from daemon.output.base import ActiveOutput, RunControls
 from daemon.output.metrics.server import MetricsServer
 
@@ -25,7 +25,7 @@ GAP_REASONS = ("overflow", "hole", "device lost", "paused", "shed", "stopped")
 class Metrics(ActiveOutput):
     """Counts messages and serves counts and health at `/metrics`."""
 
-    ignores: ClassVar[frozenset[type]] = frozenset({Start, Level, Status, Summary})
+    takes: ClassVar[frozenset[type]] = frozenset({Prediction, Event, Gap})
 
     def __init__(self, address: str, controls: RunControls) -> None:
         """`address`: "host:port". Raises UserError if it is none."""

@@ -78,9 +78,7 @@ def _broker(settings: Settings) -> Broker:
         host,
         port,
         user=about.user,
-        password=lambda: read_secret(
-            "mqtt.password_file", about.password_file, "INTENTD_MQTT_PASSWORD"
-        ),
+        password=lambda: read_secret(settings, "mqtt.password_file"),
         tls=about.tls,
         ca_file=about.ca_file,
     )

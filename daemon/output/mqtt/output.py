@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, ClassVar
 
 from daemon import __version__
 from daemon.base.text import escaped, utf8_text
-from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
+from daemon.messages import Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, RunControls
 from daemon.output.line_format import LineFormat
 from daemon.output.mqtt import discovery as home_assistant
@@ -33,9 +33,7 @@ class Mqtt(ActiveOutput):
     longer and longer pauses.
     """
 
-    ignores: ClassVar[frozenset[type]] = frozenset(
-        kind.message for kind in MESSAGE_KINDS if kind.message is not Event
-    )
+    takes: ClassVar[frozenset[type]] = frozenset({Event})
 
     def __init__(
         self,

@@ -76,8 +76,7 @@ def _endpoint(settings: Settings) -> Endpoint:
 
 def _credentials(settings: Settings) -> tuple[str, str]:
     """The secret and the token. Raises: UserError."""
-    about = settings.webhook
     return (
-        read_secret("webhook.secret_file", about.secret_file, "INTENTD_WEBHOOK_SECRET"),
-        read_secret("webhook.token_file", about.token_file, "INTENTD_WEBHOOK_TOKEN"),
+        read_secret(settings, "webhook.secret_file"),
+        read_secret(settings, "webhook.token_file"),
     )

@@ -15,7 +15,7 @@ from typing import ClassVar
 
 from daemon import __version__
 from daemon.base.errors import UserError, os_reason
-from daemon.messages import MESSAGE_KINDS, Event, Message, RunInfo
+from daemon.messages import Event, Message, RunInfo
 from daemon.output.base import ActiveOutput, MessageDropped
 from daemon.output.line_format import LineFormat
 from daemon.output.webhook.endpoint import Endpoint, RedirectedError
@@ -34,9 +34,7 @@ class Webhook(ActiveOutput):
     a receiver can tell repetitions) and `webhook-timestamp`; `webhook-signature` with a secret.
     """
 
-    ignores: ClassVar[frozenset[type]] = frozenset(
-        kind.message for kind in MESSAGE_KINDS if kind.message is not Event
-    )
+    takes: ClassVar[frozenset[type]] = frozenset({Event})
 
     def __init__(
         self,
