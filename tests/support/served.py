@@ -8,6 +8,7 @@ import os
 import queue
 import re
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -235,3 +236,13 @@ def detections(answers: Sequence[Event]) -> list[tuple[str | None, int | None]]:
 
 def nothing_detected(answers: Sequence[Event]) -> int:
     return sum(NotDetected.is_type(answer.type) for answer in answers)
+
+
+def is_closed(connection: socket.socket) -> bool:
+    """Waits until the other side has closed."""
+    try:
+        while connection.recv(1 << 16):
+            pass
+    except ConnectionError:
+        pass
+    return True
