@@ -296,8 +296,8 @@ def _server() -> Outcome:
     return (
         True,
         "none can be asked",
-        "where PulseAudio or PipeWire is used, pip install pulsectl lets intentd notice when a "
-        "stream is moved to another microphone; else that can't be noticed",
+        "only PulseAudio, and PipeWire with pipewire-pulse, let intentd notice when its stream is "
+        "moved to another microphone",
     )
 
 
