@@ -1,6 +1,7 @@
 """Every command in a `sh` block of the README and of docs/ is run as it stands there.
 
-What takes minutes or needs a fresh machine (training, installing) stands in `console` blocks.
+What takes minutes, or needs a fresh machine, a network or another program, stands in `console` and
+`text` blocks; `ELSEWHERE` names the test of each such command.
 """
 
 from __future__ import annotations
@@ -32,6 +33,56 @@ COMMANDS = sorted(
     }
 )
 NEEDS_MICROPHONE = {"check", "devices", "live"}
+ELSEWHERE = {
+    "README.md": {
+        "intentd-train record lights music next": "live/test_own_words.py",
+        "intentd-train words words": "live/test_own_words.py",
+        "intentd live --model runs/words": "live/test_own_words.py",
+    },
+    "accuracy.md": {
+        "intentd-train evaluate daemon/bundled/commands commands --set root=data": (
+            "train/commands/test_training_commands.py"
+        ),
+        "intentd-train orders --folds": "train/commands/test_training_commands.py",
+    },
+    "clients.md": {
+        "intentd serve tcp://0.0.0.0:10400": "serve/test_serve_run.py",
+        "wyoming-satellite --name kitchen": "serve/test_satellite.py",
+    },
+    "commands.md": {
+        "intentd replay --demo --headless --speed max --set command.parallel=1": "test_readme.py",
+        "intentd service install --write ~/spoken": "service/test_unit.py",
+    },
+    "data.md": {"python tools/fetch_data.py data": "train/data/test_fetch_data.py"},
+    "export.md": {"intentd-train export runs/words --to onnx": "train/commands/test_export.py"},
+    "metrics.md": {"intentd replay --demo": "output/test_metrics.py"},
+    "mqtt.md": {
+        "mosquitto_sub -t": "output/mqtt/test_mqtt.py",
+        "intentd replay --demo": "output/mqtt/test_mqtt.py",
+    },
+    "sound.md": {"python tools/measure_sound.py --root data": "train/test_measure_sound.py"},
+    "speed.md": {"intentd bench": "commands/test_bench.py"},
+    "training.md": {"intentd": "train/test_document.py"},
+    "tutorial.md": {
+        "make demo": "commands/test_demo.py",
+        "intentd replay meeting.wav": "test_readme.py",
+    },
+    "verifier.md": {"intentd-train verifier": "train/test_verifier_training.py"},
+    "webhook.md": {
+        "python receiver.py": "output/test_webhook.py",
+        "intentd replay --demo": "output/test_webhook.py",
+    },
+}
+"""Page, then how commands of it begin, to the file below tests/ that runs their like."""
+UNTESTED = {
+    "pipx install .": "fetches packages",
+    "python3 -m venv .venv": "fetches packages",
+    "python tools/open_world.py": "needs hours of recordings",
+    "python tools/few_shot.py": "needs hours of recordings",
+    "python tools/own_words.py": "needs hours of recordings",
+}
+"""How the commands begin that no test runs, and why."""
+PROGRAMS = ("intentd", "intentd-train", "make", "mosquitto_sub", "pipx", "python", "python3")
 # They go on until they are ended; what they serve and draw is tested in tests/serve.
 GO_ON = {"serve", "top"}
 
@@ -63,6 +114,53 @@ def test_there_are_commands() -> None:
     assert len(COMMANDS) > 8
     assert "make demo" in COMMANDS
     assert "make test" in COMMANDS
+
+
+def shown(page: Path) -> list[str]:
+    """Commands in a page's `console` and `text` blocks."""
+    found = []
+    text = page.read_text(encoding="utf-8")
+    for kind, block in re.findall(r"```(console|text)\n(.*?)```", text, re.DOTALL):
+        for line in block.splitlines():
+            typed = line.removeprefix("$ ")
+            is_command = kind == "console" or line.startswith("$ ")
+            if is_command and typed.split(" ")[0] in {*PROGRAMS, "wyoming-satellite"}:
+                found.append(typed)
+    return found
+
+
+@pytest.mark.parametrize(
+    "page", [*PAGES, ROOT / "docs" / "training.md"], ids=lambda page: page.name
+)
+def test_a_test_is_known_of_every_command_that_is_not_run_here(page: Path) -> None:
+    known = ELSEWHERE.get(page.name, {})
+    commands = shown(page)
+    for command in commands:
+        assert command.startswith((*known, *UNTESTED)), f"which test runs it? {command}"
+    for begun, file in known.items():
+        assert any(command.startswith(begun) for command in commands), f"gone: {begun}"
+        assert (ROOT / "tests" / file).is_file()
+
+
+@pytest.mark.waits
+def test_the_script_for_a_command_does_what_its_page_shows(tmp_path: Path) -> None:
+    page = (ROOT / "docs" / "commands.md").read_text(encoding="utf-8")
+    (block,) = re.findall(r"```text\n(\$ cat spoken\.sh\n.*?)```", page, re.DOTALL)
+    script = re.search(r"^#!.*?(?=^\$)", block, re.DOTALL | re.MULTILINE)
+    replay = re.search(r"^\$ (intentd .*)$", block, re.MULTILINE)
+    last = block.splitlines()[-1]
+    assert script and replay
+    (tmp_path / "spoken.sh").write_text(script[0])
+    (tmp_path / "spoken.sh").chmod(0o755)
+    done = subprocess.run(
+        replay[1], shell=True, cwd=tmp_path, env=environment(tmp_path), capture_output=True,
+        text=True, check=False, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "spoken.txt").read_text().splitlines()
+    assert len(lines) == 7
+    folder = str(Path(str(files("daemon"))) / "bundled")
+    assert lines[-1].replace(folder, "…") == last
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])

@@ -54,25 +54,28 @@ EVALUATE = (
 )
 REPORT = "intentd-train report runs/mywords mywords.toml"
 MINE = "intentd-train mine runs/mywords hours-of-talk/ mydata/mined"
+COMMANDS, FINETUNING = "commands/test_training_commands.py", "training/test_finetuning.py"
 ELSEWHERE = {
     "intentd-train minds14": "test_minds14.py",
-    "intentd-train orders --folds": "test_commands.py",
-    "intentd-train orders --folds --each model.windows=first,all": "test_commands.py",
-    "accelerate launch --multi_gpu --num_processes 2 -m train mywords.toml": "test_training.py",
+    "intentd-train orders --folds": COMMANDS,
+    "intentd-train orders --folds --each model.windows=first,all": COMMANDS,
+    "accelerate launch --multi_gpu --num_processes 2 -m train mywords.toml": FINETUNING,
     # With what `accelerate config` has written; the launcher is the same.
-    "accelerate launch -m train mywords.toml": "test_training.py",
-    "intentd-train teach lights music next": "test_own_words.py",
+    "accelerate launch -m train mywords.toml": FINETUNING,
+    "intentd-train teach lights music next": "../live/test_own_words.py",
     "intentd-train pretrain --set root=data": "test_make_model.py",
-    "intentd-train record": "test_recorder.py",
-    "intentd-train words": "test_words.py",
-    "intentd-train words FOLDER": "test_words.py",
-    "intentd-train words FOLDER --unit utterance": "test_utterances.py",
-    "intentd-train FOLDER": "test_words.py",
+    "intentd-train record": "recorder/test_recorder.py",
+    "intentd-train words": "words/test_words.py",
+    "intentd-train words FOLDER": "words/test_words.py",
+    "intentd-train words FOLDER --unit utterance": "words/test_utterances.py",
+    "intentd-train FOLDER": "words/test_words.py",
 }
 
 
 def test_every_command_of_the_document_is_run_by_a_test() -> None:
     assert commands() == {TRAIN, LIVE, SYNTHESIZE, CALIBRATE, EVALUATE, REPORT, MINE, *ELSEWHERE}
+    for file in ELSEWHERE.values():
+        assert (Path(__file__).parent / file).is_file(), file
 
 
 def test_every_key_that_the_document_names_is_one() -> None:
