@@ -43,6 +43,10 @@ def cases(kind: str) -> Case:
         from fuzz.settings import SettingsCases
 
         return SettingsCases().run
+    if kind == "manifest":
+        from fuzz.manifests import ManifestCases
+
+        return ManifestCases().run
     from fuzz.models import ModelCases
 
     return ModelCases(Path(os.environ["FUZZ_MODEL"])).run

@@ -1,4 +1,4 @@
-"""Malformed recordings, settings and models: none crashes, hangs or eats memory.
+"""Malformed recordings, settings, models and manifests: none crashes, hangs or eats memory.
 
 A failure names its case, "KIND SEED"; see fuzz_worker.py for how to run one alone.
 """
@@ -37,23 +37,26 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     )
 
 
-def judge(report: Report, recordings: int, settings: int, models: int) -> None:
+def judge(report: Report, recordings: int, settings: int, models: int, manifests: int) -> None:
     assert not report.failures, "\n\n".join(report.failures[:5])
     found = report.outcomes
     print(dict(found), f"slowest {report.slowest:.2f} s, largest {report.largest >> 20} MB")
-    assert sum(found.values()) == recordings + settings + models
+    assert sum(found.values()) == recordings + settings + models + manifests
     # A fuzzer whose every case is turned away at the door tries nothing behind it.
     assert found["recording heard"] > recordings / 8
     assert found["recording odd"] > recordings / 60
     assert found["settings taken"] > settings / 50
     assert found["model used"] > models / 20
+    assert found["manifest read"] > manifests / 4
+    assert found["manifest refused"] > manifests / 20
 
 
 def test_malformed_input_is_decoded_or_refused(model: Path) -> None:
     cases = [("recording", seed) for seed in range(120)]
     cases += [("settings", seed) for seed in range(90)]
     cases += [("model", seed) for seed in range(30)]
-    judge(run_cases(cases, model), 120, 90, 30)
+    cases += [("manifest", seed) for seed in range(60)]
+    judge(run_cases(cases, model), 120, 90, 30, 60)
 
 
 @pytest.mark.soak
@@ -61,7 +64,8 @@ def test_very_much_malformed_input_is_decoded_or_refused(model: Path) -> None:
     cases = [("recording", seed) for seed in range(1000, 11_000)]
     cases += [("settings", seed) for seed in range(1000, 8_000)]
     cases += [("model", seed) for seed in range(1000, 4_000)]
-    judge(run_cases(cases, model), 10_000, 7_000, 3_000)
+    cases += [("manifest", seed) for seed in range(1000, 3_000)]
+    judge(run_cases(cases, model), 10_000, 7_000, 3_000, 2_000)
 
 
 def test_the_pool_notices(model: Path) -> None:

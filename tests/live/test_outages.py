@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 from support.hearing import Footprint, Hearing, Told, write_word
 from support.virtual_mic import VirtualMic, missing_packages
+from support.virtual_pipewire import VirtualPipeWire, missing_pipewire
 
 pytestmark = [
     pytest.mark.live,
@@ -25,13 +26,20 @@ pytestmark = [
 ]
 MANY = 20
 MEGABYTE = 1 << 20
+needs_pipewire = pytest.param(
+    VirtualPipeWire,
+    marks=pytest.mark.skipif(
+        bool(missing_pipewire()), reason=f"needs the packages {' '.join(missing_pipewire())}"
+    ),
+)
 SPOKEN = ("go", "one")
 """The word during which the microphone is lost, and the one that is spoken after its return."""
 
 
 @pytest.fixture
-def mic() -> Iterator[VirtualMic]:
-    with VirtualMic() as running:
+def mic(request: pytest.FixtureRequest) -> Iterator[VirtualMic]:
+    """PulseAudio, or the server that a test names."""
+    with getattr(request, "param", VirtualMic)() as running:
         running.add_source("other", "OtherMic")
         yield running
 
@@ -164,6 +172,9 @@ def test_a_stopped_process_does_not_blame_the_model(mic: VirtualMic, tmp_path: P
 
 
 @pytest.mark.soak
+@pytest.mark.parametrize(
+    "mic", [VirtualMic, needs_pipewire], indirect=True, ids=["pulseaudio", "pipewire"]
+)
 @pytest.mark.parametrize("kind", KINDS)
 def test_many_outages_in_a_row(
     kind: str, mic: VirtualMic, words: dict[str, Path], tmp_path: Path

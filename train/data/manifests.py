@@ -105,9 +105,9 @@ def _table(path: Path, text: str) -> tuple[list[str], list[tuple[int, Entry]]]:
     first, delimiter = 0, None
     while first < len(lines) and not lines[first].strip():
         first += 1
-    head = lines[first].strip() if first < len(lines) else ""
+    head = lines[first].strip("\r\n") if first < len(lines) else ""
     if head.lower().startswith("sep=") and len(head) == 5:  # a line that Excel reads and writes
-        first, delimiter = first + 1, head[4]
+        first, delimiter = first + 1, head[4] if head[4] not in '" ' else None
     header = lines[first] if first < len(lines) else ""
     delimiter = delimiter or _delimiter(header)
     reader = csv.reader(iter(lines[first:]), delimiter=delimiter, skipinitialspace=True)
@@ -126,7 +126,10 @@ def _table(path: Path, text: str) -> tuple[list[str], list[tuple[int, Entry]]]:
 
 def _delimiter(header: str) -> str:
     """The delimiter that makes most columns of the header, by default a comma."""
-    return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+    try:
+        return max(DELIMITERS, key=lambda mark: len(next(csv.reader([header], delimiter=mark), [])))
+    except csv.Error:  # a field that is too long; the reader of the table says so
+        return ","
 
 
 def _json(path: Path, text: str) -> Iterator[tuple[int, Entry]]:
@@ -162,13 +165,13 @@ def _row(path: Path, number: int, entry: Entry, encoding: str) -> Row:
         name = ""
     try:
         start, end = _seconds(entry.get("start")), _seconds(entry.get("end"))
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         start = end = None
         faults.append("has a start or end that is no number of seconds")
     label, group = _name(entry, "label", faults), _name(entry, "speaker", faults)
     return Row(
         str(_file(path.parent, name, encoding)) if name else "",
-        utf8_text(name) or f"{path.name}, row {number}",
+        utf8_text(name or f"{path.name}, row {number}"),
         label or None,
         group,
         start,

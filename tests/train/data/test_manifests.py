@@ -45,6 +45,7 @@ def load(folder: Path, name: str, content: bytes | str, **section: Any) -> Loade
         ("tabs.tsv", PLAIN.replace(",", "\t").encode()),
         ("german.CSV", PLAIN.replace(",", ";").encode()),
         ("excel.csv", b"sep=;\r\n" + PLAIN.replace(",", ";").encode()),
+        ("excel_tabs.csv", b"sep=\t\r\n" + PLAIN.replace(",", "\t").encode()),
         ("blanks.csv", PLAIN.replace(",", " , ").encode()),
         ("quoted.csv", PLAIN.replace(",rise,", ', "rise" ,').encode()),
         ("names.csv", PLAIN.replace("path,label,speaker", "Filename,INTENT,Speaker_ID").encode()),
@@ -89,6 +90,7 @@ def test_json_lines_with_a_mark_or_as_an_array(words: Path, name: str) -> None:
         ("a.csv", "a,b\nrise/rise-0.wav,rise\n", r"no column 'path' .*; its columns are a, b\. "),
         ("a.csv", "path,what\nrise/rise-0.wav,rise\n", r"no column 'label' .* are path, what\."),
         ("a.csv", "rise/rise-0.wav,rise\n", r"columns are rise/rise-0\.wav, rise\."),
+        ("a.csv", "x" * 200_000 + ",label\n", r"field larger than field limit"),
         ("a.csv", "", r"its columns are none\."),
         ("a.csv", "file,audio,label\na,b,c\n", "several columns that could be its path: file, aud"),
         ("a.jsonl", '{"text": "x"}\n', r"no column 'path' .* are text\."),
@@ -102,6 +104,18 @@ def test_what_a_manifest_lacks_is_one_sentence(
     with pytest.raises(UserError, match=sentence) as refused:
         load(words, name, content)
     assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("mark", ['"', " "])
+def test_a_delimiter_that_is_none_is_passed_over(words: Path, mark: str) -> None:
+    assert len(load(words, "m.csv", f"sep={mark}\r\n{PLAIN}").clips) == 6
+
+
+def test_a_row_without_a_name_has_one_in_unicode(words: Path) -> None:
+    name = os.fsdecode(b"caf\xe9.jsonl")
+    rows = [{"path": f"{k}/{k}-0.wav", "label": k} for k in ("rise", "fall")]
+    loaded = load(words, name, "\n".join(map(json.dumps, [*rows, {"path": 1}])))
+    assert [problem.path.encode() for problem in loaded.problems] == [b"caf\\xe9.jsonl, row 3"]
 
 
 def test_odd_values_are_listed_and_the_rest_is_used(words: Path) -> None:
@@ -118,6 +132,7 @@ def test_odd_values_are_listed_and_the_rest_is_used(words: Path) -> None:
         good | {"path": "rise\0.wav"},
         good | {"path": "\ud800.wav"},
         good | {"start": "soon"},
+        good | {"start": 10**400},
     ]
     loaded = load(words, "m.jsonl", "\n".join(map(json.dumps, rows)))
     assert [clip.label for clip in loaded.clips] == ["rise", "fall", "3"]
@@ -129,5 +144,6 @@ def test_odd_values_are_listed_and_the_rest_is_used(words: Path) -> None:
         "names no recording",
         "names no recording",
         "cannot be opened: no such file or directory",
+        "has a start or end that is no number of seconds",
         "has a start or end that is no number of seconds",
     ]
