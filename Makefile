@@ -54,7 +54,7 @@ soak: $(VENV)/.test
 lint: $(VENV)/.dev
 	$(BIN)/ruff check $(CODE)
 	$(BIN)/ruff format --check $(CODE)
-	$(BIN)/python tools/check_docstrings.py daemon train tools
+	$(BIN)/python tools/check_docstrings.py $(CODE)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet --site-dir build/site

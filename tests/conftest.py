@@ -1,4 +1,4 @@
-"""Fixtures shared by all rooms: tiny checkpoints and recordings made on the spot."""
+"""Fixtures of all tests: tiny checkpoints and synthetic recordings."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_configure() -> None:
-    """Where everything must be tested, a skip for want of a package is an error."""
+    """Make a skip for a missing package an error where all must be tested."""
     missing = missing_pipewire() + missing_synthesisers() + missing_web_packages()
     missing += missing_servers()
     if missing and os.environ.get("INTENTD_TEST_REQUIRE_PACKAGES"):
@@ -42,7 +42,7 @@ def plain_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def word_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A checkpoint that says how to be run, with the energy gate and thresholds that fire."""
+    """A checkpoint with settings, the energy gate and thresholds that fire."""
     return make_tiny_model(
         tmp_path_factory.mktemp("models") / "word",
         intentd={

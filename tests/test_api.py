@@ -1,4 +1,4 @@
-"""The public Python interface: its names, its figures beside the command line's, its ends."""
+"""The public Python interface: names, figures as the command line's."""
 
 from __future__ import annotations
 

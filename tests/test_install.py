@@ -1,4 +1,4 @@
-"""What set-up finds out about a machine before it chooses a build of PyTorch."""
+"""What set-up finds out before it chooses a build of PyTorch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What README's "Privacy" promises: nothing is looked up, and nobody's identifier is left."""
+"""README's "Privacy": nothing is looked up, no identifier is left."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ print(len(list(rows_of(DataSection(path=str(table), label_column="intent_class")
 
 
 def run(tmp_path: Path, *arguments: str) -> str:
-    """Standard output of a process on a machine that is new, and that could ask the hub."""
+    """Standard output of a process on a new machine that may ask the hub."""
     environ = {key: value for key, value in os.environ.items() if key not in TOLD}
     for name in ("HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME"):
         environ[name] = str(tmp_path / "home" / name)

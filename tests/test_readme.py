@@ -1,4 +1,4 @@
-"""Every command in a `sh` block of the README and of docs/ is run as it stands there.
+"""Every command in a `sh` block of README and docs/ is run as it stands.
 
 What takes minutes, or needs a fresh machine, a network or another program, stands in `console` and
 `text` blocks; `ELSEWHERE` names the test of each such command.

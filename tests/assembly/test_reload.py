@@ -1,4 +1,4 @@
-"""Settings that change while sound comes in: streams, outputs, and what the two must not lose."""
+"""Settings that change while sound comes in, and what must not be lost."""
 
 from __future__ import annotations
 
@@ -33,8 +33,11 @@ SOUND = speechlike(6.0)
 
 
 def listen(changes: dict[int, tuple[float, EventSettings]], block: int = 800) -> list[Message]:
-    """All messages of SOUND in blocks; before block number k the settings change to changes[k].
-    The model says "yes" with 0.6, always."""
+    """All messages of SOUND, with settings that change meanwhile.
+
+    Before block number k the settings change to changes[k]. The model says "yes" with 0.6,
+    always.
+    """
     gates = GateBank.load(GateSettings(kind="off"))
     wanted = StreamSettings(LABELS, frozenset({"background"}), window=0.5, hop=0.1)
     stream = Stream(INFO, wanted, gates)

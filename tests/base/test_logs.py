@@ -1,4 +1,4 @@
-"""--debug and --log-file: what is logged, where to, and that nothing else is disturbed."""
+"""--debug and --log-file: what is logged, and where to."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What both command lines share: options, completion, the command that is left out."""
+"""Options, completion and the default command of both command lines."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Signals on real processes: what each does, how fast, and with which status it ends."""
+"""Signals to real processes: effect, speed and exit status."""
 
 from __future__ import annotations
 
@@ -150,7 +150,10 @@ def settings(
 def test_a_daemon_reloads_rotates_and_reports(  # noqa: PLR0915 - one day, told in order
     folder: Path, start: Callable[..., Running]
 ) -> None:
-    """One process through SIGUSR1, SIGHUP with good and with bad settings, a rotation, SIGTERM."""
+    """SIGUSR1, SIGHUP with good and bad settings, a rotation and SIGTERM.
+
+    One process gets them all.
+    """
     settings(folder, threshold=1.0)
     daemon = start("--config", "my.toml")
 
@@ -279,7 +282,10 @@ def test_an_end_comes_in_time(folder: Path, start: Callable[..., Running]) -> No
 
 
 def test_a_program_whose_terminal_closes_ends(folder: Path, plain_model: Path) -> None:
-    """With a terminal SIGHUP means that it has gone: the summaries are written, and that is it."""
+    """With a terminal SIGHUP means that it has closed.
+
+    The summaries are written, and the run ends.
+    """
     pid, terminal = pty.fork()
     if pid == 0:
         os.chdir(folder)

@@ -1,4 +1,4 @@
-"""What native libraries print is discarded; what we say goes to the terminal."""
+"""Standard error: native libraries' is discarded, ours is shown."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Text files with any byte order mark are read, and replaced whole or not at all."""
+"""Text files: byte order marks, and replacement as a whole."""
 
 from __future__ import annotations
 

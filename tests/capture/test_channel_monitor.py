@@ -1,4 +1,4 @@
-"""Faults between channels: told once, with the right channel to set, and never without cause."""
+"""Faults between channels: each reported once, with the channel to set."""
 
 from __future__ import annotations
 

@@ -99,7 +99,10 @@ def test_replay_waits_and_loses_nothing(sizes: list[int], reads: list[int], capa
 
 @pytest.mark.parametrize("shed", [True, False])
 def test_blocks_of_one_frame_beyond_the_records(shed: bool) -> None:
-    """More blocks than records: live sheds, replay refuses; no position or gap goes wrong."""
+    """More blocks than records: live sheds, a replay refuses.
+
+    No position or gap goes wrong.
+    """
     ring = Ring(5000, 1, 16000, shed=shed)
     ledger = Ledger()
     written = lost = 0

@@ -119,7 +119,7 @@ def test_wake_is_one_call_however_often_it_is_set() -> None:
 
 @pytest.fixture
 def fine_switching() -> Iterator[None]:
-    """Let threads interrupt each other far more often than they would by themselves."""
+    """Let threads interrupt each other far more often than usual."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield
@@ -134,9 +134,12 @@ def fine_switching() -> Iterator[None]:
 def test_a_writer_that_overruns_the_reader_never_shows_a_torn_sample(
     capacity: int, size: int, read: int
 ) -> None:
-    """Real threads, a writer at full speed. Both columns of a frame carry its position, so a
-    sample that was overwritten while it was read is seen. Blocks of 7,000 frames are copied
-    without the interpreter's lock, so the copies themselves overlap in time."""
+    """Real threads, a writer at full speed: no torn sample.
+
+    Both columns of a frame carry its position, so that a sample that was overwritten while it
+    was read shows. Blocks of 7,000 frames are copied without the interpreter's lock, so the
+    copies themselves overlap in time.
+    """
     ring = Ring(capacity, 2, 16000, shed=True)
     ledger = Ledger()
     total = min(16_000_000, 12_000 * size)

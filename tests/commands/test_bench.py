@@ -73,7 +73,7 @@ def test_costs_have_a_spread(measured: dict[str, Any]) -> None:
 
 
 def test_torch_counts_only_where_it_runs(measured: dict[str, Any]) -> None:
-    """Each subject has a process of its own, so the graph's backends need less memory."""
+    """Each subject has its own process, so the graphs need less memory."""
     peak = {each["name"]: each["peak_mb"] for each in measured["backends"]}
     assert peak["onnx"] < 0.6 * peak["torch-cpu"]
 

@@ -1,4 +1,4 @@
-"""What `intentd check` says of outputs and addresses for clients, with real servers."""
+"""What `intentd check` says of outputs and addresses, with real servers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The command line as a process: statuses, sentences, and how fast it answers."""
+"""The command line as a process: exit statuses, sentences, speed."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_standard_streams_may_be_closed(
     elsewhere: Path, plain_model: Path, module: str, arguments: str, closed: str, status: int,
     said: str,
 ) -> None:  # fmt: skip
-    """What a stream can't take is lost, and is neither in another one nor in a file."""
+    """What a stream can't take is lost, and goes nowhere else."""
     noise = np.random.default_rng(0).normal(0, 0.1, 16000).astype(np.float32)
     soundfile.write(elsewhere / "a.wav", noise, 16000)
     before = (elsewhere / "a.wav").read_bytes()

@@ -1,4 +1,4 @@
-"""Words that follow each other closely, in a replay with the bundled model.
+"""Words that follow each other closely, with the bundled model.
 
 Three windows must agree, so that of words 0.05 s apart most are lost (docs/training-log.md).
 """

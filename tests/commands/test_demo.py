@@ -1,4 +1,4 @@
-"""The bundled model on the bundled recording: what is said in it is heard, and nothing else."""
+"""The bundled model on the bundled recording: its words, nothing else."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`[model] verifier` through the commands' own path: settings, a real network, JSON lines."""
+"""`[model] verifier` from settings to JSON lines, with a real network."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Events: hysteresis, minimum duration, refractory time, and what they must never do."""
+"""Events: hysteresis, minimum duration, refractory time, invariants."""
 
 from __future__ import annotations
 

@@ -20,7 +20,7 @@ Row = tuple[float, float, float]
 
 
 class Asked:
-    """A detector fed with rolling values, and a verifier that counts its questions."""
+    """A detector with rolling values, and a verifier that counts its calls."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""Twenty-four hours of sound in one process: it stays as small and as quick as it was."""
+"""Twenty-four hours of sound in one process: memory and speed stay."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ Sound = NDArray[np.float32]
 
 @dataclass(frozen=True)
 class Source:
-    """A sound to be heard over and over through a pipe, as a recorder would send it."""
+    """A sound that is sent over and over through a pipe, as by a recorder."""
 
     name: str
     rate: int
@@ -64,8 +64,10 @@ class Source:
 
 
 def sources() -> list[Source]:
-    """Four streams: words, words in noise, other talk, and noise; real ones where they are at
-    hand, else all of the demo recording and drawn noise."""
+    """Four streams: words, words in noise, other talk, and noise.
+
+    Real ones where they are at hand, else the demo recording and drawn noise.
+    """
     demo, rate = soundfile.read(str(files("daemon") / "bundled" / "demo.flac"), dtype="float32")
     assert rate == RATE
     if DATA.is_dir():
@@ -119,7 +121,7 @@ def pcm(sound: Sound, rate: int = RATE) -> NDArray[np.int16]:
 
 @dataclass
 class Hour:
-    """An hour's end: the process as it is then, and what it said since the last one."""
+    """The process at an hour's end, and its lines since the last one."""
 
     resident: int
     threads: int

@@ -26,8 +26,10 @@ def resident(pid: int) -> int:
     "minutes", [4, pytest.param(60, marks=[pytest.mark.soak, pytest.mark.timeout(3600)])]
 )
 def test_memory_does_not_grow_with_the_stream(minutes: int, tmp_path: Path) -> None:
-    """The demo recording over and over at full speed: within 30 MB of where it was after a minute
-    of audio."""
+    """The demo over and over at full speed stays within 30 MB.
+
+    It is compared with what it was after a minute of audio.
+    """
     demo = Path(str(files("daemon"))) / "bundled" / "demo.flac"
     samples, rate = soundfile.read(demo, dtype="int16")
     long = tmp_path / "long.wav"

@@ -1,4 +1,4 @@
-"""A process that runs cases: lines "KIND SEED" on standard input, a JSON object a line in answer.
+"""A process that runs cases: "KIND SEED" lines in, JSON objects out.
 
 By hand, for one case with its traceback: `python tests/fuzz/fuzz_worker.py KIND SEED`, after
 `export FUZZ_MODEL=DIRECTORY` of a model that works.
@@ -81,7 +81,7 @@ class Runner:
         self._cases: dict[str, Case] = {}
 
     def run(self, kind: str, seed: int) -> dict[str, Any]:
-        """What came of the case: `outcome`, or `failure` with a traceback; seconds and memory."""
+        """The case's `outcome`, or `failure` with a traceback; seconds, memory."""
         if kind not in self._cases:
             self._cases[kind] = cases(kind)
         place = self._folder / f"{kind}-{seed}"

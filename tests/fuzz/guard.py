@@ -1,4 +1,7 @@
-"""Watches a case from inside its process: no code run, nothing written elsewhere, little memory."""
+"""Watches a case from inside its process.
+
+No code run, nothing written elsewhere, little memory.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile model directories, each loaded and, where that works, asked and listened to."""
+"""Hostile model directories: loaded and, where that works, run."""
 
 from __future__ import annotations
 

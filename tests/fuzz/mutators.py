@@ -1,4 +1,4 @@
-"""Bytes, texts and values turned into what a careless or hostile hand might have made of them."""
+"""Damage to bytes, texts and values, careless or hostile."""
 
 from __future__ import annotations
 

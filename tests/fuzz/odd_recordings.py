@@ -1,4 +1,4 @@
-"""Recordings that are odd rather than damaged: wrong lengths, joined streams, bytes around them."""
+"""Odd recordings: wrong lengths, joined streams, bytes around them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,10 @@ _TAILS = (b"TAG" + bytes(125), b"APETAGEX" + bytes(60), bytes(700), b"\xff" * 30
 
 
 def odd_recording(rng: random.Random, kinds: Mapping[str, bytes]) -> bytes:
-    """One file. kinds: whole recordings by container ("MP3", "FLAC", "OGG", "CAF", …)."""
+    """One file.
+
+    kinds: whole recordings by container ("MP3", "FLAC", "OGG", "CAF", …).
+    """
     data = _wrong_length(rng, kinds) if rng.random() < 0.6 else rng.choice(list(kinds.values()))
     for _ in range(rng.choice((0, 0, 1, 2))):  # joined with others, mostly of its kind
         data += data if rng.random() < 0.5 else rng.choice(list(kinds.values()))

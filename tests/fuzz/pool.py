@@ -1,4 +1,4 @@
-"""Runs cases in worker processes and judges them: no crash, no hang, no hunger for memory."""
+"""Runs cases in worker processes: no crash, no hang, bounded memory."""
 
 from __future__ import annotations
 
@@ -121,8 +121,11 @@ def run_cases(
     workers: int = 2,
     hang: float = HANG_SECONDS,
 ) -> Report:
-    """Run all cases, of which none may take `hang` seconds; `model` is a directory that works, to
-    be spoiled. A process is killed after twice that, since a machine may be busy."""
+    """Run all cases, of which none may take `hang` seconds.
+
+    `model` is a directory that works, to be damaged. A process is killed after twice that time,
+    since a machine may be busy.
+    """
     report = Report()
     lock = threading.Lock()
     todo = deque(cases)
@@ -157,7 +160,10 @@ def run_cases(
 
 
 def main() -> None:
-    """`python tests/fuzz/pool.py MODEL FIRST LAST [KIND]`: figures and failures."""
+    """`python tests/fuzz/pool.py MODEL FIRST LAST [KIND]`.
+
+    Prints figures and failures.
+    """
     model, first, last = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3])
     kinds = sys.argv[4:] or ["recording", "settings", "model"]
     begun = time.monotonic()

@@ -1,4 +1,4 @@
-"""Hostile recordings, each replayed through the real path from file to messages."""
+"""Hostile recordings, each replayed from file to messages."""
 
 from __future__ import annotations
 
@@ -220,7 +220,7 @@ class Recordings_:  # noqa: N801 - the plain name is the input's
 
 
 def _compare_with_training(path: str, content: bytes) -> None:
-    """Training takes the samples of a replay, or leaves them out with the replay's sentence."""
+    """Training takes the samples of a replay, or refuses as it does."""
     try:
         recording = Recording(path)
         heard = read_all(recording, 4096)

@@ -1,4 +1,4 @@
-"""Everything that a run says, checked: lines that a terminal only shows, and strict JSON."""
+"""Checks all that a run prints: harmless lines, strict JSON."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Hostile settings: files, variables and options, read as `intentd config` reads them."""
+"""Hostile settings: files, variables and options, as read by `config`."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ class SettingsCases:
         )
 
     def _from_model(self, rng: random.Random) -> dict[str, Any]:
-        """What a model brings along was checked when the model was read (see the models)."""
+        """The layer of a model, whose values were checked when it was read."""
         return {"window": {"hop": 0.24}} if rng.random() < 0.5 else {}
 
     def _variable(self, rng: random.Random) -> str:

@@ -1,4 +1,4 @@
-"""What is wrong with a daemon, the socket that tells it, and `intentd status`."""
+"""A daemon's problems, its status socket, and `intentd status`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Watching a run from another process: the same picture, and no harm to the run."""
+"""Watching a run from another process: the same picture, no harm."""
 
 from __future__ import annotations
 
@@ -116,8 +116,10 @@ def wait_until(holds: object) -> None:
 
 
 def picture(state: DashboardState, after: float) -> list[str]:
-    """The frame `after` seconds from the state's start, but for the footer and times of day, since
-    the daemon's time is made up."""
+    """The frame `after` seconds from the state's start.
+
+    The footer and times of day are left out, since the daemon's time is made up.
+    """
     now = state.started + after
     state.tick(now)
     state.load = 0.05
@@ -176,7 +178,10 @@ def test_who_watches_from_the_start_sees_what_the_daemon_shows(daemon: Daemon) -
 
 
 def test_who_comes_late_sees_the_same(daemon: Daemon) -> None:
-    """Counts from the start, the last minute, the latest events: several may watch at once."""
+    """Counts from the start, the last minute, the latest events.
+
+    Several may watch at once.
+    """
     seconds = play(daemon)
     viewers = [viewer_of(daemon) for _ in range(3)]
     for viewer in viewers:

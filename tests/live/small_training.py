@@ -1,4 +1,4 @@
-"""`intentd-train` with a small pack of other people's talk, for a test at small size."""
+"""`intentd-train` with a small pack of other talk, at small size."""
 
 from __future__ import annotations
 

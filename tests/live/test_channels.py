@@ -1,4 +1,4 @@
-"""Channels of a real multichannel microphone: each is heard as the device has it, unmixed."""
+"""Channels of a real microphone are recorded as the device has them."""
 
 from __future__ import annotations
 
@@ -50,7 +50,10 @@ print(json.dumps(found))
 
 
 def tones(path: Path, channels: int) -> Path:
-    """Channel n from 2 up holds a tone of 300 + 100 n Hz, peak -6 dBFS; channel 1 is silent."""
+    """Channel n from 2 up holds a tone of 300 + 100 n Hz, peak -6 dBFS.
+
+    Channel 1 is silent.
+    """
     t = np.arange(RATE * 20) / RATE
     samples = np.stack(
         [0.5 * (n > 1) * np.sin(2 * np.pi * (300 + 100 * n) * t) for n in range(1, channels + 1)],
@@ -67,7 +70,7 @@ def measure(
     device: str = "",
     env: Mapping[str, str] | None = None,
 ) -> list[tuple[list[float], list[float]]]:
-    """Strongest frequencies and RMS of what the ring gives, by setting of the channel.
+    """Strongest frequencies and RMS in the ring, by setting of the channel.
 
     `sound` is played meanwhile; a setting of "mix" gives all channels.
     """

@@ -1,5 +1,7 @@
-"""`intentd live` as a service manager and `intentd status` see it, with a real microphone that
-freezes, comes back and is killed."""
+"""`intentd live` as a service manager and `intentd status` see it.
+
+The microphone is real; it freezes, comes back and is killed.
+"""
 
 from __future__ import annotations
 
@@ -278,7 +280,10 @@ def test_a_service_that_cannot_write_is_not_healthy(
 def test_a_service_without_its_microphone_is_left_to_look_for_it(
     mic: VirtualMic, model: Path, speech: Path, tmp_path: Path
 ) -> None:
-    """Longer than the watchdog allows: a restart would bring nothing but the end of the counts."""
+    """A restart would bring no microphone, and lose the counts.
+
+    The microphone is away for longer than the watchdog allows.
+    """
     mic.play(speech)
     service = Service(mic, tmp_path, "--model", str(model), "--jsonl", "out.jsonl")
     try:

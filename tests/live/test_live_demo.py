@@ -1,4 +1,4 @@
-"""The whole daemon on a real microphone: the demo recording is played, intentd listens."""
+"""The whole daemon on a real microphone that plays the demo recording."""
 
 from __future__ import annotations
 

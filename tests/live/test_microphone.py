@@ -1,4 +1,4 @@
-"""A real PortAudio microphone under a real sound server: heard, lost, and heard again."""
+"""A real PortAudio microphone: recorded, lost, and recorded again."""
 
 from __future__ import annotations
 
@@ -93,7 +93,7 @@ def test_a_pause_is_a_gap_of_its_length(mic: VirtualMic) -> None:
 def check_recovery(
     listener: Listener, happened: float, returned: float, opened: Line, *, rate: int = 16000
 ) -> None:
-    """Noticed within 1 s, back within 2 s, missed as long as it took, heard again."""
+    """Noticed within 1 s, back within 2 s, and the gap as long as it took."""
     lost = listener.wait_for("lost")
     assert lost["t"] - happened < 1.0
     back = listener.wait_for("returned", timeout=15)

@@ -1,4 +1,4 @@
-"""Outages of a real microphone, and the whole daemon beside it: noticed, survived, heard again.
+"""Outages of a real microphone, also with the whole daemon beside it.
 
 Once each in the ordinary run; twenty in a row, with figures, in `make soak`.
 """
@@ -61,7 +61,7 @@ def freeze(mic: VirtualMic) -> Callable[[], None]:
 
 
 def remove(mic: VirtualMic) -> Callable[[], None]:
-    """Another source stays, to which the server moves the stream without a word."""
+    """Remove the source; the server moves the stream to another one."""
     mic.remove_source("vmic")
     return mic.restore_source
 
@@ -113,7 +113,7 @@ def is_after(line: dict[str, object], end: float) -> bool:
 
 
 def say(hearing: Hearing, mic: VirtualMic, word: Path) -> tuple[Told, float]:
-    """Speak a word: the event, and the median latency of the windows in which it was heard."""
+    """Speak a word: its event, and the median latency of its windows."""
     mark = hearing.mark()
     player = mic.play(word)
     event = hearing.wait_for(
@@ -131,7 +131,7 @@ def check_times(outages: list[Outage]) -> None:
 
 
 def test_a_day_of_troubles(mic: VirtualMic, words: dict[str, Path], tmp_path: Path) -> None:
-    """The server absent at the start, then killed, then frozen, then a source unplugged."""
+    """No server at the start; then it is killed, frozen, and a source removed."""
     mic.kill()
     with Hearing(mic, tmp_path, "--device", "vmic", "--wait-for-device") as hearing:
         hearing.wait_to_say("waiting for it", timeout=120)
@@ -156,7 +156,10 @@ def test_a_day_of_troubles(mic: VirtualMic, words: dict[str, Path], tmp_path: Pa
 
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 def test_a_stopped_process_does_not_blame_the_model(mic: VirtualMic, tmp_path: Path) -> None:
-    """What waited while it was stopped is worked off, or lost, and no fault of the model's."""
+    """What waited during the stop is processed or lost.
+
+    It is no fault of the model's.
+    """
     with Hearing(mic, tmp_path, "--device", "vmic") as hearing:
         hearing.wait_for("window", lambda line: line["type"] == "prediction", timeout=120)
         for seconds in (2.5, 6.0):
@@ -215,8 +218,10 @@ def test_many_outages_in_a_row(
 def test_many_starts_without_a_server(
     mic: VirtualMic, words: dict[str, Path], tmp_path: Path
 ) -> None:
-    """Each is a process of its own, so that what one holds is compared between them, after the
-    wait as after a start with the server there."""
+    """Each start is a process, so that their memory can be compared.
+
+    It is the same after the wait as after a start with the server there.
+    """
     for name in ("first", "second"):  # the first finds out which backend is the fastest
         (folder := tmp_path / name).mkdir()
         with Hearing(mic, folder, "--device", "vmic") as hearing:
@@ -250,8 +255,10 @@ def test_many_starts_without_a_server(
 
 
 def settled(hearing: Hearing, like: Footprint | None = None) -> Footprint:
-    """Once what ends by itself has had time to end: at once where it is `like` before, else after
-    five seconds at most."""
+    """Wait until what ends by itself has ended.
+
+    At once where it is `like` before, else after five seconds at most.
+    """
     deadline = time.monotonic() + 5.0
     while True:
         time.sleep(0.5)

@@ -1,4 +1,4 @@
-"""`intentd live` with outputs in the network, as `intentd status` and a pause switch see it."""
+"""`intentd live` with outputs in the network, status and pause."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Own words through a real microphone: speech played into it is recorded, trained, and heard."""
+"""Own words through a real microphone: recorded, trained, detected."""
 
 from __future__ import annotations
 

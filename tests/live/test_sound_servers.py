@@ -1,5 +1,7 @@
-"""PulseAudio and PipeWire as they are found: frozen at the start, without a microphone, moving a
-recording to another source, with large blocks."""
+"""PulseAudio and PipeWire: frozen at the start, or without a microphone.
+
+Also servers that move a recording to another source, and large blocks.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Checkpoints that several test modules read; those who change one make their own."""
+"""Checkpoints that several modules only read."""
 
 from __future__ import annotations
 
@@ -13,8 +13,10 @@ from daemon.model.backends import conversion, table
 
 @pytest.fixture(autouse=True)
 def float32(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is chosen is float32, which the tests compare with to a ten-thousandth, on processors
-    with bfloat16 too; those about bfloat16 ask for it."""
+    """Choose among float32 backends only, also on processors with bfloat16.
+
+    The tests compare with them to a ten-thousandth; those about bfloat16 ask for it.
+    """
     monkeypatch.setattr(table, "has_fast_bf16", lambda: False)
 
 

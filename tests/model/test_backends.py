@@ -1,4 +1,4 @@
-"""Backends by name, and what torch's does with device, precision and threads."""
+"""Backends by name; torch's device, precision and threads."""
 
 from __future__ import annotations
 
@@ -109,9 +109,11 @@ def test_weight_norm_is_folded_and_gradients_are_off(checkpoint: Checkpoint) -> 
 
 
 def test_bf16_agrees_to_three_hundredths(tmp_path: Path) -> None:
-    """Random weights of ordinary size; probabilities of bf16 within 0.03 of float32's.
+    """Probabilities of bf16 lie within 0.03 of float32's.
 
-    AMX rounds what lies between two layers as well, and is further off than AVX-512."""
+    Random weights of ordinary size. AMX rounds what lies between two layers as well, and is
+    further off than AVX-512.
+    """
     directory = save(tmp_path, initializer_range=0.02)
     sounds = windows(20)
     exact = load_classifier(directory, backend="torch-cpu", threads=1).classify(sounds)
@@ -122,7 +124,10 @@ def test_bf16_agrees_to_three_hundredths(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="asks Linux for signal stacks")
 def test_openvino_leaves_room_for_several_signals_at_once() -> None:
-    """As when systemd stops a service: SIGTERM and SIGCONT. With AMX each takes 12 kB of stack."""
+    """Two signals at once, SIGTERM and SIGCONT, as systemd sends them.
+
+    With AMX each takes 12 kB of stack.
+    """
     pytest.importorskip("openvino")
     code = """
 import signal, threading, torch

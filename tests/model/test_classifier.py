@@ -1,4 +1,4 @@
-"""Scores against transformers' own pipeline, for each architecture of the guide."""
+"""Scores against transformers' own pipeline, for each architecture."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Checkpoint = Callable[[str], Path]
 
 
 def by_pipeline(directory: Path, sounds: np.ndarray) -> np.ndarray:
-    """Probabilities as transformers gives them, window by window, in the order of LABELS."""
+    """Probabilities by transformers, each window alone, in order of LABELS."""
     from transformers import pipeline
 
     judge = pipeline("audio-classification", model=str(directory), device="cpu")

@@ -1,4 +1,4 @@
-"""Backends that run a converted graph: agreement with torch, and the cache of graphs."""
+"""Backends that run a converted graph: agreement with torch, the cache."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_a_signal_is_survived_after_a_classifier_was_let_go_in_another_thread(
 
 
 def test_processes_share_a_cache(tmp_path: Path, checkpoint: Checkpoint) -> None:
-    """Two at once convert and do each other no harm; a later one needs torch no more."""
+    """Two at once convert without harm; a later one needs torch no more."""
     code = (
         "import sys\n"
         "from daemon.model.classifier import load_classifier\n"

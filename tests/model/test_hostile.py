@@ -1,4 +1,7 @@
-"""Model directories that are damaged, wrong or malicious: each one sentence, nothing allocated."""
+"""Model directories that are damaged, wrong or malicious.
+
+Each is one sentence, and nothing is allocated.
+"""
 
 from __future__ import annotations
 
@@ -313,7 +316,7 @@ def test_files_without_permission(model: Path) -> None:
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc")
 def test_nothing_of_a_large_config_is_allocated(model: Path) -> None:
-    """Just within the limit of parameters, but the weights are not there: refused before use."""
+    """Within the limit of parameters but without weights: refused before use."""
     edit(model, hidden_size=8192, intermediate_size=32768, num_attention_heads=16)
     code = (
         "import pathlib, sys\n"

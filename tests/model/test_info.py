@@ -1,4 +1,4 @@
-"""Descriptions of models: what they say, and that they cost nothing to read."""
+"""Descriptions of models: their values, and that reading costs nothing."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""From a name to a directory: local ones, the bundled one, and a hub, which is a real HTTP server
-here that answers huggingface_hub's own requests."""
+"""From a name to a directory: local, bundled, or of a hub.
+
+The hub is a real HTTP server here that answers huggingface_hub's own requests.
+"""
 
 from __future__ import annotations
 
@@ -84,7 +86,10 @@ def hub(tmp_path: Path) -> Iterator[Hub]:
 
 
 def resolve(name: str, tmp_path: Path, address: str, **environment: str) -> tuple[str, str]:
-    """What `resolve_model` gives in a process whose hub is at `address`: directory and error."""
+    """Directory and error of `resolve_model` with the hub at `address`.
+
+    They are those of a process.
+    """
     code = (
         "import sys\n"
         "from daemon.base.errors import UserError\n"

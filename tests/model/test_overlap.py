@@ -1,4 +1,4 @@
-"""Frames that overlapping windows share are computed once; scores are those of whole windows."""
+"""Overlapping windows share frames; scores are those of whole windows."""
 
 from __future__ import annotations
 

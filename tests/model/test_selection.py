@@ -1,4 +1,4 @@
-"""What "auto" stands for: measured on the real model, checked against float32, remembered."""
+"""The choice of "auto": measured, checked against float32, remembered."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verifier's folder: what is read, what is refused, and what the loaded verifier says."""
+"""A verifier's folder: what is read, what is refused, what it answers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands, MQTT, webhook and metrics of one daemon: the demo's events, and changes by SIGHUP."""
+"""Commands, MQTT, webhook and metrics of one daemon, and SIGHUP."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Commands that intents set off: what they get, how many run, and that none outlives the daemon."""
+"""Commands of intents: their input, how many run, and their end."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def alive(pid: int) -> bool:
 
 
 class Desk:
-    """Commands that append to files in a folder, and what was said of those that failed."""
+    """Commands that append to files in a folder, and failures reported."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -372,7 +372,7 @@ def test_a_command_for_a_word_that_the_model_lacks_is_refused(
 def test_no_command_of_a_file_in_the_working_directory_is_run(
     written: Callable[[str], Sources], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It may be a stranger's; --config, or the user's folder, is the user's word."""
+    """The file may be a stranger's; --config and the user's folder are not."""
     monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path / "cfg"))
     text = '[on."*"]\nrun = ["touch", "run"]\n[gate]\nkind = "off"\n'
     Path("config.toml").write_text(text)

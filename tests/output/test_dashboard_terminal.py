@@ -1,4 +1,4 @@
-"""The dashboard on a real (pseudo) terminal: painted sparingly, and given back as it was."""
+"""The dashboard on a pseudo terminal: painted sparingly, then restored."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Terminal:
         fcntl.ioctl(self.slave, termios.TIOCSWINSZ, struct.pack("HHHH", height, width, 0, 0))
 
     def read(self, until: bytes = b"", seconds: float = 20.0) -> bytes:
-        """What comes within that time, or up to `until`; from here on, `seen` begins anew."""
+        """Output within that time, or up to `until`; `seen` begins again here."""
         end = time.monotonic() + seconds
         while (left := end - time.monotonic()) > 0 and not (until and until in self.seen):
             if select.select([self.master], [], [], left)[0]:
@@ -224,7 +224,7 @@ def test_a_terminal_that_goes_away_ends_the_run(tmp_path: Path) -> None:
 
 
 def test_ctrl_c_leaves_the_terminal_as_it_was(tmp_path: Path) -> None:
-    """Without the engine's handler it is a KeyboardInterrupt: the worst place to unwind from."""
+    """KeyboardInterrupt, without the engine's handler, at the worst place."""
     with running(tmp_path, "levels") as screen:
         screen.press(b"\x03")
         screen.end()

@@ -1,4 +1,4 @@
-"""No output holds up the worker or another one, and none loses or fails in silence."""
+"""Outputs hold up nobody, and none loses or fails in silence."""
 
 from __future__ import annotations
 

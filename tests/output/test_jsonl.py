@@ -1,4 +1,4 @@
-"""JSON lines: the published form to the byte, whatever the names, and whole lines on any disk."""
+"""JSON lines: the published form to the byte, whole lines on any disk."""
 
 from __future__ import annotations
 

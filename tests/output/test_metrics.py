@@ -1,4 +1,4 @@
-"""Metrics: what they count, what promtool and Prometheus say of them, and what no client can do."""
+"""Metrics: counts, promtool, Prometheus, and clients that do harm."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Plain lines and the words they share with the dashboard; names are shown, never obeyed."""
+"""Plain lines and texts shared with the dashboard; names are harmless."""
 
 from __future__ import annotations
 

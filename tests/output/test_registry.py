@@ -1,4 +1,4 @@
-"""The table of outputs: what settings make, what a change makes anew, and what the service asks."""
+"""The table of outputs: what settings make, replace and need."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ def make_sent(context: OutputContext) -> Output | None:
 
 
 def test_one_line_is_enough(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An output that is in the table is made, exchanged, and opens the network to the service."""
+    """An output in the table is made, exchanged, and given the network."""
     kind = OutputKind(
         "sent",
         f"{__name__}:make_sent",

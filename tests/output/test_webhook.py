@@ -1,5 +1,7 @@
-"""A webhook against real HTTP servers of all bad kinds: what arrives, what is tried again, what is
-given up."""
+"""A webhook against HTTP servers of all bad kinds.
+
+They show what arrives, what is tried again, and what is given up.
+"""
 
 from __future__ import annotations
 
@@ -61,8 +63,10 @@ def webhook(
 
 
 def deliver(output: Webhook, message: Event) -> None:
-    """Publish as a lane does: again after a failure, which a connection that the server is just
-    closing is."""
+    """Publish as a lane does: again after a failure.
+
+    A connection that the server is just closing is one.
+    """
     for _ in range(5):
         try:
             return output.publish(message)

@@ -61,7 +61,7 @@ def test_it_stays_within_its_bounds(script: list[tuple[float, float, float]], st
 
 @pytest.mark.skipif(sys.platform == "win32", reason="signals are sent as POSIX does")
 def test_a_slow_model_is_kept_up_with_at_a_wider_hop() -> None:
-    """One and a half times too slow: at a hop twice as wide nothing more is lost."""
+    """A model 1.5 times too slow: twice the hop, and no more is lost."""
     from support.running import HOP, RATE, Model, Run, balanced
 
     run = Run(

@@ -13,7 +13,7 @@ def windows(value: float) -> Floats:
 
 
 def test_scores_come_back_in_order_however_long_each_takes() -> None:
-    """The first batch waits for the second, which only another thread can classify."""
+    """The first batch waits for the second, in another thread."""
     second = threading.Event()
 
     def classify(batch: Floats) -> Floats:

@@ -1,4 +1,4 @@
-"""A model twice as slow as the sound, for a minute: said, bounded, and recovered from."""
+"""A model twice as slow as the sound: said, bounded, recovered from."""
 
 from __future__ import annotations
 

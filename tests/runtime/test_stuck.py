@@ -1,4 +1,4 @@
-"""Processes that can't end in good order: a model that hangs, and readers that do not read."""
+"""Processes that can't end in order: hung models, readers that stall."""
 
 from __future__ import annotations
 
@@ -104,8 +104,11 @@ MISSING = "the model did not finish its last windows in time, so the summaries a
 
 
 def test_a_model_that_hangs_does_not_keep_the_process(start: Callable[..., Stuck]) -> None:
-    """One signal waits for it as long as it may, a second one does not; without any it is given
-    up after the time that the settings allow. The processes run side by side."""
+    """One signal waits for the model as long as it may, a second does not.
+
+    Without any it is given up after the time that the settings allow. The processes run side by
+    side.
+    """
     once, twice, interrupted, alone = (
         start(["-c", HANGING], "--set", f"model.hang_seconds={seconds}")
         for seconds in (50, 50, 50, 1)

@@ -1,5 +1,8 @@
-"""Thousands of malformed conversations for each listener: no defect, hang or growth, and who
-speaks properly is heard as before. (The status socket's are in tests/health/test_watch.py.)"""
+"""Thousands of malformed conversations for each listener.
+
+No defect, hang or growth, and who speaks properly is served as before. (The status socket's are in
+tests/health/test_watch.py.)
+"""
 
 from __future__ import annotations
 
@@ -166,7 +169,7 @@ def mutated(rng: random.Random, raw: bytes) -> bytes:
 
 
 def talk(address: str, seed: int, make: Callable[[random.Random], bytes]) -> None:
-    """One conversation: in one piece or several, ended in one of the ways there are."""
+    """One conversation, in one piece or several, with one of the ends."""
     rng = random.Random(seed)
     parts = urlsplit(address)
     with contextlib.suppress(OSError):

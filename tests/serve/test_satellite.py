@@ -44,8 +44,10 @@ def free_port() -> int:
 
 
 async def home_assistant(address: str) -> RunPipeline:
-    """What Home Assistant gets from a satellite that it has told to run, once the satellite wakes:
-    the request to run a pipeline, and sound."""
+    """What Home Assistant gets from a satellite once it wakes.
+
+    That is the request to run a pipeline, and sound.
+    """
     deadline = time.monotonic() + PATIENCE
     while True:
         try:

@@ -1,4 +1,4 @@
-"""`intentd top` on a terminal beside `intentd serve`: it draws, and only looks."""
+"""`intentd top` on a terminal beside `intentd serve`: it only looks."""
 
 from __future__ import annotations
 

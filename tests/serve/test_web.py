@@ -1,4 +1,4 @@
-"""The WebSocket that takes sound from browsers and programs, and who may use it."""
+"""The WebSocket that takes sound, and who may use it."""
 
 from __future__ import annotations
 
@@ -179,7 +179,7 @@ def test_two_headers_where_there_must_be_one_are_no_request(server: Served) -> N
 
 
 def test_another_address_asks_for_a_token(word_model: Path, tmp_path: Path) -> None:
-    """One that is said at the start, or the one of a file, which SIGHUP may name."""
+    """The token that is printed, or that of a file, which SIGHUP may name."""
     config = tmp_path / "config.toml"
     config.write_text("[serve]\n")
     secret = tmp_path / "token"

@@ -70,7 +70,7 @@ def replayed(folder: Path, model: Path, sound: Sound, rate: int, width: int = 2)
 
 
 def comparable(lines: list[Line]) -> list[Line]:
-    """Lines without what a clock or the stream's name is in; probabilities to 0.001."""
+    """Lines without clock and stream's name; probabilities to 0.001."""
     found = []
     for line in lines:
         kept = {k: v for k, v in line.items() if k not in ("stream", "latency_ms", "at")}
@@ -86,7 +86,7 @@ def comparable(lines: list[Line]) -> list[Line]:
 
 
 def one_stream(server: Served, before: int) -> list[Line]:
-    """The lines of the stream that ended last, `before` having ended before it."""
+    """Lines of the stream that ended last, after `before` others."""
     stream = server.wait_for_lines("summary", before + 1)[-1]["stream"]
     return server.lines("", stream)
 
@@ -223,8 +223,11 @@ def test_many_clients_are_heard_as_if_each_were_alone(server: Served) -> None:
 
 
 def test_bad_clients_harm_no_other(server: Served, word_model: Path, tmp_path: Path) -> None:
-    """One is killed, one sends noise for a header, one claims too much, one reads nothing, one
-    stops in the middle; another one's lines are those of a replay all the same."""
+    """Another client's lines are those of a replay all the same.
+
+    One is killed, one sends noise for a header, one claims too much, one reads nothing, one
+    stops in the middle.
+    """
     sound = speechlike(6.0, seed=3)
     script = (
         "import sys, time; sys.path.insert(0, 'tests')\n"

@@ -1,4 +1,4 @@
-"""The unit that `intentd service` writes, and what it does where there is no systemd."""
+"""The unit that `intentd service` writes, also without systemd."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def settings_of(text: str) -> dict[str, list[str]]:
 
 
 def unquoted(word: str) -> str:
-    """A word as systemd reads it (systemd.syntax(7), systemd.service(5), "Command lines")."""
+    """A word as systemd reads it: systemd.syntax(7), systemd.service(5)."""
     if word.startswith('"'):
         word = word[1:-1].replace('\\"', '"')
     return word.replace("\\\\", "\\").replace("%%", "%").replace("$$", "$")
@@ -174,7 +174,7 @@ def test_status_and_uninstall(home: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_systemd_is_notified_in_order(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Where there is a systemctl, the unit is loaded, enabled and started, and stopped again."""
+    """With a systemctl the unit is loaded, enabled, started and stopped."""
     tools = tmp_path / "bin"
     tools.mkdir()
     script = tools / "systemctl"

@@ -1,4 +1,4 @@
-"""Faults of sound: told once, with the figure and the fix, and never of good sound."""
+"""Faults of sound: reported once, with figure and fix; none in good sound."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Sound = NDArray[np.float32]
 
 
 def told(sound: Sound, rate: int = RATE, *, live: bool = False, speech: bool = True) -> list[str]:
-    """Of `sound`, every second of it a window with speech unless `speech` is false."""
+    """Reports on `sound`; `speech`: whether each second counts as speech."""
     monitor = SoundMonitor(rate, live=live)
     for start in range(0, len(sound), rate // 25):
         monitor.feed(sound[start : start + rate // 25])

@@ -1,4 +1,4 @@
-"""The whole pure path: the same messages whatever the blocks, and no sample unaccounted for."""
+"""The whole pure path: any blocks give the same messages and counts."""
 
 from __future__ import annotations
 

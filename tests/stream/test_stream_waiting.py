@@ -1,4 +1,4 @@
-"""When a stream has something to say, so that who feeds it may sleep until then."""
+"""When a stream has something to say, so that its feeder may sleep."""
 
 from __future__ import annotations
 
@@ -14,8 +14,10 @@ from daemon.messages import Event, Message, Prediction
 
 
 def told_at(sound: Sound, rate: int, *, sleepy: bool, block: int) -> list[tuple[int, Message]]:
-    """Each message with the number of samples that had come by then; a sleepy reader lets blocks
-    lie until there are as many samples as the stream misses."""
+    """Each message with the number of samples that had come by then.
+
+    A sleepy reader lets blocks lie until there are as many samples as the stream misses.
+    """
     stream = make(rate=rate)
     source = Lossy(sound, rate)
     found: list[tuple[int, Message]] = []

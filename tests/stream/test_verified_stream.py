@@ -1,4 +1,4 @@
-"""The verifier in a stream: which sound it is given, and what comes of its answers."""
+"""The verifier in a stream: the sound it gets, and its answers' effect."""
 
 from __future__ import annotations
 

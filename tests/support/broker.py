@@ -1,4 +1,4 @@
-"""A real mosquitto, which can be killed and started again, and a client that keeps what comes."""
+"""A real mosquitto that can be killed and restarted, and a subscriber."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ class Mosquitto:
 
 
 class Subscriber:
-    """A client with a session that the broker keeps, as Node-RED's or Home Assistant's."""
+    """A client with a session that the broker keeps, as Node-RED's."""
 
     def __init__(self, port: int, topic: str = "#", **login: Any) -> None:
         self.got: list[tuple[str, str, bool]] = []

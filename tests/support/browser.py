@@ -1,4 +1,7 @@
-"""A headless Chromium whose microphone plays a recording, driven over its DevTools protocol."""
+"""A headless Chromium whose microphone plays a recording.
+
+It is driven over its DevTools protocol.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +23,10 @@ PATIENCE = 120.0
 
 
 class Browser:
-    """`with Browser(folder, recording) as browser:`; the recording begins when a page listens."""
+    """`with Browser(folder, recording) as browser:`.
+
+    The recording begins when a page listens.
+    """
 
     def __init__(self, folder: Path, recording: Path) -> None:
         assert BROWSER is not None

@@ -1,4 +1,4 @@
-"""As much of the hub's HTTP interface as pushing a model takes, on a port of this machine."""
+"""The part of the hub's HTTP interface that pushing a model needs."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ TOKEN = "hf_ofThisTest"
 
 
 class FakeHub:
-    """`with FakeHub() as hub:` a hub at `hub.address` that keeps what it is given."""
+    """`with FakeHub() as hub:` a hub at `hub.address` that keeps uploads."""
 
     def __init__(self) -> None:
         self.repositories: set[str] = set()

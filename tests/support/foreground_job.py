@@ -1,6 +1,7 @@
-"""Runs a program as a shell does: the terminal is this session's, the program its foreground job.
+"""Runs a program as a shell does, as the terminal's foreground job.
 
-Arguments: a file for the program's process id, then the program with its arguments.
+The terminal is this session's. Arguments: a file for the program's process id, then the program
+with its arguments.
 """
 
 from __future__ import annotations

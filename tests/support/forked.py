@@ -1,7 +1,7 @@
-"""Runs `python -m train` and tools as processes that fork from a prepared one.
+"""Runs `python -m train` and tools as forks of a prepared process.
 
-That process has imported what they import, so that a start takes a tenth of a second, not four.
-How a start goes is for tests that start Python itself.
+That process has imported what they import, so that a start takes a tenth of a second, not four. How
+a start goes is for tests that start Python itself.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _PREPARED = (
 
 
 class Forked:
-    """A program in its own process; its output is in files, its status in `wait`."""
+    """A program in a process; output in files, status from `wait`."""
 
     def __init__(
         self,
@@ -76,7 +76,10 @@ class Forked:
         self._process.kill()
 
     def wait(self, timeout: float) -> subprocess.CompletedProcess[str]:
-        """Wait for its end; status and output. It is killed after `timeout` seconds."""
+        """Wait for its end; status and output.
+
+        It is killed after `timeout` seconds.
+        """
         self._process.join(timeout)
         if self._process.exitcode is None:
             self._process.kill()

@@ -1,5 +1,7 @@
-"""`intentd live` with the bundled model on a virtual microphone, and the moments at which it told
-of what it heard."""
+"""`intentd live` with the bundled model on a virtual microphone.
+
+It keeps the moments at which lines were written.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ Line = dict[str, Any]
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """A line of JSON, or of stderr as `{"said": …}`, and when it came by the monotonic clock."""
+    """A line of JSON, or of stderr as `{"said": …}`, with its time.
+
+    The time is the monotonic clock's.
+    """
 
     at: float
     line: Line
@@ -156,7 +161,7 @@ class Hearing:
         return Footprint.of(self.process.pid)
 
     def end(self) -> list[Line]:
-        """SIGTERM, in good order; all lines of JSON. Every sample must be accounted for."""
+        """End by SIGTERM; all lines of JSON, every sample accounted for."""
         self.process.send_signal(signal.SIGTERM)
         status = self.process.wait(20)
         self._ended.set()

@@ -1,4 +1,4 @@
-"""A process that listens to one microphone and tells what it hears, a JSON object a line.
+"""A process that listens to one microphone and prints JSON objects.
 
 Started by the live tests, since the sound server must be known before PortAudio initialises.
 Arguments: the keyword arguments of Microphone as JSON; "wait": true waits for the device first.

@@ -63,7 +63,7 @@ class Listener:
         self._process.stdin.flush()
 
     def stop(self) -> Line:
-        """Ends it in good order; its last words. Every sample must be accounted for."""
+        """Stop it; its last lines, every sample accounted for."""
         self.tell("stop")
         end = self.wait_for("end")
         assert self._process.wait(10) == 0

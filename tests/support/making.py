@@ -1,4 +1,4 @@
-"""Tiny checkpoints and recordings, made on the spot, for the tests of all rooms."""
+"""Tiny checkpoints and synthetic recordings for all tests."""
 
 from __future__ import annotations
 
@@ -14,11 +14,12 @@ TINY_LABELS = ("up", "down", "go", "background")
 def make_tiny_model(
     path: Path, *, intentd: dict[str, object] | None = None, seed: int = 7, spread: float = 4.0
 ) -> Path:
-    """A Wav2Vec2 classifier of a few thousand random weights, written by `save_pretrained`.
+    """A Wav2Vec2 classifier of a few thousand random weights.
 
-    The head is shifted and scaled so that over `speechlike` sound its logits have mean 0 and
-    standard deviation `spread`: its opinion changes with the sound, as a trained model's does.
-    `intentd` is the key of that name in config.json; None leaves it out.
+    Written by `save_pretrained`. The head is shifted and scaled so that over `speechlike` sound
+    its logits have mean 0 and standard deviation `spread`: its posteriors change with the
+    sound, as a trained model's do. `intentd` is the key of that name in config.json; None
+    leaves it out.
     """
     import torch
     from transformers import (
@@ -64,8 +65,11 @@ def make_tiny_model(
 
 
 def speechlike(seconds: float, rate: int = 16000, seed: int = 0) -> NDArray[np.float32]:
-    """Bursts of a gliding buzz between pauses, shape (n,), in [-1, 1]: loud enough for an energy
-    gate to open, and different enough from burst to burst for a model to change its mind."""
+    """Bursts of a gliding buzz between pauses, shape (n,), in [-1, 1].
+
+    Loud enough for an energy gate to open, and different enough from burst to burst for a model
+    to change its mind.
+    """
     rng = np.random.default_rng(seed)
     n = round(seconds * rate)
     out = 0.002 * rng.standard_normal(n)

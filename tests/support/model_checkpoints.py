@@ -155,7 +155,7 @@ def save(
 
 
 def windows(count: int, samples: int = RATE) -> np.ndarray[Any, np.dtype[np.float32]]:
-    """Different sounds, (count, samples): tones in noise, of different loudness and offset."""
+    """Tones in noise, of different loudness and offset: (count, samples)."""
     random = np.random.default_rng(7)
     time = np.arange(samples) / RATE
     tone = np.sin(2 * np.pi * random.uniform(80, 3000, (count, 1)) * time)

@@ -32,7 +32,7 @@ def rolling(state: DashboardState, **values: float) -> np.ndarray[tuple[int], np
 
 
 def feed(state: DashboardState, seconds: float = 30.0, *, levels: bool = True) -> float:
-    """Speech from each fifth second to the next, an event in each; the time at the end."""
+    """Speech every other five seconds, with an event each; its end."""
     now = state.started
     for stream in state.run.streams:
         for step in range(round(seconds / 0.1)):

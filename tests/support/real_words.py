@@ -23,10 +23,10 @@ CONTRAST_DB = 30.0
 
 
 def clear_words(count: int, labels: Sequence[str] = ()) -> list[Sound]:
-    """`count` clips of `labels` (all when empty), each holding one whole, clear word.
+    """`count` clips of `labels` (all when empty), each with one clear word.
 
-    Chosen by what is in them and then by a hash of their bytes, so neither the order of the rows
-    nor clips added elsewhere in the file decide which are taken first.
+    Chosen by what is in them and then by a hash of their bytes, so neither the order of the
+    rows nor clips added elsewhere in the file decide which are taken first.
     """
     import pyarrow.parquet as pq
     from datasets import Features
@@ -48,7 +48,7 @@ def clear_words(count: int, labels: Sequence[str] = ()) -> list[Sound]:
 
 
 def is_clear(sound: Sound) -> bool:
-    """Whether a word of ordinary length lies within the clip, well above what is around it."""
+    """Whether a whole word lies in the clip, well above its surroundings."""
     first, last = word_bounds(sound)
     if not 0.3 < (last - first) / RATE < 0.55 or first == 0 or last == len(sound):
         return False

@@ -1,6 +1,7 @@
-"""Runs a program as systemd does under RestrictAddressFamilies: `restricted.py FAMILY,… PROGRAM …`.
+"""Runs a program as systemd does under RestrictAddressFamilies.
 
-Sockets of other families can't be made, in the program and in what it starts.
+`restricted.py FAMILY,… PROGRAM …`. Sockets of other families can't be made, in the program and in
+what it starts.
 """
 
 from __future__ import annotations

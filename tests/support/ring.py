@@ -1,4 +1,4 @@
-"""Blocks that carry their positions, and what a ring's reader may conclude."""
+"""Blocks that carry their positions, and checks of a ring's reader."""
 
 from __future__ import annotations
 

@@ -1,5 +1,7 @@
-"""Whole runs of the engine: real rings, streams, threads and outputs; only the model's speed and
-its failures are made up."""
+"""Whole runs of the engine: real rings, streams, threads and outputs.
+
+Only the model's speed and its failures are made up.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ WINDOW, HOP = 0.5, 0.1
 
 
 class Model:
-    """Answers after `seconds` a window (a function of the time since the first), or fails."""
+    """A model that takes `seconds` a window, or fails.
+
+    `seconds` is a function of the time since the first window.
+    """
 
     def __init__(
         self, seconds: Callable[[float], float] = lambda _: 0.0, fail_after: int | None = None
@@ -61,7 +66,7 @@ class Model:
 
 
 class Sound:
-    """A source that plays an array into a ring: as a microphone does (`live`), or waiting."""
+    """A source that plays an array into a ring, `live` or waiting."""
 
     failed = False
 
@@ -209,7 +214,10 @@ class Run:
         )
 
     def run(self, after: float | None = None, *signals: int) -> tuple[int, float]:
-        """Status, and seconds from the first of `signals`, sent `after` seconds, to the end."""
+        """Status, and seconds from the first of `signals` to the end.
+
+        The signals are sent after `after` seconds.
+        """
         sent: list[float] = []
 
         def send() -> None:

@@ -1,4 +1,4 @@
-"""`intentd serve` as a process, and clients of the Wyoming protocol that send it recordings."""
+"""`intentd serve` as a process, and clients of the Wyoming protocol."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Line = dict[str, Any]
 
 
 class Served:
-    """`intentd COMMAND` until the `with` block ends; `addresses` are those that it has said."""
+    """`intentd COMMAND` in a `with` block; `addresses`: those it printed."""
 
     def __init__(
         self,
@@ -164,7 +164,10 @@ class Served:
 
 
 def pcm(samples: NDArray[np.float32], width: int) -> bytes:
-    """Samples in [-1, 1], shape (n,) or (n, channels), as integers of `width` bytes."""
+    """Samples, (n,) or (n, channels), as integers of `width` bytes.
+
+    The samples are in [-1, 1].
+    """
     if width == 1:
         return np.clip(np.round(samples * 128) + 128, 0, 255).astype(np.uint8).tobytes()
     full = 2 ** (8 * width - 1)
@@ -182,7 +185,7 @@ def events_of(
     start: bool = True,
     block: int = 1024,
 ) -> list[Event]:
-    """A recording as events: `audio-start`, chunks of `block` frames, `audio-stop`."""
+    """A recording as `audio-start`, chunks of `block` frames, `audio-stop`."""
     channels = 1 if samples.ndim == 1 else samples.shape[1]
     form = (rate, width, channels)
     found = [AudioStart(*form, timestamp=0).event()] if start else []
@@ -195,8 +198,11 @@ def events_of(
 async def send(
     address: str, events: Sequence[Event], *, first: Sequence[Event] = (), pace: float = 0.0
 ) -> list[Event]:
-    """Send events as fast as they are taken, or a chunk every `pace` seconds; the answers up to
-    the last `audio-stop`'s, or until the server has been silent for a while."""
+    """Send events at full speed, or a chunk every `pace` seconds.
+
+    Returns the answers up to the last `audio-stop`'s, or until the server has been silent for a
+    while.
+    """
     async with AsyncClient.from_uri(address) as client:
         answers: list[Event] = []
 

@@ -21,7 +21,10 @@ def small_verifier(
     bias: Sequence[float] | None = None,
     changed: dict[str, Any] | None = None,
 ) -> Path:
-    """`bias`: of its linear layer, whose weights are then zeros: it always says the same."""
+    """A verifier whose linear layer has zero weights and this `bias`.
+
+    It always gives the same answer.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     network = small_word_teacher(folder / "network.onnx")
     weight = np.random.default_rng(1).standard_normal((len(labels), WIDTH)).astype(np.float32)

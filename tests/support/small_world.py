@@ -1,4 +1,4 @@
-"""A small pack in place of the one in train/world, so that tests do not listen to hours."""
+"""A small pack in place of train/world, so that tests take less time."""
 
 from __future__ import annotations
 
@@ -64,8 +64,10 @@ def write_world(path: Path, sentences: int = 10) -> Path:
 
 @contextmanager
 def small_world(folder: Path) -> Iterator[Path]:
-    """While inside, pack and verifier's network are small, and what is computed of the pack is kept
-    in `folder`."""
+    """Within it, the pack and the verifier's network are small.
+
+    What is computed of the pack is kept in `folder`.
+    """
     path = write_world(folder / "world.parquet")
     network = small_word_teacher(folder / "verifier.onnx")
     _forget()

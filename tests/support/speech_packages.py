@@ -6,5 +6,8 @@ import shutil
 
 
 def missing_synthesisers() -> list[str]:
-    """Debian packages of synthesisers that this machine lacks; the program has the same name."""
+    """Debian packages of synthesisers that are missing.
+
+    The program has the same name.
+    """
     return [name for name in ("espeak-ng", "flite") if shutil.which(name) is None]

@@ -1,4 +1,4 @@
-"""Streams that are fed without a worker, by a model that is a pure function of the sound."""
+"""Streams without a worker, by a model that is a pure function."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ Sound = NDArray[np.float32]
 
 
 def score(window: Sound) -> Sound:
-    """Probabilities that follow the window's pitch and loudness: pure, and never twice the same."""
+    """Probabilities by the window's pitch and loudness, never twice the same."""
     steps = float(np.abs(np.diff(window)).sum() / (np.abs(window) + 1e-3).sum())
     loud = float(np.sqrt(np.mean(window.astype(np.float64) ** 2)))
     logits = np.array([*(-200 * (steps - np.array([0.15, 0.3, 0.5])) ** 2), 2 - 60 * loud])

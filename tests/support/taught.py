@@ -1,4 +1,4 @@
-"""One small model, trained once by the command, that the tests of the other commands use."""
+"""One small model, trained once, for the tests of the other commands."""
 
 from __future__ import annotations
 
@@ -20,7 +20,10 @@ Command = Callable[..., int]
 
 @dataclass(frozen=True, slots=True)
 class Taught:
-    """Made-up words ("rise", "fall", and "flat", which is no intent) and the model they made."""
+    """Synthetic words and their model.
+
+    "rise", "fall", and "flat", which is no intent.
+    """
 
     folder: Path
     recipe: Path
@@ -32,7 +35,7 @@ class Taught:
         return found
 
     def clips(self, part: str) -> list[tuple[Path, str]]:
-        """File and label of the clips of a part, in the order that the run wrote them down."""
+        """File and label of the clips of a part, in the run's order."""
         rows = [json.loads(line) for line in (self.model / "split.jsonl").open()]
         return [(self.folder / "words" / r["path"], r["label"]) for r in rows if r["part"] == part]
 

@@ -42,7 +42,7 @@ MINDS14_INTENTS = (
 
 
 def word(label: str, seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
-    """A buzz whose resonance glides as the label says, 16 kHz, with silence around it."""
+    """A buzz at 16 kHz whose resonance glides by the label, in silence."""
     rng = np.random.default_rng((seed, *label.encode()))
     n = round(seconds * RATE)
     t = np.arange(n) / RATE
@@ -60,7 +60,10 @@ def word(label: str, seed: int, seconds: float = 0.5) -> NDArray[np.float32]:
 
 
 def write_words(folder: Path, labels: tuple[str, ...], count: int, first: int = 0) -> Path:
-    """A folder with a subfolder a label, `count` recordings each, numbered from `first`."""
+    """A folder with a subfolder a label, `count` recordings each.
+
+    They are numbered from `first`.
+    """
     for label in labels:
         (folder / label).mkdir(parents=True, exist_ok=True)
         for number in range(first, first + count):
@@ -99,7 +102,7 @@ def tiny_base(folder: Path, seed: int = 0) -> Path:
 
 
 def launch(recipe: Path, output: Path) -> subprocess.CompletedProcess[str]:
-    """Train in two processes, as README and docs/training.md have it, here without a GPU."""
+    """Train in two processes, as the documents have it, without a GPU."""
     accelerate = [sys.executable, "-m", "accelerate.commands.accelerate_cli", "launch"]
     command = [*accelerate, "--multi_gpu", "--num_processes", "2", "-m", "train", str(recipe)]
     return subprocess.run(
@@ -172,7 +175,10 @@ def _toml(value: Any) -> str:
 
 
 def write_minds14(path: Path, sounds: list[tuple[int, bytes]]) -> Path:
-    """A parquet file with the columns of PolyAI/minds14 en-US; `sounds`: intent and WAV file."""
+    """A parquet file with the columns of PolyAI/minds14 en-US.
+
+    `sounds`: intent and WAV file.
+    """
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Audio, ClassLabel, Features, Value

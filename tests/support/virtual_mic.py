@@ -1,9 +1,9 @@
-"""A microphone without hardware: a private PulseAudio server whose null sink is heard by a source.
+"""A microphone without hardware: a private PulseAudio server.
 
-What `play` puts into the sink comes out of PortAudio in real time. The server can be killed,
-frozen and started again, and sources can go and come, as a user's do. Programs hear it when they
-are started with `env`; a process that has initialised PortAudio before cannot.
-Debian packages: libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins.
+A source records its null sink: what `play` puts into the sink comes out of PortAudio in real time.
+The server can be killed, frozen and started again, and sources can go and come, as a user's do.
+Programs use it when they are started with `env`; a process that has initialised PortAudio before
+cannot. Debian packages: libportaudio2 pulseaudio pulseaudio-utils libasound2-plugins.
 """
 
 from __future__ import annotations
@@ -50,7 +50,10 @@ def missing_packages() -> list[str]:
 
 
 class VirtualMic:
-    """`with VirtualMic() as mic:` a running server with the source `vmic` ("VirtualMic")."""
+    """`with VirtualMic() as mic:` a server with a source `vmic`.
+
+    Its description is "VirtualMic".
+    """
 
     def __init__(self, channels: int = 1) -> None:
         self._channels = channels
@@ -110,7 +113,7 @@ class VirtualMic:
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def play(self, path: Path | str) -> subprocess.Popen[bytes]:
-        """Play a recording into the microphone; returns at once. `wait()` waits for its end."""
+        """Start to play a recording into the microphone; `wait()` waits."""
         player = subprocess.Popen(
             ["paplay", *self._unmixed(), "--device=vmic_sink", str(path)], env=self.env
         )

@@ -1,4 +1,4 @@
-"""A virtual microphone on PipeWire, WirePlumber and pipewire-pulse instead of PulseAudio.
+"""A virtual microphone on PipeWire, WirePlumber and pipewire-pulse.
 
 The servers and their session bus are private to the test: sockets, state and settings lie in a
 temporary folder. Debian does not install pipewire-alsa beside pulseaudio, so `make test` unpacks it

@@ -1,4 +1,4 @@
-"""Where the tests of web pages find Node.js, a browser and onnxruntime-web.
+"""Where tests of web pages find Node.js, a browser, onnxruntime-web.
 
 `make test` installs all three; `None` where one is missing.
 """

@@ -12,7 +12,7 @@ WIDTH = 24
 
 
 def small_word_teacher(file: Path, seed: int = 0) -> Path:
-    """Pools the filterbank to a coarse picture and projects it at random to unit vectors."""
+    """Random projection of a coarse filterbank picture to unit vectors."""
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -21,5 +21,5 @@ def taught(tmp_path_factory: pytest.TempPathFactory) -> Taught:
 
 @pytest.fixture(scope="session")
 def word_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A network with the interface of EfficientWord-Net's and random weights, as ONNX."""
+    """An ONNX network with EfficientWord-Net's interface, random weights."""
     return small_word_teacher(tmp_path_factory.mktemp("word-teacher") / "teacher.onnx")

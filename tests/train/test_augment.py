@@ -1,4 +1,4 @@
-"""Every augmentation: off it leaves the sound alone, on it does what it says, and it repeats."""
+"""Augmentations: off they change nothing, on they do what they say."""
 
 from __future__ import annotations
 
@@ -148,7 +148,7 @@ def test_gain_is_drawn_from_its_range_and_nothing_else_changes() -> None:
 
 
 def test_a_word_lies_anywhere_in_its_window_but_whole() -> None:
-    """The shift: a word of 0.5 s in a window of 1 s begins anywhere in the half second left."""
+    """A word of 0.5 s begins anywhere in the first half of its window."""
     sound = word("rise", 0)
     start, end = bounds = augment.word_bounds(sound)
     energy = float(np.sum(sound[start:end] ** 2))
@@ -187,8 +187,11 @@ def test_draws_repeat_with_the_seed_and_the_epoch() -> None:
 
 
 def masked_frames(folder: Path, **augmentation: Any) -> NDArray[np.bool_]:
-    """Which frames of 200 windows of a second SpecAugment takes away from the encoder of the
-    guide's frame rate, shape (200, 49): wav2vec2-base's convolutions, and little else of it."""
+    """Frames of 200 windows of a second that SpecAugment masks, (200, 49).
+
+    Of the encoder with the guide's frame rate: wav2vec2-base's convolutions, and little else of
+    it.
+    """
     base = folder / "guide"
     if not base.exists():
         kernels = {"conv_kernel": (10, 3, 3, 3, 3, 2, 2), "conv_stride": (5, 2, 2, 2, 2, 2, 2)}

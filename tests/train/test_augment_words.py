@@ -54,7 +54,7 @@ TONE = np.sin(2 * np.pi * 400 * np.arange(RATE) / RATE).astype(np.float32)
 
 
 def placed(start: float, seconds: float = 0.4) -> tuple[augment.Excerpt, tuple[int, int]]:
-    """A word of the quiet half of a tone, `start` seconds into a window of one second."""
+    """A word of a tone's quiet half, `start` seconds into a window of 1 s."""
     samples = np.zeros(RATE, np.float32)
     bounds = (RATE // 10, RATE // 10 + round(seconds * RATE))
     samples[slice(*bounds)] = 0.1 * TONE[: bounds[1] - bounds[0]]
@@ -115,7 +115,7 @@ def test_neighbours_are_other_words_and_leave_the_label(monkeypatch: pytest.Monk
 
 
 def test_running_speech_is_neither_cut_nor_spliced() -> None:
-    """Where in it the intent is said nobody knows: the piece may hold the whole of it."""
+    """Nobody knows where the intent lies: a piece may hold the whole of it."""
     settings = AugmentSection(splice_probability=0.5, cut_probability=0.5, cut_label="fall")
     draws = draws_of(settings, placing="crop")
     labels = [draws[n]["labels"] for n in range(60)]
@@ -131,7 +131,7 @@ def test_spliced_draws_are_no_word() -> None:
 
 
 def test_a_piece_of_speech_stands_alone() -> None:
-    """It is a piece of the recording, 0.1 to 0.95 s long, and nothing else is in the window."""
+    """A piece of 0.1 to 0.95 s, and nothing else in the window."""
     rng = np.random.default_rng(3)
     speech = rng.standard_normal(5 * RATE).astype(np.float32)
     speech *= 0.5 + 0.5 * np.sin(np.arange(len(speech)) * 2 * np.pi / (0.25 * RATE)).astype("f4")

@@ -15,7 +15,7 @@ BAND = butter(4, (200, 3000), "bandpass", fs=RATE, output="sos")
 
 
 def hiss(length: int, seed: int = 0) -> Audio:
-    """Noise of the telephone's band: its correlation with itself has one sharp peak."""
+    """Noise of the telephone's band: one sharp peak of autocorrelation."""
     noise = np.random.default_rng(seed).standard_normal(length)
     return np.asarray(0.2 * sosfilt(BAND, noise), np.float32)
 

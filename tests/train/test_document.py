@@ -1,4 +1,4 @@
-"""docs/training.md as a newcomer follows it: its recipe, and every command that stands in it."""
+"""docs/training.md as a newcomer follows it: recipe and commands."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The tool that measures an encoder by one person's own words, on a little of everything."""
+"""The tool that measures an encoder by own words, at small size."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def write(path: Path, rows: list[dict[str, object]], features: Features) -> None
 
 
 def recordings(root: Path) -> None:
-    """Four people with twelve takes of eight words; talk of a hiss that changes; noise."""
+    """Four people with twelve takes of eight words; hiss as talk; noise."""
     rows: list[dict[str, object]] = [
         {
             "audio": {"bytes": encoded(take_of(n, 100 * person + take)), "path": "x"},

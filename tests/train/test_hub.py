@@ -1,4 +1,4 @@
-"""Pushing to the hub: the model arrives whole; what fails is a sentence, and the model stays."""
+"""Pushing to the hub: whole, and what fails is a sentence."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ OWN = {
 
 
 def pushed(folder: Path, **environment: str) -> str:
-    """What came of it, in a process of its own: the hub's address is read on import."""
+    """The outcome in a process: the hub's address is read on import."""
     for name, content in (MODEL | OWN).items():
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         (folder / name).write_bytes(content)

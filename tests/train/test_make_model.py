@@ -1,4 +1,4 @@
-"""The one command from raw recordings to the bundled model's files, with a little of everything."""
+"""From raw recordings to the bundled model's files, at small size."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def flac(number: int) -> bytes:
 
 
 def write_parquet(path: Path, labels: tuple[str, ...], clips: int) -> None:
-    """As the recordings come: `clips` of each label, each by a speaker of its own."""
+    """`clips` of each label as published, each by another speaker."""
     import pyarrow as pa
     import pyarrow.parquet as pq
     from datasets import Audio, ClassLabel, Features, Value
@@ -68,7 +68,7 @@ def write_parquet(path: Path, labels: tuple[str, ...], clips: int) -> None:
 
 @pytest.fixture(scope="module")
 def recordings(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """All that the recipes read; of what the command has spoken by synthesisers, a little too."""
+    """All that the recipes read, with a little synthetic speech."""
     root = tmp_path_factory.mktemp("data")
     write_parquet(root / "speech_commands" / "train.parquet", (*WORDS, *OTHERS), 12)
     for name in ("other_speech", "talk", "orders"):
@@ -103,7 +103,7 @@ def start(recordings: Path, teacher: Path, place: Path) -> subprocess.Popen[str]
 
 
 def interrupted(process: subprocess.Popen[str], sign: Path) -> None:
-    """Once the file is there, what a machine that shuts down sends the training.
+    """Shut down the training once the file is there, as a machine would.
 
     Training then ends with status 0, but not the script.
     """

@@ -1,4 +1,4 @@
-"""The command of docs/sound.md that measures what faults of the sound cost in words."""
+"""The command of docs/sound.md: what faults of sound cost in words."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def commands() -> list[list[str]]:
 
 
 def clip(seed: int) -> bytes:
-    """Half a second of something like speech in the middle of a second of silence."""
+    """Half a second like speech in the middle of a second of silence."""
     samples = np.zeros(RATE, np.float32)
     samples[RATE // 4 : 3 * RATE // 4] = speechlike(0.5, RATE, seed=seed)
     held = io.BytesIO()

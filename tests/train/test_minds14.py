@@ -1,4 +1,7 @@
-"""The guide's recipe on a data set of MInDS-14's shape: columns, 8 kHz, 14 labels; tiny."""
+"""The guide's recipe on a small data set of MInDS-14's shape.
+
+Columns, 8 kHz, 14 labels.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +25,7 @@ from train.recipe_files import load_recipe
 
 
 def request(number: int, seed: int) -> bytes:
-    """Three seconds at 8 kHz: the intent's sound lies at the end, as requests have it."""
+    """Three seconds at 8 kHz, with the intent's sound at the end."""
     label = ("rise", "fall")[number % 2]
     speech = np.concatenate([word("flat", seed), word("flat", seed + 1), word(label, seed)])
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""The guide's recipe unshortened: 563 requests of about ten seconds and 95 million parameters.
+"""The guide's recipe unshortened: 563 requests, 95 million parameters.
 
 `make soak` runs it, for a fifth of an epoch; INTENTD_TEST_EPOCHS=1 makes it a whole one.
 """

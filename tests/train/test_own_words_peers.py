@@ -1,4 +1,4 @@
-"""How the scores of other tools become events, in tools/own_words_peers.py."""
+"""Scores of other tools as events, in tools/own_words_peers.py."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A verifier trained for a model, and the same events of it offline and in the daemon."""
+"""A verifier trained for a model; the same events offline and live."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ SETTINGS = SimulationSettings(
 
 
 def colour(windows: object) -> np.ndarray:
-    """A made-up model: logits from where a window's power lies in the spectrum."""
+    """A synthetic model: logits from a window's power in the spectrum."""
     power = np.abs(np.fft.rfft(np.asarray(windows), axis=-1)) ** 2
     bands = ((0, 700), (700, 1000), (1000, None))
     low, middle, high = (power[:, a:b].sum(axis=-1) for a, b in bands)
@@ -87,7 +87,7 @@ def test_replays_give_the_events_of_a_verified_stream(
 
 
 def test_the_verifier_is_asked_until_a_label_ends() -> None:
-    """A label stays active down to its release value, and the daemon asks on those windows too."""
+    """A label stays active down to its release value; it is asked there too."""
     settings = replace(
         SETTINGS,
         gate=GateSettings(kind="off"),
@@ -129,7 +129,7 @@ def direct_events(
 
 
 def test_the_combination_trusts_the_one_who_knows(cached: CachedScores) -> None:
-    """A verifier that is right gets the weight, and one that says nothing gets none."""
+    """A verifier that is right gets weight, a useless one none."""
     windows = sorted(cached.verifier_posteriors)
     smoothed = EventReplay(cached, SETTINGS, 1.0).smoothed(SETTINGS)
     middle = windows[len(windows) // 2]

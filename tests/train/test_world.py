@@ -1,4 +1,4 @@
-"""The recordings that ship: whole, attributed, split by speaker, and in recipes."""
+"""The recordings that ship: whole, attributed, split by speaker."""
 
 from __future__ import annotations
 

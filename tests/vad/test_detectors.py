@@ -1,4 +1,4 @@
-"""Silero and the energy gate on real sound, and that streams do not disturb one another."""
+"""Silero and the energy gate on real sound, streams kept apart."""
 
 from __future__ import annotations
 
@@ -53,7 +53,10 @@ def probabilities(detector: Detector, sounds: list[Sound]) -> list[Sound]:
 
 
 def voice(seconds: float, pitch: float = 100.0) -> Sound:
-    """A crude voice: a gliding pulse train through resonances that move between /i/ and /a/."""
+    """A crude voice: a gliding pulse train through moving resonances.
+
+    They move between /i/ and /a/.
+    """
     n = round(seconds * RATE)
     t = np.arange(n) / RATE
     melody = pitch * (1 + 0.25 * np.sin(2 * np.pi * 0.7 * t) + 0.01 * np.sin(2 * np.pi * 5 * t))
@@ -76,8 +79,10 @@ def noise(seconds: float, rms: float, seed: int = 0) -> Sound:
 
 
 def by_graph(sound: Sound) -> Sound:
-    """Silero's probabilities as its own graph gives them under onnxruntime, chunk by chunk, of
-    sound with the gain that the detector gives it."""
+    """Silero's probabilities by its own graph under onnxruntime.
+
+    Chunk by chunk, of sound with the gain that the detector gives it.
+    """
     import onnxruntime
 
     session = onnxruntime.InferenceSession(str(GRAPH))
@@ -119,7 +124,7 @@ def test_silero_gives_the_probabilities_of_its_graph(monkeypatch: pytest.MonkeyP
 def test_silero_gives_the_same_for_many_chunks_at_once_as_one_by_one(
     silero: SileroDetector,
 ) -> None:
-    """Also where its memory is cleared among them, and with other streams between."""
+    """Also where its memory is cleared, and with other streams between."""
     sounds = [np.concatenate([noise(2.5, 0.001), voice(1.0)]), voice(2.0), noise(3.0, 0.1)]
     alone = probabilities(silero, sounds)
     states = [silero.new_state() for _ in sounds]

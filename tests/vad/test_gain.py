@@ -1,4 +1,4 @@
-"""The gain ahead of Silero: quiet speech opens the gate, a quiet room does not."""
+"""The gain ahead of Silero: for quiet speech, not for a quiet room."""
 
 from __future__ import annotations
 

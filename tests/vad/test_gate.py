@@ -1,4 +1,4 @@
-"""The gate's intervals against a plain reference, and what it may be asked when."""
+"""The gate's intervals against a plain reference, and its decisions."""
 
 from __future__ import annotations
 

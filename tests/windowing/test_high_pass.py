@@ -1,4 +1,4 @@
-"""The high-pass of the 16 kHz stream: its response, its start, and blocks of any size."""
+"""The high-pass of the 16 kHz stream: response, start, block sizes."""
 
 from __future__ import annotations
 
@@ -84,7 +84,7 @@ def test_what_is_no_number_is_silence_and_does_not_last() -> None:
 
 
 def test_silence_after_sound_becomes_silence() -> None:
-    """A state that is never quite zero would be a denormal number, which processors are slow at."""
+    """A state that is never zero would be a denormal number, which is slow."""
     stream = HighPass()
     stream.feed(noise(RATE))
     for _ in range(10):

@@ -1,4 +1,4 @@
-"""The resampler's figures, measured on tones, and that blocks make no difference."""
+"""The resampler's figures, measured on tones, in any blocks."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def through(samples: NDArray[np.float32], rate: int, block: int) -> NDArray[np.f
 
 
 def fit(samples: NDArray[np.float32], frequency: float) -> tuple[float, float]:
-    """Amplitude of a tone of unknown phase, and the ratio in dB of the tone to what is left."""
+    """Amplitude of a tone of unknown phase, and its ratio to the rest, dB."""
     middle = samples[RATE // 4 : -RATE // 4].astype(np.float64)
     t = np.arange(RATE // 4, RATE // 4 + len(middle)) / RATE
     basis = np.stack([np.sin(2 * np.pi * frequency * t), np.cos(2 * np.pi * frequency * t)])

@@ -73,7 +73,7 @@ def test_one_microphone_under_several_interfaces_of_windows_is_one() -> None:
 
 
 def test_a_missing_portaudio_is_one_sentence_with_the_fix() -> None:
-    """In a process where no library can be found, as on a machine without PortAudio."""
+    """No library can be found, as on a machine without PortAudio."""
     program = (
         "import ctypes.util\n"
         "ctypes.util.find_library = lambda name: None\n"

@@ -13,7 +13,7 @@ RATE, BLOCK = 16000, 640
 
 
 class Card:
-    """A sound card whose blocks come late by some jitter, and that can lose samples."""
+    """A sound card whose blocks are late by a jitter, and that loses samples."""
 
     def __init__(self, drift: float = 0.0, seed: int = 0, jitter: float = 0.004) -> None:
         self.estimator = GapEstimator(RATE, BLOCK)
@@ -123,7 +123,7 @@ def test_a_latency_that_rises_and_falls_again_and_again_counts_once(drift: float
 
 
 def test_a_latency_that_falls_and_rises_again_counts_nothing() -> None:
-    """PipeWire inserts sound when its cycle gets longer, and drops as much when it gets shorter."""
+    """PipeWire inserts sound for a longer cycle, and drops as much later."""
     card = Card()
     card.run(10)
     for _ in range(20):

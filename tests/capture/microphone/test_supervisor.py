@@ -1,4 +1,4 @@
-"""When a microphone counts as lost, and when it is tried again; a clock of numbers."""
+"""Loss of a microphone and further attempts, by a clock of numbers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from daemon.capture.microphone.supervisor import Action, Observation, State, Sup
 
 
 class World:
-    """Ticks a supervisor and does what it says, as a device that can be there or not."""
+    """Ticks a supervisor and obeys it, as a device that comes and goes."""
 
     def __init__(self) -> None:
         self.supervisor = Supervisor()
@@ -124,7 +124,10 @@ def test_a_device_that_opens_but_never_speaks_is_not_back(world: World) -> None:
 
 
 def test_a_stall_of_the_whole_process_is_no_loss(world: World) -> None:
-    """Blocks wait until the process runs again; the first look finds only old ones."""
+    """Blocks wait until the process runs again.
+
+    The first look finds only old ones.
+    """
     world.talks = False
     assert world.tick(3.0) is Action.NOTHING
     world.talks = True

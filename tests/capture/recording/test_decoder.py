@@ -1,4 +1,7 @@
-"""One decoder: a file, a pipe and training get the same samples, or the same sentence."""
+"""The decoder: files, pipes and training get the same samples.
+
+What they refuse, they refuse with the same sentence.
+"""
 
 from __future__ import annotations
 
@@ -187,7 +190,7 @@ def test_a_length_that_is_too_long_is_an_error(tmp_path: Path, case: str) -> Non
 
 
 def test_mp3_without_a_length_is_read_to_its_end(tmp_path: Path) -> None:
-    """libsndfile guesses by the first frame: too little of one, too much of the other."""
+    """libsndfile guesses the length by the first frame: too short or too long."""
     quiet = io.BytesIO()
     sound = np.concatenate([np.zeros((48000, 1), np.float32), noise(48000)])
     soundfile.write(

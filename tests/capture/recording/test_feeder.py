@@ -1,4 +1,4 @@
-"""The feeder: pace by deadlines, rings that wait, pipes that hold up nobody."""
+"""The feeder: deadlines, rings that wait, pipes that hold up nobody."""
 
 from __future__ import annotations
 
@@ -62,7 +62,10 @@ def test_several_recordings_come_whole_at_any_block_and_speed(
 
 @pytest.mark.parametrize("speed", [1.0, 2.5])
 def test_pace_is_kept_by_deadlines(tmp_path: Path, speed: float) -> None:
-    """Every block arrives when its last sample is due, whatever the reader does meanwhile."""
+    """Every block arrives when its last sample is due.
+
+    It does not matter what the reader does meanwhile.
+    """
     rate, seconds = 11025, 2.0 * speed
     path = write(tmp_path / "a.wav", noise(round(rate * seconds)), rate)
     wake = Wake()

@@ -258,7 +258,7 @@ def test_undecodable_names_are_read_and_can_be_printed(tmp_path: Path) -> None:
 def test_hostile_bytes_are_decoded_or_refused(
     tmp_path_factory: pytest.TempPathFactory, data: st.DataObject, kind: tuple[str, str]
 ) -> None:
-    """A file with bytes changed, cut out or put in: read or refused, never another exception."""
+    """Bytes changed, cut out or put in: decoded or refused by a sentence."""
     folder = tmp_path_factory.mktemp("hostile")
     channels = 1 if kind in MONO_KINDS else 2
     path = write(folder / "a.bin", noise(4000, channels), 8000, kind[1], kind[0])

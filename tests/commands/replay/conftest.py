@@ -17,7 +17,10 @@ from daemon.cli import run
 
 @pytest.fixture(scope="session")
 def sounds(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Recordings: a.wav at 16 kHz, b.wav at 44.1 kHz in stereo, c.wav at 8 kHz, and broken ones."""
+    """Recordings: a.wav (16 kHz), b.wav (44.1 kHz, stereo), c.wav (8 kHz).
+
+    The other files are broken.
+    """
     folder = tmp_path_factory.mktemp("sounds")
     write_wav(folder / "a.wav", speechlike(4.5, 16000, seed=1))
     left, right = speechlike(6.0, 44100, seed=2), speechlike(6.0, 44100, seed=3)
@@ -46,7 +49,10 @@ def elsewhere(tmp_path: Path, sounds: Path, monkeypatch: pytest.MonkeyPatch) -> 
 def alone(
     word_model: Path, sounds: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> dict[str, list[Line]]:
-    """The lines of each recording replayed by itself, as fast as it goes; one in a process."""
+    """Lines of each recording replayed alone at full speed.
+
+    One of them is replayed in a process.
+    """
     rest = ["--speed", "max", "--model", str(word_model), "--set", "model.threads=1"]
     result = subprocess.run(
         command("replay", "a.wav", *rest, "--jsonl", "-"),

@@ -1,7 +1,7 @@
-"""`intentd replay` end to end: real processes, a real (tiny) network, real files.
+"""`intentd replay` end to end: processes, a small network, real files.
 
-The process costs seconds to start, so what can be shown in one process is: `run` is the same
-function that the process calls.
+A process costs seconds to start, so what can be shown within this one is: `run` is the function
+that the process calls.
 """
 
 from __future__ import annotations

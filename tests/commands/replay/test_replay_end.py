@@ -113,7 +113,7 @@ def test_one_bad_recording_does_not_stop_the_others(
 
 
 def test_remarks_of_the_decoders_library_are_kept_away(word_model: Path, tmp_path: Path) -> None:
-    """libmpg123 makes them on descriptor 2 itself, while a file that was cut is opened."""
+    """libmpg123 prints to descriptor 2 itself while a cut file is opened."""
     import soundfile
 
     soundfile.write(tmp_path / "whole.mp3", speechlike(6.0, 16000), 16000)
@@ -191,7 +191,10 @@ def test_a_full_disk_is_no_success_and_what_it_cost_is_reported(
 @pytest.mark.skipif(sys.platform == "win32", reason="POSIX signals")
 @pytest.mark.timed
 def test_signals_end_a_real_process(word_model: Path, tmp_path: Path) -> None:
-    """SIGINT 130 and SIGTERM 0, with summaries and whole lines, within two seconds."""
+    """SIGINT ends with 130, SIGTERM with 0, within two seconds.
+
+    Both write their summaries, and whole lines.
+    """
     children = []
     for number in (signal.SIGINT, signal.SIGTERM):
         out = tmp_path / f"{number}.jsonl"

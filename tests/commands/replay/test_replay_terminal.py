@@ -18,8 +18,10 @@ pytestmark = pytest.mark.waits
 @pytest.mark.skipif(sys.platform == "win32", reason="a POSIX terminal")
 @pytest.mark.timed
 def test_on_a_terminal_the_dashboard_pauses_and_quits(word_model: Path, tmp_path: Path) -> None:
-    """On a real (pseudo) terminal: space holds the recording, q ends with 0 and a summary, and the
-    terminal is as it was."""
+    """On a pseudo terminal: space pauses, q ends with 0 and a summary.
+
+    The terminal is as it was afterwards.
+    """
     import pty
     import select
     import termios

@@ -1,4 +1,4 @@
-"""Calibration on recordings that were trained on, heard by models that were not trained on them."""
+"""Calibration on training recordings, by models trained without them."""
 
 from __future__ import annotations
 

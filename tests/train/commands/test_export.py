@@ -1,4 +1,4 @@
-"""`intentd-train export`, and the examples of docs/export.md as they stand there."""
+"""`intentd-train export`, and the examples of docs/export.md."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def demo() -> np.ndarray[tuple[int], np.dtype[np.float32]]:
 
 
 def replayed() -> list[tuple[str, float]]:
-    """What intentd says of the demo without its gate: label and time of firing."""
+    """Label and time of firing in the demo, without the gate."""
     done = run_forked(
         "daemon",
         *("replay", "--demo", "--speed", "max", "--headless", "--jsonl", "-"),

@@ -1,4 +1,4 @@
-"""What a model takes for its words is found and kept, to train the next one on."""
+"""What a model takes for its words is kept, to train on."""
 
 from __future__ import annotations
 

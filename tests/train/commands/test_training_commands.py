@@ -1,4 +1,4 @@
-"""`intentd-train`'s commands on one trained model: what they print and write is what is so."""
+"""`intentd-train`'s commands on one trained model, and their figures."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def figures(
 
 
 def scores_of(taught: Taught, windows: list[NDArray[np.float32]]) -> NDArray[np.float64]:
-    """By transformers alone, at the temperature that config.json names, (windows, labels)."""
+    """By transformers at config.json's temperature, (windows, labels)."""
     temperature = json.loads((taught.model / "config.json").read_text())["intentd"]["temperature"]
     model = AutoModelForAudioClassification.from_pretrained(taught.model).eval()
     extractor = AutoFeatureExtractor.from_pretrained(taught.model)
@@ -68,7 +68,10 @@ def replayed(taught: Taught, files: list[Path]) -> dict[str, list[dict[str, Any]
 def check_against(
     row: dict[str, Any], scores: NDArray[np.float64], truth: list[int], intents: list[int]
 ) -> None:
-    """The figures of `row` from scores (n, labels) and label numbers, by other means than ours."""
+    """Compare the figures of `row` with scores (n, labels) and labels.
+
+    They are computed by other means than ours.
+    """
     said = scores.argmax(axis=1).tolist()
     pairs = list(zip(said, truth, strict=True))
     hits = sum(s == t for s, t in pairs)
@@ -295,7 +298,7 @@ def test_calibrate_chooses_thresholds_again(
 
 
 def test_a_calibration_that_is_stopped_goes_on(taught: Taught, tmp_path: Path) -> None:
-    """It trains models where the recipe says so; stopping it then is no defect."""
+    """Stopping the training of its models is no defect."""
     model = shutil.copytree(taught.model, tmp_path / "model")
     settings = ("calibrate.cross_fit=2", "train.steps=100000", "train.eval_every=20")
     options = [part for setting in settings for part in ("--set", setting)]

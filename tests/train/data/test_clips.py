@@ -221,7 +221,7 @@ def test_a_folder_is_no_recipe(tmp_path: Path) -> None:
 
 
 def test_every_file_of_a_folder_is_used_or_listed(tmp_path: Path) -> None:
-    """Content decides, not the suffix; the rest is named, and no pipe is waited for."""
+    """Content decides, not the suffix; others are named, pipes not waited for."""
     root = tmp_path / "words"
     write_words(root, ("rise", "fall"), 1)
     kinds = {

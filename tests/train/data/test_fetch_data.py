@@ -1,4 +1,4 @@
-"""tools/fetch_data.py against archives of the published shapes on a server of the test's own."""
+"""tools/fetch_data.py against archives on a server of the test."""
 
 from __future__ import annotations
 
@@ -119,7 +119,7 @@ class Server(SimpleHTTPRequestHandler):
 
 @pytest.fixture
 def fetch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
-    """The tool, its sources' addresses replaced by those of a server on the loopback."""
+    """The tool with its sources' addresses on the loopback."""
     spec = importlib.util.spec_from_file_location("fetch_data", ROOT / "tools" / "fetch_data.py")
     assert spec is not None
     assert spec.loader is not None

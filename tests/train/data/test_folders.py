@@ -1,4 +1,4 @@
-"""Folders as people have them: links, hidden folders, parts, names that are no UTF-8, copies."""
+"""Folders as people have them: links, hidden ones, parts, odd names."""
 
 from __future__ import annotations
 

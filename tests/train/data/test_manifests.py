@@ -1,4 +1,4 @@
-"""Manifests as spreadsheets and editors save them, and what is wrong with them as a sentence."""
+"""Manifests of spreadsheets and editors, and what is wrong with them."""
 
 from __future__ import annotations
 

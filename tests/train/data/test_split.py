@@ -1,4 +1,4 @@
-"""Splits: nobody in two parts, nobody moved by more data, what is stratified is."""
+"""Splits: nobody in two parts, nobody moved, strata kept."""
 
 from __future__ import annotations
 

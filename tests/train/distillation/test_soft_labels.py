@@ -1,4 +1,4 @@
-"""A teacher in finetuning: its soft labels and vectors, and a small model that learns from them."""
+"""Soft labels and vectors of a teacher, and a model that learns them."""
 
 from __future__ import annotations
 
@@ -48,8 +48,11 @@ def clip_of(frames: int, label: str = "rise", placing: str = "word", key: str = 
 
 
 def targets_of(*clips: Clip) -> SoftTargets:
-    """A window at each frame; its vector is the frame's number over a thousand, and its soft label
-    that number of votes for "rise"."""
+    """A window at each frame, with its number as vector and soft label.
+
+    The vector is the frame's number over a thousand, the soft label that number of votes for
+    "rise".
+    """
     counts = [len(clip.samples) // FRAME for clip in clips]
     ends = np.cumsum(counts)
     frames = np.concatenate([np.arange(1, n + 1) for n in counts])
@@ -96,7 +99,7 @@ def test_an_excerpt_says_which_samples_lie_in_it(frames: int) -> None:
 def test_a_draw_has_what_the_teacher_made_of_it(
     placing: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Also at another speed; not of what was cut, put together or is noise alone."""
+    """Also at another speed; not for cut or composed windows, or noise."""
     # The samples are numbers of frames here, which no high-pass leaves.
     monkeypatch.setattr("train.examples.words.high_passed", lambda samples: samples)
     clips = [clip_of(90, "rise", placing), clip_of(30, "fall", placing)]

@@ -1,4 +1,7 @@
-"""Which windows the teacher hears: words whole, talk evenly, more of them without moving any."""
+"""The windows for the teacher: words whole, talk evenly.
+
+More of them moves none.
+"""
 
 from __future__ import annotations
 

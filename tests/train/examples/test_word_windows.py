@@ -1,4 +1,4 @@
-"""Batches of windows with their vectors: what is in them, and that they repeat."""
+"""Batches of windows with vectors: contents and repetition."""
 
 from __future__ import annotations
 

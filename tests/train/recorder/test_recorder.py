@@ -1,4 +1,4 @@
-"""Takes found in a stream, checked and kept; what keys do; a recording cut into takes."""
+"""Takes found in a stream, checked and kept; keys; cutting a recording."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The model card and its plots, with labels that markup would take for its own."""
+"""The model card and its plots, with labels that look like markup."""
 
 from __future__ import annotations
 

@@ -33,7 +33,7 @@ ENERGY = GateSettings(kind="energy")
 
 
 def colour(windows: object) -> NDArray[np.float32]:
-    """A made-up model: logits from where a window's power lies in the spectrum."""
+    """A synthetic model: logits from a window's power in the spectrum."""
     power = np.abs(np.fft.rfft(np.asarray(windows), axis=-1)) ** 2
     bands = ((0, 700), (700, 1000), (1000, None))
     low, middle, high = (power[:, a:b].sum(axis=-1) for a, b in bands)

@@ -1,4 +1,4 @@
-"""Every architecture that the guide names is finetuned by naming it, and runs in the daemon."""
+"""Every architecture of the guide is finetuned by name, and runs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Runs that end badly: damaged checkpoints, a cut recipe.json, a full disk, memory refused."""
+"""Runs that end badly: damaged checkpoints, full disks, no memory."""
 
 from __future__ import annotations
 
@@ -162,8 +162,11 @@ def test_a_model_appears_whole_or_not_at_all(tmp_path: Path) -> None:
 def test_a_full_disk_is_one_sentence_and_the_run_goes_on(
     place: Path, tmp_path: Path, limit: int
 ) -> None:
-    """A limit on the size of files stands for the disk: first the weights do not fit (128 kB),
-    then they do and the optimizer's state (283 kB) does not."""
+    """A limit on file sizes stands for the disk.
+
+    First the weights do not fit (128 kB), then they do and the optimizer's state (283 kB) does
+    not.
+    """
     tree = recipe_tree(place / "words", place / "base", steps=2, eval_every=1)
     recipe = write_recipe(tmp_path / "r.toml", tree)
 

@@ -1,4 +1,4 @@
-"""Whole runs at tiny size: what is taught the daemon hears, and nothing is lost on the way."""
+"""Whole runs at tiny size: the daemon detects what was taught."""
 
 from __future__ import annotations
 
@@ -43,8 +43,11 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def eight_of(folder: Path, words: dict[str, list[np.ndarray]], count: int) -> dict[str, Any]:
-    """A recipe that overfits eight recordings: the same are trained on and validated on, there a
-    little softer, since a copy is kept out of a second part."""
+    """A recipe that overfits eight recordings.
+
+    The same are trained on and validated on, there a little softer, since a copy is kept out of
+    a second part.
+    """
     for name, gain in (("eight", 1.0), ("softer", 0.9)):
         for label, sounds in words.items():
             (folder / name / label).mkdir(parents=True)
@@ -121,7 +124,7 @@ def overfit_and_listen(folder: Path, words: dict[str, list[np.ndarray]], count: 
 def test_trainer_and_daemon_give_a_recording_the_same_scores(
     plain_model: Path, tmp_path: Path
 ) -> None:
-    """At temperature 1, to 1e-4: the trainer's collator and model against `intentd replay`."""
+    """At temperature 1, to 1e-4: the trainer against `intentd replay`."""
     import torch
 
     from train.examples.words import WindowCollator
@@ -207,7 +210,7 @@ def test_an_interrupted_run_ends_as_an_unbroken_one(
 
 
 def test_a_mistake_in_the_data_costs_nothing(place: Path, tmp_path: Path) -> None:
-    """Neither the model that was to be replaced, nor the folder of a run that never began."""
+    """The model to be replaced stays, and no folder is begun."""
     tree = recipe_tree(place / "words", place / "base", steps=2, eval_every=2)
     wrong = dict(tree, data=[{"path": str(place / "wrods")}])
     empty = dict(tree, model={**tree["model"], "labels": ["rise", "fall", "flat", "nod"]})
@@ -277,7 +280,7 @@ def test_the_report_and_the_key_are_complete(place: Path, tmp_path: Path) -> Non
 
 
 def test_a_launcher_that_starts_one_process_of_many_is_reported_of() -> None:
-    """What `accelerate launch --cpu --num_processes 2` sets, and what launchers that work do."""
+    """What `accelerate launch --cpu` sets, and launchers that work."""
     one = {"MASTER_ADDR": "127.0.0.1", "ACCELERATE_MIXED_PRECISION": "no"}
     assert "--multi_gpu --num_processes" in str(left_alone(one))
     assert left_alone(one | {"LOCAL_RANK": "0"}) is None

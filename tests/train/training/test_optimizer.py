@@ -1,4 +1,4 @@
-"""Freezing, learning rates by layer, and averaged weights, as a training run applies them."""
+"""Freezing, learning rates by layer, and averaged weights in a run."""
 
 from __future__ import annotations
 

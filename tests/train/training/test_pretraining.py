@@ -1,4 +1,4 @@
-"""Distilling an encoder of words: a small teacher of random weights, in the real one's format."""
+"""Distilling an encoder from a small teacher with random weights."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The encoder of spoken words that ships for training: packed, loaded, and what it tells apart."""
+"""The encoder of words that ships: packed, loaded, discriminating."""
 
 from __future__ import annotations
 

@@ -17,8 +17,10 @@ HOURS = 0.7
 
 
 def point(own: list[float], takes: float = 0.99) -> OperatingPoint:
-    """Of one word whose takes all have one score, in talk whose scores fall off evenly; `own`:
-    scores of the user's own talk."""
+    """A word whose takes have one score, in talk of falling scores.
+
+    `own`: scores of the user's own talk.
+    """
     rng = np.random.default_rng(0)
     talk = np.zeros((300, 3), np.float32)
     talk[:, 0] = 1 / (1 + np.exp(-(rng.exponential(0.4, 300) - 4)))

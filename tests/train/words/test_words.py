@@ -1,4 +1,4 @@
-"""`intentd-train words`: from a folder to a model that intentd and transformers run."""
+"""`intentd-train words`: from a folder to a model that runs."""
 
 from __future__ import annotations
 
