@@ -1,4 +1,4 @@
-"""Manifests as spreadsheets, editors and careless hands leave them, read as training reads them."""
+"""Damaged manifests of spreadsheets and editors, read as training does."""
 
 from __future__ import annotations
 

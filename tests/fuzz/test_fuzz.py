@@ -1,4 +1,4 @@
-"""Malformed recordings, settings, models and manifests: none crashes, hangs or eats memory.
+"""Malformed recordings, settings, models and manifests: no crash or hang.
 
 A failure names its case, "KIND SEED"; see fuzz_worker.py for how to run one alone.
 """
