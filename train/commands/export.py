@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import warnings
 from pathlib import Path
@@ -15,7 +14,7 @@ from numpy.typing import NDArray
 
 from daemon.base.errors import UserError, first_line, os_reason
 from daemon.config.settings import HOP_SECONDS, EventSettings, RollingSettings
-from daemon.model.backends.conversion import OPSET
+from daemon.model.backends.conversion import to_onnx
 from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.network import build_network, quiet
 from daemon.model.probe import probe_windows
@@ -126,21 +125,11 @@ def description(classifier: Classifier) -> dict[str, Any]:
 
 
 def _graph(scoring: torch.nn.Module, window: int) -> bytes:
-    file = io.BytesIO()
     example = torch.from_numpy(probe_windows(window, 2))
     try:
         with torch.inference_mode(), quiet(), warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of tracing, whose result is compared
-            torch.onnx.export(
-                scoring,
-                (example,),
-                file,  # type: ignore[arg-type]  # any file will do
-                dynamo=False,
-                opset_version=OPSET,
-                input_names=[INPUT],
-                output_names=[OUTPUT],
-                dynamic_axes={INPUT: {0: "n"}, OUTPUT: {0: "n"}},
-            )
+            return to_onnx(scoring, example, {INPUT: {0: "n"}, OUTPUT: {0: "n"}})
     except ImportError as error:
         raise UserError(
             f"exporting needs the package onnx ({error}); pip install 'intentd[onnx]'."
@@ -148,4 +137,3 @@ def _graph(scoring: torch.nn.Module, window: int) -> bytes:
     except Exception as error:  # torch's converter raises of every kind
         first = first_line(error)
         raise UserError(f"the model can't be converted to ONNX ({first}).") from error
-    return file.getvalue()

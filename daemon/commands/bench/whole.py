@@ -20,6 +20,7 @@ from daemon.messages import Message, Prediction, Summary
 from daemon.output.dispatch import Dispatcher
 from daemon.output.jsonl import JsonLines
 from daemon.runtime.inputs import Recordings
+from daemon.runtime.worker import Worker
 from daemon.vad import GateBank, GateSettings
 
 if TYPE_CHECKING:
@@ -75,11 +76,7 @@ def whole(what: Figures) -> tuple[Any, Figures]:
         )
         output.open(setup.run_info(source.streams, classifier.backend))
         wall, cpu = time.perf_counter(), time.process_time()
-        source.start(on_news=lambda: None)
-        try:
-            worker.run()
-        finally:
-            source.stop()
+        _run(worker, source)
         output.close(60.0)
         return collected.figures() | {
             "seconds": time.perf_counter() - wall,
@@ -112,12 +109,17 @@ def scores_of(setup: Setup, classifier: Classifier, file: str) -> NDArray[np.flo
         source.wake,
         verify=classifier.verifier,
     )
+    _run(worker, source)
+    return np.stack(found)
+
+
+def _run(worker: Worker, source: Recordings) -> None:
+    """Run a worker to the recordings' end."""
     source.start(on_news=lambda: None)
     try:
         worker.run()
     finally:
         source.stop()
-    return np.stack(found)
 
 
 class _Collected:

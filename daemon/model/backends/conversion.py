@@ -216,11 +216,22 @@ def _convert(info: ModelInfo, weights: Path, window: int, *, in_parts: bool) -> 
 
 
 def _exported(module: Any, example: Any, part: Part) -> bytes:
-    import torch
-
     inputs, outputs = {0: "n"}, {0: "n"}
     if part is Part.CONVOLUTIONS:
         inputs[1], outputs[2] = "m", "f"
+    return to_onnx(module, example, {INPUT: inputs, OUTPUT: outputs})
+
+
+def to_onnx(module: Any, example: Any, axes: dict[str, dict[int, str]]) -> bytes:
+    """A torch module with one input and one output as an ONNX file.
+
+    Args:
+        module: takes `example`.
+        axes: names of the input and the output, each with its axes of any length: number to name.
+    """
+    import torch
+
+    given, made = axes
     file = io.BytesIO()
     torch.onnx.export(
         module,
@@ -228,9 +239,9 @@ def _exported(module: Any, example: Any, part: Part) -> bytes:
         file,  # type: ignore[arg-type]  # any file will do
         dynamo=False,
         opset_version=OPSET,
-        input_names=[INPUT],
-        output_names=[OUTPUT],
-        dynamic_axes={INPUT: inputs, OUTPUT: outputs},
+        input_names=[given],
+        output_names=[made],
+        dynamic_axes=axes,
     )
     return file.getvalue()
 
