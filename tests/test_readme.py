@@ -213,11 +213,17 @@ def test_the_command_works_with_a_microphone(command: str, desk: Path) -> None:
         # A microphone is never quite silent; `check` would take that for a muted one.
         mic.play(Path(str(files("daemon"))) / "bundled" / "demo.flac")
         process = subprocess.Popen(
-            command.split(), cwd=desk, env=environment(desk, mic.env), stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+            command.split(), cwd=desk,
+            env={**environment(desk, mic.env), "XDG_RUNTIME_DIR": str(desk)},
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
         )  # fmt: skip
         if word(command) == "live":
-            time.sleep(8)
+            end = time.monotonic() + 120
+            while not list(desk.glob("intentd/*.sock")) and time.monotonic() < end:
+                assert process.poll() is None, process.communicate()
+                time.sleep(0.1)
+            assert list(desk.glob("intentd/*.sock"))
+            time.sleep(1)
             assert process.poll() is None, process.communicate()
             process.send_signal(signal.SIGTERM)
         out, errors = process.communicate(timeout=120)
