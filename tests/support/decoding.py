@@ -61,7 +61,7 @@ def by_pipe(path: Path) -> tuple[Samples, str | None]:
         os.mkfifo(fifo)
 
     def writer() -> None:
-        with fifo.open("wb") as file, contextlib.suppress(BrokenPipeError):
+        with contextlib.suppress(BrokenPipeError), fifo.open("wb") as file:
             file.write(path.read_bytes())
 
     thread = threading.Thread(target=writer)
