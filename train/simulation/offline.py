@@ -236,8 +236,8 @@ class EventReplay:
         )
         return [
             self._event(fired, settings)
-            for index, window in enumerate(smoothed)
-            for fired in detector.update(*window, self._cached.ask(index))
+            for index in _decisive(smoothed, settings)
+            for fired in detector.update(*smoothed[index], self._cached.ask(index))
             if fired.confirmed
         ]
 
@@ -253,6 +253,28 @@ class EventReplay:
             min(fired.at / RATE, self._length),
             verified=fired.verified,
         )
+
+
+def _decisive(smoothed: Sequence[SmoothedWindow], settings: SimulationSettings) -> Sequence[int]:
+    """Numbers of the windows that can change what an `EventDetector` does.
+
+    A window in which nothing reaches the lowest release value ends all labels; more of them after
+    it change nothing. An utterance may begin in any window.
+    """
+    if settings.unit != "word" or not smoothed:
+        return range(len(smoothed))
+    labels = settings.labels
+    intents = [n for n, label in enumerate(labels) if label not in settings.non_intents]
+    least = min((settings.events.of(labels[n]) for n in intents), default=1.0)
+    if settings.verification is not None:
+        least = settings.verification.candidate
+    nothing = np.zeros(len(labels), np.float32)
+    own = np.stack([nothing if window[2] is None else window[2] for window in smoothed])
+    rolling = np.stack([window[3] for window in smoothed])
+    highest = np.maximum(own, rolling)[:, intents].max(axis=1, initial=0)
+    active = highest >= np.float32(least) * np.float32(settings.events.release)
+    active[1:] |= active[:-1].copy()
+    return np.flatnonzero(active).tolist()
 
 
 def speech_windows(clips: Sequence[Clip], settings: SimulationSettings) -> list[NDArray[np.int64]]:

@@ -5,7 +5,7 @@ Its linear layer is trained.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,7 +24,7 @@ from daemon.model.verifier.description import VerifierInfo, bundled_network
 from daemon.model.verifier.network import WordEmbedding
 from train.augment import Audio
 from train.calibration.thresholds import ScoredTrack, calibrate
-from train.data.clips import Loaded
+from train.data.clips import Clip, Loaded
 from train.distillation.word_embedding import NAME, weights_of
 from train.evaluation.evaluate import settings_of
 from train.linear_head import Head
@@ -37,10 +37,11 @@ from train.simulation.verified import verified
 from train.training.finetune import noises_of
 from train.verification.combination import fit_combination
 from train.verification.folder import write_verifier
-from train.verification.learn import draw_vectors, fit_verifier
+from train.verification.learn import Vectors, draw_vectors, fit_verifier
+from train.verification.mining import hard_negatives
 
 DRAWS = 9_600
-"""Windows that the linear layer is trained on."""
+"""Windows that the linear layer is trained on, beside the hard negatives."""
 CANDIDATE = 0.1
 MARGIN = 0.02
 """Share of the words that one smoothed window more must be worth."""
@@ -71,22 +72,24 @@ def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
     recipe = run.recipe
     if recipe.model.unit != "word":
         raise UserError("A verifier hears 1.5 s, and the recipe's model knows whole utterances.")
-    embedding = WordEmbedding(network, recipe.train.threads or 1)
+    embedding = WordEmbedding(network, recipe.train.threads or 1, unpacked=True)
     loaded, labels = load(run)
     noises = noises_of(recipe)
     classifier = open_calibrated(run, labels)
+    clips = loaded.part("train")
     with Progress(console=run.console, transient=True) as progress:
         task = progress.add_task("vectors", total=draws)
         vectors, targets = draw_vectors(
             recipe,
-            loaded.part("train"),
+            clips,
             labels,
             noises,
             embedding,
             draws,
             lambda done: progress.update(task, completed=done),
         )
-    head = fit_verifier(vectors, targets, len(labels))
+        hard = _hard_negatives(recipe, clips, classifier, embedding, progress)
+    head = _fit(vectors, targets, hard, labels)
     settings = replace(
         settings_of(classifier), verification=Verification(candidate=CANDIDATE, asks=ASKS)
     )
@@ -94,7 +97,13 @@ def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
     with run.console.status("calibrating the verifier"):
         tracks = _scored(run, loaded, noises, classifier, settings, head, embedding, counts)
         found, verification = calibrate_verifier(
-            recipe, labels, settings, classifier.info.temperature, tracks, counts, draws
+            recipe,
+            labels,
+            settings,
+            classifier.info.temperature,
+            tracks,
+            counts,
+            {"draws": draws, "hard_negatives": sum(map(len, hard.values()))},
         )
     run.say(
         f"verifier: {found.measured['hits']} of {found.measured['words']} words, "
@@ -113,6 +122,42 @@ def add_verifier(run: Run, network: Path, draws: int = DRAWS) -> VerifierInfo:
     )
 
 
+def _hard_negatives(
+    recipe: Recipe,
+    clips: Sequence[Clip],
+    classifier: Classifier,
+    embedding: WordEmbedding,
+    progress: Progress,
+) -> dict[str, Vectors]:
+    """Vectors of hard negatives by their label."""
+    found = {}
+    for label in recipe.model.non_intents:
+        mine = [clip for clip in clips if clip.label == label]
+        task = progress.add_task(f"hard negatives of {label}", total=len(mine))
+        found[label] = hard_negatives(
+            mine,
+            classifier,
+            settings_of(classifier),
+            embedding,
+            lambda done, task=task: progress.update(task, completed=done),  # type: ignore[misc]
+        )
+    return found
+
+
+def _fit(
+    vectors: Vectors,
+    targets: NDArray[np.int64],
+    hard: Mapping[str, Vectors],
+    labels: tuple[str, ...],
+) -> Head:
+    numbers = [np.full(len(rows), labels.index(label)) for label, rows in hard.items()]
+    return fit_verifier(
+        np.concatenate([vectors, *hard.values()]),
+        np.concatenate([targets, *numbers]),
+        len(labels),
+    )
+
+
 def calibrate_verifier(
     recipe: Recipe,
     labels: tuple[str, ...],
@@ -120,21 +165,22 @@ def calibrate_verifier(
     temperature: float,
     tracks: Sequence[ScoredTrack],
     counts: Sequence[int],
-    draws: int,
+    learned_from: Mapping[str, int],
 ) -> tuple[Calibration, Verification]:
     """Thresholds, and how both posteriors are combined.
 
     Of the `counts` of windows that the model's posteriors are smoothed over the best is taken.
     `settings`: of the daemon, with the verification to be fitted. `tracks` must have the verifier's
     posteriors for each of `counts`. One window less may cost `MARGIN` of the words: events come
-    sooner then, and words may follow each other sooner.
+    sooner then, and words may follow each other sooner. `learned_from` is kept among what was
+    measured.
     """
     assert settings.verification is not None
     only = recipe.calibrate.model_copy(update={"rolling_windows": (), "threshold": THRESHOLDS})
     described = {
         "recipe": recipe.name,
         "date": f"{datetime.now(UTC):%Y-%m-%d}",
-        "draws": draws,
+        **learned_from,
         "candidates": sum(len(each.cached.verifier_posteriors) for each in tracks),
     }
     best: tuple[tuple[int, float], Calibration, Verification] | None = None

@@ -74,17 +74,11 @@ def draw_vectors(
 
 
 def fit_verifier(
-    vectors: Vectors,
-    targets: NDArray[np.int64],
-    labels: int,
-    weights: NDArray[np.float32] | None = None,
-    penalty: float = 1.0,
+    vectors: Vectors, targets: NDArray[np.int64], labels: int, penalty: float = 1.0
 ) -> Head:
     """The linear layer that tells `labels` labels by their vectors.
 
-    `targets` (n,) are label numbers; `weights` (n,) of the examples, None: all alike; see
-    `fit_head` for `penalty`.
+    `targets` (n,) are label numbers; see `fit_head` for `penalty`.
     """
-    if weights is None:
-        weights = np.ones(len(targets), np.float32)
+    weights = np.ones(len(targets), np.float32)
     return fit_head(vectors, targets, weights, labels, penalty)
