@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 from support.broker import MOSQUITTO, Mosquitto, Subscriber, until
+from support.demo import DEMO
 from support.run_controls import free_port
 from support.virtual_mic import VirtualMic, missing_packages
 
@@ -25,7 +26,6 @@ pytestmark = [
     pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ["left", "go", "one", "five", "right", "eight", "up"]
 
 
 def test_a_microphones_events_reach_the_outputs_and_status_shows_them(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ import pytest
 import soundfile
 from prometheus_client.parser import text_string_to_metric_families
 from support.broker import MOSQUITTO, Mosquitto, Subscriber, until
+from support.demo import DEMO
 from support.run_controls import free_port
 
 pytestmark = [
@@ -28,7 +29,6 @@ pytestmark = [
     pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="needs SIGHUP"),
 ]
 ROOT = Path(__file__).resolve().parents[2]
-DEMO = ["left", "go", "one", "five", "right", "eight", "up"]
 
 
 class House:

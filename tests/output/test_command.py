@@ -14,6 +14,7 @@ from importlib.resources import files
 from pathlib import Path
 
 import pytest
+from support.demo import DEMO
 
 from daemon.base.errors import UserError
 from daemon.config import load_settings
@@ -24,7 +25,6 @@ from daemon.output.command.output import Commands, environment
 
 ROOT = Path(__file__).resolve().parents[2]
 RUN = RunInfo((), ("left", "right"), frozenset(), (0.5, 0.5), "m", "b", 1.0, 0.24)
-DEMO = ["left", "go", "one", "five", "right", "eight", "up"]
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="commands are sh's")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from support.demo import DEMO
 from support.run_controls import Controls, free_port
 
 from daemon.base.errors import UserError
@@ -271,7 +272,7 @@ def test_prometheus_sees_the_events_of_the_demo(tmp_path: Path) -> None:
 
         assert until(lambda: sum(counts().values()) == 7, 20), counts()
         spoken = {intent for intent, count in counts().items() if count == 1}
-        assert spoken == {"left", "go", "one", "five", "right", "eight", "up"}
+        assert spoken == set(DEMO)
         assert query("max_over_time(intentd_windows_total[5m])")[""] > 125
     finally:
         prometheus.terminate()

@@ -18,6 +18,7 @@ import soundfile
 from support.forked import run_forked
 from support.train_helpers import GLIDES, RATE, tiny_base, word
 
+from daemon.model.verifier.description import read_verifier
 from train.recipe_files import load_recipe
 from train.training.initial_model import build_model
 
@@ -94,6 +95,7 @@ def start(recordings: Path, teacher: Path, place: Path) -> subprocess.Popen[str]
             **os.environ,
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "WORD_TEACHER": str(teacher),
+            "VERIFIER_DRAWS": "100",
         },
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -138,6 +140,12 @@ def test_it_goes_from_recordings_to_a_model_although_it_is_interrupted(
         assert (runs / "commands" / name).stat().st_size > 0
     calibration = json.loads((runs / "commands" / "calibration.json").read_text())
     assert set(calibration["intentd"]["thresholds"]) == set(WORDS)
+    verifier = read_verifier(runs / "commands" / "verifier")
+    assert set(verifier.thresholds) == set(WORDS)
+    assert verifier.measured["draws"] == 100
+    # The report is of model and verifier together.
+    written = (runs / "commands" / "verifier" / "verifier.json").stat().st_mtime
+    assert (runs / "commands" / "metrics.json").stat().st_mtime > written
 
     made = {path: path.stat().st_mtime_ns for path in runs.rglob("*")}
     assert start(recordings, word_teacher, tmp_path).wait(60) == 0  # there is nothing left to do

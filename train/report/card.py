@@ -10,6 +10,7 @@ from typing import Any
 
 from daemon.base.text import markdown_code, markdown_text
 from daemon.base.text_files import read_text, write_text
+from daemon.model.verifier.description import FOLDER, VerifierInfo, read_verifier
 from train.evaluation.evaluate import Evaluation
 from train.recipe import Recipe
 from train.report import plots, results
@@ -55,7 +56,10 @@ def write(
     notes = _notes(output / NOTES, say)
 
     def write_card() -> None:
-        text = card(recipe, figures, calibration.get("intentd", {}), history, pictures, notes)
+        verifier = read_verifier(output / FOLDER) if (output / FOLDER).is_dir() else None
+        text = card(
+            recipe, figures, calibration.get("intentd", {}), history, pictures, notes, verifier
+        )
         write_text(output / "README.md", text)
 
     attempt("README.md, the model card,", write_card, say)
@@ -68,6 +72,7 @@ def card(
     history: dict[str, Any],
     pictures: list[str],
     notes: str = "",
+    verifier: VerifierInfo | None = None,
 ) -> str:
     """The model card, Markdown with a header that the hub reads.
 
@@ -81,7 +86,7 @@ def card(
         *([notes] if notes else []),
         results.metrics(recipe, figures),
         results.by_label(figures),
-        results.calibration(recipe, calibration),
+        results.calibration(recipe, calibration, verifier),
         LIMITS.format(non_intents=_list(recipe.model.non_intents) or "none"),
         "## Pictures\n\n" + "\n".join(f"![{p}]({PICTURES}/{p}.png)" for p in pictures) + "\n",
     ]

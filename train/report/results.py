@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from daemon.base.text import markdown_text
+from daemon.model.verifier.description import VerifierInfo
 from train.recipe import Recipe
 
 CONFUSIONS = 8
@@ -138,23 +139,13 @@ def confusions(
     ]
 
 
-def calibration(recipe: Recipe, chosen: dict[str, Any]) -> str:
+def calibration(
+    recipe: Recipe, chosen: dict[str, Any], verifier: VerifierInfo | None = None
+) -> str:
+    """How thresholds were chosen, those of the verifier too, and what was counted there."""
     if not chosen:
         return ""
     measured = chosen["measured"]
-    thresholds = ", ".join(
-        f"{markdown_text(label)} {value:.2f}" for label, value in chosen["thresholds"].items()
-    )
-    hours = measured["command_free_hours"]
-    alarms = (
-        f"{measured['false_alarms']} false alarms, {measured['false_alarms_per_hour']:.2f} an "
-        "hour; what others may expect is rather what thresholds chosen on one half of it give in "
-        f"the other, {measured['false_alarms_elsewhere']}, "
-        f"{measured['false_alarms_elsewhere'] / hours:.2f} an hour, with 95 % confidence at most "
-        f"{measured['false_alarms_elsewhere_per_hour_upper_95']:.1f}"
-        if hours
-        else "and without command-free audio nothing is known of false alarms"
-    )
     parts = recipe.calibrate.cross_fit
     of = "streams of words and command-free audio of the validation part"
     if parts:
@@ -167,18 +158,47 @@ def calibration(recipe: Recipe, chosen: dict[str, Any]) -> str:
         of += f", and {free}, which nothing is trained on"
     return (
         "## Calibration\n\n"
-        f"Temperature {chosen['temperature']:.2f}; thresholds: {thresholds}. Chosen on {of} "
-        f"({hours:.2f} h without commands), for at most "
-        f"{measured['false_alarms_asked_per_hour']:g} false alarms an hour: {measured['hits']} of "
-        f"{measured['words']} words heard, {measured['wrong']} wrong, {alarms}. "
-        + _alarms_by_source(measured)
-        + _other_words(measured)
-        + "These are figures of the very audio the thresholds were chosen on; the table above is "
-        "not.\n"
+        f"Temperature {chosen['temperature']:.2f}; thresholds: {_listed(chosen['thresholds'])}. "
+        f"Chosen on {of} ({measured['command_free_hours']:.2f} h without commands), for at most "
+        f"{measured['false_alarms_asked_per_hour']:g} false alarms an hour: "
+        f"{_counted(measured)}{_with_verifier(verifier)}These are figures of the very audio the "
+        "thresholds were chosen on; the table above is not.\n"
     )
 
 
-def _alarms_by_source(measured: dict[str, Any]) -> str:
+def _with_verifier(verifier: VerifierInfo | None) -> str:
+    if verifier is None:
+        return " "
+    windows = verifier.rolling_windows
+    smoothed = f"posteriors smoothed over {windows} windows and " if windows else ""
+    return (
+        f"\n\nWith the verifier, {smoothed}thresholds of the verified score, chosen on the same: "
+        f"{_listed(verifier.thresholds)}; {_counted(verifier.measured)}\n\n"
+    )
+
+
+def _listed(thresholds: Mapping[str, float]) -> str:
+    return ", ".join(f"{markdown_text(label)} {value:.2f}" for label, value in thresholds.items())
+
+
+def _counted(measured: Mapping[str, Any]) -> str:
+    hours = measured["command_free_hours"]
+    alarms = (
+        f"{measured['false_alarms']} false alarms, {measured['false_alarms_per_hour']:.2f} an "
+        "hour; what others may expect is rather what thresholds chosen on one half of it give in "
+        f"the other, {measured['false_alarms_elsewhere']}, "
+        f"{measured['false_alarms_elsewhere'] / hours:.2f} an hour, with 95 % confidence at most "
+        f"{measured['false_alarms_elsewhere_per_hour_upper_95']:.1f}"
+        if hours
+        else "and without command-free audio nothing is known of false alarms"
+    )
+    return (
+        f"{measured['hits']} of {measured['words']} words heard, {measured['wrong']} wrong, "
+        f"{alarms}. {_alarms_by_source(measured)}{_other_words(measured)}"
+    ).rstrip()
+
+
+def _alarms_by_source(measured: Mapping[str, Any]) -> str:
     rows = measured["false_alarms_by_source"]
     if not rows:
         return ""
@@ -189,7 +209,7 @@ def _alarms_by_source(measured: dict[str, Any]) -> str:
     return f"By source: {counts}. "
 
 
-def _other_words(measured: dict[str, Any]) -> str:
+def _other_words(measured: Mapping[str, Any]) -> str:
     """Single words that are no intents, unless they are command-free audio.
 
     Empty where they counted as that.

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 from support.broker import MOSQUITTO, Mosquitto, Subscriber, until
+from support.demo import DEMO
 from support.mqtt import Pausing, event, intents, mqtt, running
 
 from daemon.output.mqtt import discovery
@@ -21,7 +22,6 @@ pytestmark = [
     pytest.mark.skipif(MOSQUITTO is None, reason="needs mosquitto"),
 ]
 ROOT = Path(__file__).resolve().parents[3]
-DEMO = ["left", "go", "one", "five", "right", "eight", "up"]
 
 
 # ---- what is published --------------------------------------------------------------------------
