@@ -142,7 +142,7 @@ def confusions(
 def calibration(
     recipe: Recipe, chosen: dict[str, Any], verifier: VerifierInfo | None = None
 ) -> str:
-    """How thresholds were chosen, those of the verifier too, and what was counted there."""
+    """How thresholds were chosen, the verifier's too, and what they gave."""
     if not chosen:
         return ""
     measured = chosen["measured"]
