@@ -173,9 +173,9 @@ def run_python(code: str, folder: Path, **environ: str) -> str:
 
 def test_what_the_documents_show_works(tmp_path: Path) -> None:
     (first,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert run_python(first, tmp_path) == "1.22 s  left  0.98\n"
+    assert run_python(first, tmp_path) == "0.99 s  left  0.89\n"
     out = run_python("\n".join(b for b in BLOCKS if "listen" not in b), tmp_path)
-    assert out.startswith("1.22 s  left  0.98\n['background', ")
+    assert out.startswith("0.99 s  left  0.89\n['background', ")
     assert "'left'" in out.splitlines()[1] and "one.flac left" in out
 
 

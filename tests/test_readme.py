@@ -160,7 +160,9 @@ def test_the_script_for_a_command_does_what_its_page_shows(tmp_path: Path) -> No
     lines = (tmp_path / "spoken.txt").read_text().splitlines()
     assert len(lines) == 7
     folder = str(Path(str(files("daemon"))) / "bundled")
-    assert lines[-1].replace(folder, "…") == last
+    # Backends differ in the last digits of a score.
+    printed = lines[-1].replace(folder, "…")
+    assert re.sub(r"(0\.\d{3})\d{3}", r"\1", printed) == re.sub(r"(0\.\d{3})\d{3}", r"\1", last)
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c.startswith("make ")])

@@ -136,6 +136,7 @@ def test_a_frozen_server_is_noticed_and_its_return(mic: VirtualMic, tone: Path) 
         assert end["oldest_callback"] > 3
 
 
+@pytest.mark.timed
 @one_and_four_channels
 def test_a_source_that_goes_while_another_stays_is_a_loss(mic: VirtualMic, tone: Path) -> None:
     """The server moves the recording to the other source, and says nothing."""

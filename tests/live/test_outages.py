@@ -154,6 +154,7 @@ def test_a_day_of_troubles(mic: VirtualMic, words: dict[str, Path], tmp_path: Pa
         assert summary["seconds"] == pytest.approx(time.monotonic() - begun, abs=4.0)
 
 
+@pytest.mark.timed
 @pytest.mark.skipif(sys.platform == "win32", reason="no SIGSTOP")
 def test_a_stopped_process_does_not_blame_the_model(mic: VirtualMic, tmp_path: Path) -> None:
     """What waited during the stop is processed or lost.
