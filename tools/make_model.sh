@@ -32,7 +32,8 @@ if [ ! -f "$run/metrics.json" ]; then
     # Training that was asked to stop (SIGTERM) ends in good order, with status 0.
     [ -f "$run/metrics.json" ] || { echo "commands is not finished; run this again." >&2; exit 1; }
 fi
+# The network that ships, whichever the teacher was: nothing is copied beside the layer.
 [ -f "$verifier" ] || intentd-train verifier "$run" commands --set "root=$data" "$@" \
-    ${WORD_TEACHER:+--network "$WORD_TEACHER"} ${VERIFIER_DRAWS:+--draws "$VERIFIER_DRAWS"}
+    ${VERIFIER_DRAWS:+--draws "$VERIFIER_DRAWS"}
 [ "$run/metrics.json" -nt "$verifier" ] ||
     intentd-train report "$run" commands --set "root=$data" "$@"

@@ -37,7 +37,7 @@ def words() -> dict[str, list[Sound]]:
     return found
 
 
-@pytest.mark.parametrize(("pause", "least"), [(0.05, 25), (0.15, 42), (0.5, 56)])
+@pytest.mark.parametrize(("pause", "least"), [(0.05, 25), (0.15, 42), (0.5, 58)])
 def test_both_words_of_a_pair_are_heard(
     words: dict[str, list[Sound]], tmp_path: Path, pause: float, least: int
 ) -> None:

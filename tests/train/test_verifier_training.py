@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any, Literal, cast
 
 import numpy as np
 import pytest
@@ -18,7 +21,9 @@ from daemon.messages import Scores
 from daemon.model.verifier.description import read_verifier
 from daemon.model.verifier.filterbank import SOUND
 from daemon.vad import GateSettings
+from daemon.windowing import high_passed
 from train.calibration.thresholds import ScoredTrack
+from train.data.clips import Clip
 from train.simulation.offline import (
     CachedScores,
     EventReplay,
@@ -27,8 +32,9 @@ from train.simulation.offline import (
     score_recordings,
 )
 from train.simulation.tracks import ReferenceEvent
-from train.simulation.verified import verified
+from train.simulation.verified import before, verified
 from train.verification.combination import candidates_of, fit_combination
+from train.verification.mining import LEAST, _tracks, hard_negatives
 
 LABELS = ("rise", "fall", "flat")
 SETTINGS = SimulationSettings(
@@ -108,6 +114,55 @@ def test_the_verifier_is_asked_until_a_label_ends() -> None:
     assert replay(found, settings).events == ()
 
 
+class Sound:
+    """A network whose vector of a window is the window."""
+
+    width = SOUND
+
+    def vectors(self, windows: np.ndarray) -> np.ndarray:
+        return windows
+
+
+def always_rise(windows: object) -> np.ndarray:
+    return np.tile(np.array([5, 0, 0], np.float32), (len(np.asarray(windows)), 1))
+
+
+@pytest.mark.parametrize(("gate", "logits"), [("off", colour), ("energy", always_rise)])
+def test_hard_negatives_are_windows_that_the_model_takes_for_an_intent(
+    gate: Literal["off", "energy"], logits: Callable[[object], np.ndarray]
+) -> None:
+    quiet = np.zeros(RATE, np.int16)
+    clips = [
+        Clip(
+            np.concatenate([quiet, pcm(word(label, n)), quiet]), "flat", "", "", n % 2, "train", ""
+        )
+        for n, label in enumerate(("rise", "flat", "fall"))
+    ]
+    settings = replace(SETTINGS, gate=GateSettings(kind=gate))
+    model = SimpleNamespace(logits=logits, info=SimpleNamespace(temperature=1.0))
+    found = hard_negatives(clips, cast(Any, model), settings, cast(Any, Sound()))
+    expected = []
+    for track, _ in _tracks(clips):
+        sound = high_passed(track.samples)
+        for index in range(1 + (len(sound) - RATE) // settings.hop_samples):
+            window = before(sound, index, settings)
+            powers = np.exp(logits(window[None, -RATE:])[0])
+            if powers[:2].max() / powers.sum() >= LEAST:
+                expected.append(window)
+    if gate == "off":
+        assert 0 < len(found) == len(expected)
+        np.testing.assert_allclose(found, np.stack(expected), atol=1e-6)
+    else:  # windows without speech are not asked about
+        assert 0 < len(found) < len(expected)
+        assert all(any(np.allclose(row, each, atol=1e-6) for each in expected) for row in found)
+        # The gate opens a little before a word.
+        assert np.mean(np.abs(found[:, -RATE:]).max(axis=1) > 0.05) >= 0.7
+
+
+def pcm(sound: np.ndarray) -> np.ndarray:
+    return np.asarray(np.clip(sound, -1, 1) * 32767, np.int16)
+
+
 def direct_events(
     sound: np.ndarray, settings: SimulationSettings
 ) -> list[tuple[str, float, float]]:
@@ -174,6 +229,7 @@ def test_the_command_adds_a_verifier_that_evaluation_and_daemon_use(
     intents = set(info.labels) - set(config["intentd"]["non_intents"])
     assert set(info.thresholds) == intents
     assert info.network.parent == info.directory and info.measured["draws"] == 200
+    assert info.measured["hard_negatives"] > 0
     results = {}
     for kind in ("auto", "off"):
         file = tmp_path / f"{kind}.json"
