@@ -54,7 +54,7 @@ def serve() -> Iterator[Callable[..., Server]]:
 
 def webhook(
     url: str, *, secret: str = "", token: str = "", ca_file: str = "",
-    timeout: float = 1.0, keep: float = 60.0,
+    timeout: float = 10.0, keep: float = 60.0,
 ) -> Webhook:  # fmt: skip
     endpoint = Endpoint(url, ca_file=ca_file, timeout=timeout)
     output = Webhook(endpoint, credentials=lambda: (secret, token), keep=keep, queue=100)
