@@ -127,14 +127,11 @@ def picture(state: DashboardState, after: float) -> list[str]:
     return [re.sub(r"\d\d:\d\d:\d\d", "hh:mm:ss", row) for row in rows]
 
 
-def seen(viewer: Viewer, windows: int) -> DashboardState:
-    """The viewer's state once so many windows have arrived."""
-
-    def arrived() -> bool:
-        with viewer.display.changing():
-            return viewer.display.state is not None and viewer.display.state.windows >= windows
-
-    wait_until(arrived)
+def seen(viewer: Viewer, daemon: Daemon) -> DashboardState:
+    """The viewer's state once all that the daemon sent has arrived."""
+    marker = time.monotonic()
+    daemon.watch.send_vitals(load=marker, paused=False, outputs=[])
+    wait_until(lambda: viewer.load == marker)
     assert viewer.display.state is not None
     return viewer.display.state
 
@@ -169,8 +166,7 @@ def test_who_watches_from_the_start_sees_what_the_daemon_shows(daemon: Daemon) -
     viewer = viewer_of(daemon)
     assert daemon.watched == [True]
     seconds = play(daemon)
-    state = seen(viewer, daemon.state.windows)
-    wait_until(lambda: state.samples_lost == daemon.state.samples_lost)
+    state = seen(viewer, daemon)
     # Flashes are over by then; ages differ by what the way took.
     assert picture(state, seconds + 5) == picture(daemon.state, seconds + 5)
     viewer.quit()
@@ -185,7 +181,7 @@ def test_who_comes_late_sees_the_same(daemon: Daemon) -> None:
     seconds = play(daemon)
     viewers = [viewer_of(daemon) for _ in range(3)]
     for viewer in viewers:
-        state = seen(viewer, daemon.state.windows)
+        state = seen(viewer, daemon)
         assert picture(state, seconds + 5) == picture(daemon.state, seconds + 5)
         viewer.quit()
     wait_until(lambda: daemon.watched == [True, False])
@@ -198,16 +194,16 @@ def test_clients_streams_come_and_go(daemon: Daemon) -> None:
     daemon.apply(start, now + 1)
     none = np.zeros(len(LABELS), np.float32)
     daemon.apply(Prediction(CLIENT.name, 0.0, 1.0, True, None, none, None), now + 2)
-    state = seen(viewer, 1)
+    state = seen(viewer, daemon)
     assert list(state.streams) == ["mic", CLIENT.name]
-    late = seen(viewer_of(daemon), 1)
+    late = seen(viewer_of(daemon), daemon)
     assert late.streams[CLIENT.name].windows == 1
     summary = Summary(CLIENT.name, 1.0, 1, 1, 0, (Verdict("up", 0.5),), 9, 0, 9, 0, None, None)
     daemon.apply(summary, now + 3)
     wait_until(lambda: state.streams[CLIENT.name].summary is not None)
     state.tick(state.started + 30)
     assert list(state.streams) == ["mic"] and state.windows == 1
-    after = seen(viewer_of(daemon), 1)
+    after = seen(viewer_of(daemon), daemon)
     assert list(after.streams) == ["mic"] and after.windows == 1
 
 

@@ -17,14 +17,16 @@ from daemon.model.errors import ModelError
 Checkpoint = Callable[[str], Path]
 
 
-def by_pipeline(directory: Path, sounds: np.ndarray) -> np.ndarray:
+def by_pipeline(directory: Path, sounds: np.ndarray, **options: str) -> np.ndarray:
     """Probabilities by transformers, each window alone, in order of LABELS."""
     from transformers import pipeline
 
     judge = pipeline("audio-classification", model=str(directory), device="cpu")
     rows = []
     for sound in sounds:
-        found = {entry["label"]: entry["score"] for entry in judge(sound.copy(), top_k=None)}
+        found = {
+            entry["label"]: entry["score"] for entry in judge(sound.copy(), top_k=None, **options)
+        }
         rows.append([found[label] for label in LABELS])
     return np.array(rows)
 
@@ -71,11 +73,11 @@ def test_views_of_a_stream_are_left_as_they_are(kind: str, checkpoint: Checkpoin
 def test_temperature_divides_the_logits(tmp_path: Path) -> None:
     directory = save(tmp_path)
     sounds = windows(2)
-    plain = load_classifier(directory, threads=1)
+    plain = load_classifier(directory, backend="torch-cpu", threads=1)
     write_intentd_key(directory, Calibration(temperature=2.5))
-    warm = load_classifier(directory, threads=1)
+    warm = load_classifier(directory, backend="torch-cpu", threads=1)
     logits = plain.logits(sounds).astype(np.float64)
-    np.testing.assert_array_equal(logits, warm.logits(sounds))
+    np.testing.assert_allclose(logits, warm.logits(sounds), atol=1e-5)
     expected = np.exp(logits / 2.5) / np.exp(logits / 2.5).sum(axis=1, keepdims=True)
     np.testing.assert_allclose(warm.classify(sounds), expected, atol=1e-6)
     assert np.abs(plain.classify(sounds) - expected).max() > 0.01
@@ -85,7 +87,9 @@ def test_a_multi_label_model_has_independent_probabilities(tmp_path: Path) -> No
     directory = save(tmp_path, problem_type="multi_label_classification")
     sounds = windows(2)
     found = load_classifier(directory, threads=1).classify(sounds)
-    np.testing.assert_allclose(found, by_pipeline(directory, sounds), atol=1e-4)
+    # Older pipelines take every model for one of a single label.
+    expected = by_pipeline(directory, sounds, function_to_apply="sigmoid")
+    np.testing.assert_allclose(found, expected, atol=1e-4)
     assert np.abs(found.sum(axis=1) - 1).max() > 0.01
 
 

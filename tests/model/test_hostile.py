@@ -24,10 +24,15 @@ from safetensors.torch import load_file, save_file
 from support.model_checkpoints import edit, windows
 
 from daemon.base.errors import UserError
-from daemon.model.classifier import load_classifier
+from daemon.model.classifier import Classifier, load_classifier
 from daemon.model.description.info import read_model_info
 
 Checkpoint = Callable[[str], Path]
+
+
+def loaded(directory: Path) -> Classifier:
+    """By one backend, since others may be the fastest at each load."""
+    return load_classifier(directory, backend="torch-cpu", threads=1)
 
 
 def refused(directory: Path) -> str:
@@ -186,7 +191,7 @@ def test_only_safetensors(model: Path) -> None:
 
 
 def test_other_files_have_no_say(model: Path, checkpoint: Checkpoint) -> None:
-    expected = load_classifier(checkpoint("wav2vec2"), threads=1).logits(windows(1))
+    expected = loaded(checkpoint("wav2vec2")).logits(windows(1))
     (model / "adapter_config.json").write_text('{"base_model_name_or_path": "/nowhere"}')
     (model / "modeling_evil.py").write_text("raise SystemExit")
     (model / "pytorch_model.bin").write_bytes(b"junk")
@@ -201,8 +206,8 @@ def test_other_files_have_no_say(model: Path, checkpoint: Checkpoint) -> None:
         distributed_config={"tp_size": 8},
         _name_or_path="/etc",
     )
-    found = load_classifier(model, threads=1).logits(windows(1))
-    assert (found == expected).all()
+    found = loaded(model).logits(windows(1))
+    assert abs(found - expected).max() < 1e-5
 
 
 @pytest.mark.parametrize("keep", [0, 7, 8, 100, 2000, -1])
@@ -261,7 +266,7 @@ def test_weights_with_a_head_for_other_labels(model: Path) -> None:
 
 
 def test_half_precision_and_old_weight_norm_keys_load(model: Path, checkpoint: Checkpoint) -> None:
-    expected = load_classifier(checkpoint("wav2vec2"), threads=1).logits(windows(2))
+    expected = loaded(checkpoint("wav2vec2")).logits(windows(2))
     path = model / "model.safetensors"
     state = load_file(path)
     for new, old in (("original0", "weight_g"), ("original1", "weight_v")):
@@ -269,9 +274,10 @@ def test_half_precision_and_old_weight_norm_keys_load(model: Path, checkpoint: C
         state[f"wav2vec2.encoder.pos_conv_embed.conv.{old}"] = state.pop(key)
     state.pop("wav2vec2.masked_spec_embed", None)
     save_file(state, path, metadata={"format": "pt"})
-    assert (load_classifier(model, threads=1).logits(windows(2)) == expected).all()
+    found = loaded(model).logits(windows(2))
+    assert abs(found - expected).max() < 1e-5
     save_file({k: v.half() for k, v in state.items()}, path, metadata={"format": "pt"})
-    found = load_classifier(model, threads=1).logits(windows(2))
+    found = loaded(model).logits(windows(2))
     assert 0 < abs(found - expected).max() < 0.05
 
 

@@ -156,8 +156,7 @@ class VirtualMic:
             "module-remap-source",
             "master=vmic_sink.monitor",
             "source_name=vmic",
-            f"channels={self._channels}",
-            f"channel_map={self._channel_map()}",
+            *self._source_channels(),
             "source_properties=device.description=VirtualMic",
         )
         deadline = time.monotonic() + 5
@@ -184,9 +183,9 @@ class VirtualMic:
         """Channels by their number, not by names that a WAV file does not have."""
         return ["--no-remap"]
 
-    def _channel_map(self) -> str:
-        """Names of the source's channels; PipeWire makes two by itself."""
-        return ",".join(f"aux{n}" for n in range(self._channels)) if self._channels > 1 else "mono"
+    def _source_channels(self) -> list[str]:
+        """The source's channels; several are those of the sink, by the same names."""
+        return ["channel_map=mono"] if self._channels == 1 else []
 
     def pactl(self, *arguments: str) -> str:
         done = subprocess.run(

@@ -91,8 +91,7 @@ class VirtualPipeWire(VirtualMic):
         self._load(
             "module-null-sink",
             "sink_name=vmic_sink",
-            f"channels={self._channels}",
-            f"channel_map={self._channel_map()}",
+            *self._source_channels(),
             "sink_properties=device.description=VirtualSpeaker",
         )
         self.restore_source()
@@ -129,6 +128,13 @@ class VirtualPipeWire(VirtualMic):
     def _unmixed(self) -> list[str]:
         """Channels by name: PipeWire mixes in spite of `--no-remap`."""
         return [f"--channel-map={self._channel_map()}"] if self._channels > 1 else []
+
+    def _source_channels(self) -> list[str]:
+        """Two are what PipeWire makes by itself."""
+        return [f"channels={self._channels}", f"channel_map={self._channel_map()}"]
+
+    def _channel_map(self) -> str:
+        return ",".join(f"aux{n}" for n in range(self._channels)) if self._channels > 1 else "mono"
 
     def _launch(self, name: str, *arguments: str) -> None:
         with (self._folder / f"{name}.log").open("ab") as log:
