@@ -131,6 +131,21 @@ def test_the_slow_are_soon_timed_no_more_and_time_is_bounded() -> None:
     assert len(huge.order) == 4
 
 
+def test_a_machine_that_is_busy_all_the_time_does_not_count_either() -> None:
+    paced = Paced(fast=(0.0, 0.001), slow=(0.0, 0.002))
+    elsewhere = 0.0
+
+    def interrupted(count: int) -> None:
+        nonlocal elsewhere
+        paced.runs["fast"](count)
+        paced.now += 5.0
+        elsewhere += 5.0
+
+    runs = {**paced.runs, "fast": interrupted}
+    times = time_all(runs, 16, paced.clock, lambda: paced.now - elsewhere)
+    assert times == {"fast": pytest.approx((0.001,) * 2), "slow": pytest.approx((0.002,) * 2)}
+
+
 # ---- the choice ---------------------------------------------------------------------------------
 
 
