@@ -6,9 +6,10 @@ These are words, words without a pause, other words, and talk.
 
 Measured through the daemon's own classes at each model's own thresholds, on people of one part of
 the split: the recipe's intents every 2.5 s in its evaluation noise, pairs of them, single other
-words, and the sentences of its sources. The sentences of `calibrate.free` come beside them, by
-their column `source`; thresholds were chosen on those. Clips that hold no whole word are counted
-apart: nearly silent ones, and words that begin or end with their clip.
+words, and the sentences of its sources. A model with a verifier is measured without and with it.
+The sentences of `calibrate.free` come beside them, by their column `source`; thresholds were chosen
+on those. Clips that hold no whole word are counted apart: nearly silent ones, and words that begin
+or end with their clip.
 
 The plot shows misses at 10 dB against false alarms in all talk, for one threshold for all labels.
 """
@@ -19,7 +20,7 @@ import argparse
 import json
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,9 @@ from train.pipeline import evaluation_noise, open_model
 from train.recipe import Recipe
 from train.recipe_files import load_recipe
 from train.simulation.conditions import Tracks, intents_of, word_track
-from train.simulation.offline import EventReplay
+from train.simulation.offline import EventReplay, SimulationSettings
 from train.simulation.tracks import ReferenceEvent, Track, joined, spaced
+from train.simulation.verified import verified
 
 LEVELS = (None, 20.0, 10.0, 5.0)
 PAUSES = (0.05, 0.15, 0.3)
@@ -53,6 +55,8 @@ EDGE = 0.02
 """A word that begins or ends within so many seconds of its clip's ends is cut."""
 PER_TRACK = 100
 PLOTTED = "10 dB"
+LIMITS = (0.02, 0.999)
+"""Least and greatest threshold of the plot."""
 
 
 def holds_word(clip: Clip) -> bool:
@@ -141,9 +145,40 @@ def tracks_of(recipe: Recipe, part: str) -> Tracks:
     return Tracks(tuple(t for t in told if t.truth), tuple(talk(recipe, clips)))
 
 
-def rows_of(scored: Sequence[ScoredTrack], model: str, recipe: Recipe) -> list[dict[str, Any]]:
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """A model with the scores that it gave, with its verifier or without."""
+
+    name: str
+    settings: SimulationSettings
+    scored: Sequence[ScoredTrack]
+
+
+def subjects_of(model: str, recipe: Recipe, tracks: Tracks) -> list[Subject]:
+    """The model alone, and with its verifier where it has one."""
+    classifier = open_model(model, recipe, verifier="auto")
+    settings, temperature = settings_of(classifier), classifier.info.temperature
+    verifier, classifier.verifier = classifier.verifier, None
+    alone = settings_of(classifier)
+    scored = score_tracks(tracks, alone, classifier.logits, temperature)
+    found = [Subject(model, alone, scored)]
+    if verifier is not None:
+        asked = [
+            replace(
+                each,
+                cached=verified(
+                    each.cached, track.samples, settings, temperature, verifier.posterior
+                ),
+            )
+            for each, track in zip(scored, tracks.all, strict=True)
+        ]
+        found.append(Subject(f"{model} with its verifier", settings, asked))
+    return found
+
+
+def rows_of(subject: Subject) -> list[dict[str, Any]]:
     """A row for each kind of track: spoken, detected, and false events."""
-    settings = settings_of(open_model(model, recipe))
+    scored, settings, model = subject.scored, subject.settings, subject.name
     sums: dict[str, Score] = defaultdict(Score)
     lengths: dict[str, int] = defaultdict(int)
     free: dict[str, bool] = {}
@@ -184,13 +219,13 @@ def show(rows: Sequence[dict[str, Any]], console: Console) -> None:
     console.print(table)
 
 
-def curve(scored: Sequence[ScoredTrack], model: str, recipe: Recipe) -> tuple[Any, Any]:
+def curve(subject: Subject, recipe: Recipe) -> tuple[Any, Any]:
     """Alarms an hour in all talk and the share of words missed, by threshold."""
-    settings = settings_of(open_model(model, recipe))
-    some = [track for track in scored if track.free or track.name.endswith(PLOTTED)]
+    settings = subject.settings
+    some = [track for track in subject.scored if track.free or track.name.endswith(PLOTTED)]
     intents = intents_of(recipe, settings.labels)
     replays = [EventReplay(track.cached, settings, track.temperature) for track in some]
-    sweeps = sweep(some, replays, settings, intents, (0.3, 0.998))
+    sweeps = sweep(some, replays, settings, intents, LIMITS)
     hours = sum(track.seconds for track in some if track.free) / 3600
     said = sum(len(track.truth) for track in some if not track.free)
     alarms = sum(s.false_alarms.sum(axis=0) for s in sweeps) / hours
@@ -211,13 +246,10 @@ def main() -> None:
     tracks = tracks_of(recipe, asked.part)
     rows, curves = [], {}
     for model in asked.models:
-        classifier = open_model(model, recipe)
-        scored = score_tracks(
-            tracks, settings_of(classifier), classifier.logits, classifier.info.temperature
-        )
-        rows += rows_of(scored, model, recipe)
-        if asked.plot is not None:
-            curves[model] = curve(scored, model, recipe)
+        for subject in subjects_of(model, recipe, tracks):
+            rows += rows_of(subject)
+            if asked.plot is not None:
+                curves[subject.name] = curve(subject, recipe)
     show(rows, Console(width=140))
     if asked.json is not None:
         asked.json.write_text(json.dumps(rows, indent=1) + "\n")

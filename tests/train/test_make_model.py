@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +19,7 @@ import soundfile
 from support.forked import run_forked
 from support.train_helpers import GLIDES, RATE, tiny_base, word
 
+from daemon.model.description.resolve import bundled_model
 from daemon.model.verifier.description import read_verifier
 from train.recipe_files import load_recipe
 from train.training.initial_model import build_model
@@ -186,11 +188,19 @@ def test_a_model_is_measured_among_strangers(recordings: Path, tmp_path: Path) -
         part.save_pretrained(tmp_path / "model")
     done = run_forked(
         str(ROOT / "tools" / "open_world.py"),
-        *(tmp_path / "model", "--root", recordings, "--json", "found.json", "--plot", "curve.png"),
+        *(tmp_path / "model", bundled_model()),
+        *("--root", recordings, "--json", "found.json", "--plot", "curve.png"),
         cwd=tmp_path,
     )
     assert done.returncode == 0, done.stderr
-    rows = {row["name"]: row for row in json.loads((tmp_path / "found.json").read_text())}
+    told: dict[str, dict[str, Any]] = defaultdict(dict)
+    for row in json.loads((tmp_path / "found.json").read_text()):
+        told[row["model"]][row["name"]] = row
+    tiny, alone, checked = told.values()
+    assert [name.endswith("with its verifier") for name in told] == [False, False, True]
+    assert tiny.keys() == alone.keys() == checked.keys()
+    assert alone != checked
+    rows = tiny
     said = rows["words, 20 dB"]["said"]
     assert 0 < said == rows["words, 5 dB"]["said"] == rows["words, without noise"]["said"]
     assert rows["pairs, 0.05 s"]["said"] == 300
