@@ -98,7 +98,12 @@ def run_app(app: typer.Typer, arguments: Sequence[str], program: str = "intentd"
     try:
         with command.make_context(program, list(arguments)) as context:
             status = command.invoke(context)
-        _flush_stdout()
+        try:
+            _flush_stdout()
+        except OSError:
+            if not status:
+                raise
+            _discard_stdout()  # what failed has been reported
     except typer.Exit as end:
         status = end.exit_code
     except _UsageProblem as problem:

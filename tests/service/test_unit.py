@@ -171,6 +171,28 @@ def test_status_and_uninstall(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "there is no" in capsys.readouterr().out
 
 
+@pytest.mark.parametrize(
+    "says",
+    [
+        "Failed to connect to bus: No medium found",
+        "Failed to connect to user scope bus via local transport: No such file or directory",
+        "System has not been booted with systemd as init system (PID 1). Can't operate.",
+    ],
+)
+def test_without_a_service_manager_the_unit_is_written_only(
+    says: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools = home / "bin"
+    tools.mkdir()
+    script = tools / "systemctl"
+    script.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
+    script.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    assert run(["service", "install"]) == 0
+    assert "systemctl --user enable --now intentd" in capsys.readouterr().err
+    assert unit_file(home).exists()
+
+
 def test_systemd_is_notified_in_order(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
