@@ -157,6 +157,7 @@ class VirtualMic:
             "master=vmic_sink.monitor",
             "source_name=vmic",
             *self._source_channels(),
+            "remix=no",  # PipeWire 1.4 fills two channels only with it
             "source_properties=device.description=VirtualMic",
         )
         deadline = time.monotonic() + 5

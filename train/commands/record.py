@@ -114,7 +114,8 @@ def teach(
     record_words(Wish(words, folder, takes, name, device, lines, near, talk, room))
     settings = Settings(alarms_per_hour=alarms)
     train_words(Request(folder, target, language, settings=settings))
-    print(f"The model is in {target}; q ends listening, `intentd live --model {target}` goes on.")
+    ended = f"The model is in {target}; q ends listening, `intentd live --model {target}` goes on."
+    print(ended, flush=True)  # listening may print nothing for a long time
     options = (
         Option("audio.device", "--device", _device(device)),
         Option("model.path", "--model", str(target)),
