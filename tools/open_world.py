@@ -258,6 +258,7 @@ def main() -> None:
         for model, (alarms, misses) in curves.items():
             axes.plot(alarms, 100 * misses, ".-", label=model)
         axes.set_xscale("symlog", linthresh=0.5)
+        axes.xaxis.set_major_formatter("{x:g}")
         axes.set_xlim(left=0)
         axes.set_ylim(0, 100)
         axes.set_xlabel("false alarms an hour of talk")

@@ -120,6 +120,7 @@ def trade_off(path: Path, curve: Sequence[dict[str, float]], chosen: tuple[float
     )
     axes.plot(*chosen, "r*", markersize=12, label="chosen, a threshold for each")
     axes.set_xscale("symlog", linthresh=1.0)
+    axes.xaxis.set_major_formatter("{x:g}")  # the scale's own writes formulas
     axes.set_xlim(left=0)
     axes.set_ylim(0, 1)
     axes.set_xlabel("false alarms an hour (streams of the calibration)")
