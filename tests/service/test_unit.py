@@ -171,6 +171,14 @@ def test_status_and_uninstall(home: Path, capsys: pytest.CaptureFixture[str]) ->
     assert "there is no" in capsys.readouterr().out
 
 
+def put_systemctl(folder: Path, script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make these shell commands the `systemctl` that is found first."""
+    folder.mkdir()
+    (folder / "systemctl").write_text(f"#!/bin/sh\n{script}\n")
+    (folder / "systemctl").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
+
+
 @pytest.mark.parametrize(
     "says",
     [
@@ -182,12 +190,7 @@ def test_status_and_uninstall(home: Path, capsys: pytest.CaptureFixture[str]) ->
 def test_without_a_service_manager_the_unit_is_written_only(
     says: str, home: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    tools = home / "bin"
-    tools.mkdir()
-    script = tools / "systemctl"
-    script.write_text(f'#!/bin/sh\necho "{says}" >&2\nexit 1\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    put_systemctl(home / "bin", f'echo "{says}" >&2\nexit 1', monkeypatch)
     assert run(["service", "install"]) == 0
     assert "systemctl --user enable --now intentd" in capsys.readouterr().err
     assert unit_file(home).exists()
@@ -197,12 +200,8 @@ def test_systemd_is_notified_in_order(
     home: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With a systemctl the unit is loaded, enabled, started and stopped."""
-    tools = tmp_path / "bin"
-    tools.mkdir()
-    script = tools / "systemctl"
-    script.write_text(f'#!/bin/sh\necho "$@" >> {tmp_path}/calls\necho ActiveState=active\n')
-    script.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tools}:{os.environ['PATH']}")
+    answer = f'echo "$@" >> {tmp_path}/calls\necho ActiveState=active'
+    put_systemctl(tmp_path / "bin", answer, monkeypatch)
     assert run(["service", "install"]) == 0
     assert run(["service", "status"]) == 0
     assert run(["service", "uninstall"]) == 0

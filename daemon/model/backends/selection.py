@@ -137,8 +137,9 @@ def _try_all(
         [features.prepare(windows[at : at + batch]) for at in range(0, len(windows), batch)]
     )
     runs = {name: _timed(opened[name], inputs) for name in fit}
-    alone_here = job.threads == 1 and not accelerators() and sys.platform != "win32"
-    times = time_all(runs, batch, work=time.process_time if alone_here else None)
+    # Windows counts a process's time in steps of 16 ms.
+    one_thread = job.threads == 1 and not accelerators() and sys.platform != "win32"
+    times = time_all(runs, batch, work=time.process_time if one_thread else None)
     for name, (alone, together) in times.items():
         kept = trials[name]
         trials[name] = Trial(
